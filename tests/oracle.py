@@ -1,0 +1,98 @@
+"""The ops in float64 NumPy, step by step: the one oracle every home of an op is tested against."""
+
+import numpy as np
+
+
+def parse_directions(directions):
+    """'forward,slices:4:backward' -> [(1, False), (4, True)]: (slices, backward) of each scan."""
+    parsed = []
+    for direction in directions.split(","):
+        words = direction.split(":")
+        slices = int(words[1]) if words[0] == "slices" else 1
+        parsed.append((slices, words[-1] == "backward"))
+    return parsed
+
+
+def permutation(direction, length):
+    """p of one (slices, backward) pair: p[t] is the token visited at step t."""
+    slices, backward = direction
+    tokens_per_slice = length // slices
+    steps = np.arange(length)
+    tokens = (steps % slices) * tokens_per_slice + steps // slices
+    return tokens[::-1] if backward else tokens
+
+
+def sigmoid(x):
+    return np.exp(-np.logaddexp(0, -x))
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def softplus(x):
+    return np.where(x > 20, x, np.log1p(np.exp(np.minimum(x, 20))))
+
+
+def directional_conv1d(x, weight, bias, directions):
+    """x (B,D,L), weight (K,D,W), bias (K,D) -> u (B,K,D,L)."""
+    x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))
+    batch, channels, length = x.shape
+    width = weight.shape[2]
+    u = np.empty((batch, len(weight), channels, length))
+    for k, direction in enumerate(parse_directions(directions)):
+        p = permutation(direction, length)
+        padded = np.concatenate([np.zeros((batch, channels, width - 1)), x[:, :, p]], axis=2)
+        total = np.broadcast_to(bias[k][:, None], x.shape)
+        for j in range(width):
+            total = total + weight[k, :, j, None] * padded[:, :, j : j + length]
+        u[:, k][:, :, p] = silu(total)
+    return u
+
+
+def bidirectional_selective_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale=1.0):
+    """u (B,K,D,L), x_dbl (B,K,R+2N,L), dt_weight (K,D,R), dt_bias (K,D), A (K,D,N), D_skip (K,D),
+    z (B,D,L) or None -> y (B,D,L)."""
+    u, x_dbl, dt_weight, dt_bias, A, D_skip = (
+        np.asarray(a, np.float64) for a in (u, x_dbl, dt_weight, dt_bias, A, D_skip)
+    )
+    batch, scans, channels, length = u.shape
+    rank, states = dt_weight.shape[2], A.shape[2]
+    order = [permutation(direction, length) for direction in parse_directions(directions)]
+    steps_first = (3, 0, 1, 2)
+    u_steps = np.stack([u[:, k][..., p] for k, p in enumerate(order)], axis=1).transpose(steps_first)
+    rows = np.stack([x_dbl[:, k][..., p] for k, p in enumerate(order)], axis=1).transpose(steps_first)
+    dt, B, C = np.split(rows, [rank, rank + states], axis=3)
+    delta = softplus(np.einsum("kdr,tbkr->tbkd", dt_weight, dt) + dt_bias)
+
+    h = np.zeros((batch, scans, channels, states))
+    y_steps = np.empty_like(u_steps)
+    for t in range(length):
+        h = np.exp(delta[t][..., None] * A) * h + (delta[t] * u_steps[t])[..., None] * B[t][:, :, None, :]
+        y_steps[t] = (h * C[t][:, :, None, :]).sum(-1) + D_skip * u_steps[t]
+
+    y = np.zeros((batch, channels, length))
+    for k, p in enumerate(order):
+        y[:, :, p] += y_steps[:, :, k].transpose(1, 2, 0)
+    gate = 1.0 if z is None else silu(np.asarray(z, np.float64))
+    return scale * gate * y
+
+
+def bspline_bases(x, grid_min, grid_max, bases):
+    """Cox-de Boor recursion: x (...) -> (..., bases) cubic B-splines on uniform knots, zero outside them."""
+    h = (grid_max - grid_min) / (bases - 3)
+    knots = grid_min + (np.arange(bases + 4) - 3) * h
+    x = np.asarray(x, np.float64)[..., None]
+    b = ((x >= knots[:-1]) & (x < knots[1:])).astype(np.float64)
+    for order in (1, 2, 3):
+        rising = (x - knots[: -order - 1]) / (knots[order:-1] - knots[: -order - 1])
+        falling = (knots[order + 1 :] - x) / (knots[order + 1 :] - knots[1:-order])
+        b = rising * b[..., :-1] + falling * b[..., 1:]
+    return b
+
+
+def kan_linear(x, base_weight, spline_weight, grid_min=-1.0, grid_max=1.0):
+    """x (B,C,L), base_weight (O,C), spline_weight (O,C,G) -> y (B,O,L)."""
+    x, base_weight, spline_weight = (np.asarray(a, np.float64) for a in (x, base_weight, spline_weight))
+    bases = bspline_bases(x, grid_min, grid_max, spline_weight.shape[2])
+    return np.einsum("oc,bcl->bol", base_weight, silu(x)) + np.einsum("ocg,bclg->bol", spline_weight, bases)
