@@ -1,0 +1,75 @@
+#include "checks.h"
+
+#include "../scan/directions.h"
+
+namespace msdk::ort {
+namespace {
+
+std::string text_of(const std::vector<int64_t>& shape) {
+  std::string text = "(";
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    text += (axis ? ", " : "") + (shape[axis] == kAny ? std::string("any") : std::to_string(shape[axis]));
+  }
+  return text + ")";
+}
+
+bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& expected) {
+  if (shape.size() != expected.size()) return false;
+  for (size_t axis = 0; axis < shape.size(); ++axis) {
+    if (expected[axis] != kAny && shape[axis] != expected[axis]) return false;
+  }
+  return true;
+}
+
+// True when the node has the attribute. ONNX Runtime answers a missing one with an error status.
+bool release_is_ok(OrtStatus* status) {
+  const bool ok = status == nullptr;
+  if (!ok) Ort::GetApi().ReleaseStatus(status);
+  return ok;
+}
+
+}  // namespace
+
+void fail(const std::string& sentence) { throw Ort::Exception(sentence, ORT_INVALID_ARGUMENT); }
+
+float float_attribute(const OrtKernelInfo* info, const char* name, float otherwise) {
+  float value = otherwise;
+  return release_is_ok(Ort::GetApi().KernelInfoGetAttribute_float(info, name, &value)) ? value : otherwise;
+}
+
+std::string string_attribute(const OrtKernelInfo* info, const char* name, const char* otherwise) {
+  size_t size = 0;
+  if (!release_is_ok(Ort::GetApi().KernelInfoGetAttribute_string(info, name, nullptr, &size))) return otherwise;
+  std::string value(size, '\0');
+  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttribute_string(info, name, value.data(), &size));
+  value.resize(size - 1);  // the size counts the terminating NUL
+  return value;
+}
+
+DirectionList directions_attribute(const OrtKernelInfo* info) {
+  DirectionList directions;
+  const std::string problem = parse_directions(string_attribute(info, "directions", "forward,backward"), directions);
+  if (!problem.empty()) fail(problem);
+  return directions;
+}
+
+Input float_input(const Ort::KernelContext& context, size_t index, const char* name,
+                  std::initializer_list<int64_t> expected) {
+  const Ort::ConstValue value = context.GetInput(index);
+  Input input{value.GetTensorData<float>(), value.GetTensorTypeAndShapeInfo().GetShape()};
+  const std::vector<int64_t> wanted(expected);
+  if (!fits(input.shape, wanted)) {
+    fail(std::string(name) + ": expected shape " + text_of(wanted) + ", got " + text_of(input.shape));
+  }
+  return input;
+}
+
+bool has_input(const Ort::KernelContext& context, size_t index) {
+  return index < context.GetInputCount() && context.GetInput(index) != nullptr;
+}
+
+float* float_output(const Ort::KernelContext& context, std::initializer_list<int64_t> shape) {
+  return context.GetOutput(0, shape.begin(), shape.size()).GetTensorMutableData<float>();
+}
+
+}  // namespace msdk::ort

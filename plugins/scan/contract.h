@@ -1,0 +1,74 @@
+// The contract of the msdk ops, shared by every home of the kernels (CPU, CUDA, TensorRT, ONNX Runtime).
+// Plain old data only; no TensorRT, ONNX Runtime or CUDA header is needed to read it.
+//
+// Tokens of a feature map (D, H, W) are numbered l = (d*H + h)*W + w. Every tensor is dense and row-major with
+// the token axis last. K directed scans run over the same tokens; nothing is ever flipped or transposed in memory.
+#pragma once
+
+#include <cstdint>
+
+namespace msdk {
+
+constexpr int kOpsVersion = 1;
+constexpr int kMaxDirections = 8;
+constexpr int kMaxStates = 64;
+constexpr int kMaxConvWidth = 16;
+constexpr int kMaxSplineBases = 64;
+
+// One reading order of the tokens. With M = L / slices, step t = j*slices + s visits token s*M + j; `backward`
+// reads the same order from its end. `forward` and `backward` are slices = 1.
+struct Direction {
+  int64_t slices = 1;
+  bool backward = false;
+};
+
+struct DirectionList {
+  int count = 0;
+  Direction items[kMaxDirections];
+};
+
+// u[b,k,d,p_k(t)] = SiLU(bias[k,d] + sum_j weight[k,d,j] * x[b,d,p_k(t - width + 1 + j)]), zero before the start.
+template <class T>
+struct DirectionalConv1dArgs {
+  int64_t batch, channels, length;
+  int width;
+  DirectionList directions;
+  const T* x;           // (batch, channels, length)
+  const float* weight;  // (K, channels, width)
+  const float* bias;    // (K, channels)
+  T* u;                 // (batch, K, channels, length)
+};
+
+// delta = softplus(dt_weight @ dt + dt_bias)
+// h_t   = exp(delta_t * A) * h_{t-1} + delta_t * B_t * u_t, h_{-1} = 0, float32
+// y     = scale * SiLU(z) * sum_k (C_t . h_t + D_skip * u_t)
+template <class T>
+struct SelectiveScanArgs {
+  int64_t batch, channels, length;
+  int states, dt_rank;
+  DirectionList directions;
+  float scale;
+  const T* u;              // (batch, K, channels, length)
+  const T* x_dbl;          // (batch, K, dt_rank + 2*states, length): rows dt, B, C
+  const float* dt_weight;  // (K, channels, dt_rank)
+  const float* dt_bias;    // (K, channels)
+  const float* A;          // (K, channels, states)
+  const float* D_skip;     // (K, channels)
+  const T* z;              // (batch, channels, length), or null: no gate
+  T* y;                    // (batch, channels, length)
+};
+
+// y[b,o,l] = sum_c base_weight[o,c] * SiLU(x[b,c,l]) + sum_{c,g} spline_weight[o,c,g] * B_g(x[b,c,l])
+// B_g: cubic B-splines on the knots grid_min + (i - 3)*h, h = (grid_max - grid_min)/(bases - 3); zero outside.
+template <class T>
+struct KanLinearArgs {
+  int64_t batch, in_channels, out_channels, length;
+  int bases;
+  float grid_min, grid_max;
+  const T* x;                  // (batch, in_channels, length)
+  const float* base_weight;    // (out_channels, in_channels)
+  const float* spline_weight;  // (out_channels, in_channels, bases)
+  T* y;                        // (batch, out_channels, length)
+};
+
+}  // namespace msdk

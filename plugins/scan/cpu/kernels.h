@@ -1,0 +1,44 @@
+// What one instruction set offers: tasks small enough to be spread over threads, each independent of the others.
+#pragma once
+
+#include "../contract.h"
+
+namespace msdk::cpu {
+
+// Steps of the scan handled together: the tile's rows of dt, B and C stay in the L1 cache for a block of channels.
+constexpr int64_t kTileSteps = 128;
+// Tokens of one KanLinear task.
+constexpr int64_t kKanTokens = 64;
+
+// A directed scan of some channel blocks over steps [begin, end), counted in the unreversed order of its direction.
+// A channel block is `lanes` channels. `state` holds (blocks, states, lanes) floats, zero-padded past the last
+// channel: h before the first step on entry, h after the last on return.
+struct ScanTask {
+  int64_t batch, first_block, blocks, begin, end;
+  int direction;
+  bool accumulate;  // add to y, where an earlier direction has been
+  bool finish;      // the last direction to come here: apply the gate and the scale
+  float* state;
+  float* delta_sum;  // (blocks, lanes): sum of delta, written by scan_summary
+};
+
+struct Kernels {
+  const char* name;
+  int lanes;
+  // Bytes of scratch memory a thread needs for one task.
+  int64_t (*scan_scratch)(const SelectiveScanArgs<float>&, int64_t blocks);
+  int64_t (*kan_scratch)(const KanLinearArgs<float>&);
+  void (*scan)(const SelectiveScanArgs<float>&, const ScanTask&, float* scratch);
+  // As scan, but writes no y: only the end state and delta_sum.
+  void (*scan_summary)(const SelectiveScanArgs<float>&, const ScanTask&, float* scratch);
+  // state[chunk] = exp(A * delta_sum) * incoming + state[chunk], for one channel block.
+  void (*scan_carry)(const SelectiveScanArgs<float>&, const ScanTask&, const float* incoming, float* outgoing);
+  void (*conv_row)(const DirectionalConv1dArgs<float>&, int64_t batch, int direction, int64_t channel);
+  void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);
+};
+
+// The fastest set this processor has. The environment variable MSDK_RT_CPU_KERNELS (avx512, avx2, baseline) asks for
+// another, which must be one the processor has; otherwise it is ignored.
+const Kernels& kernels();
+
+}  // namespace msdk::cpu

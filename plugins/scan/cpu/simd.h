@@ -1,0 +1,143 @@
+// Float vectors of the instruction set this file is compiled for, on the vector extensions of GCC and Clang.
+//
+// Included only by isa_kernels.inc, once per instruction set, inside a namespace of that set's own: nothing here may
+// be shared between object files compiled with different -m flags.
+
+#ifndef MSDK_LANES
+#error "MSDK_LANES (floats per vector) must be defined"
+#endif
+
+constexpr int kLanes = MSDK_LANES;
+typedef float Vec __attribute__((vector_size(4 * MSDK_LANES), may_alias));
+typedef int32_t VecInt __attribute__((vector_size(4 * MSDK_LANES), may_alias));
+typedef float VecUnaligned __attribute__((vector_size(4 * MSDK_LANES), may_alias, aligned(4)));
+
+static inline Vec splat(float x) { return x - Vec{}; }
+static inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
+static inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
+
+// The larger of the two; y where x is NaN (the x86 instruction's rule).
+static inline Vec max(Vec x, Vec y) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  return (Vec)_mm512_max_ps((__m512)x, (__m512)y);
+#elif defined(__AVX__) && MSDK_LANES == 8
+  return (Vec)_mm256_max_ps((__m256)x, (__m256)y);
+#elif defined(__SSE__) && MSDK_LANES == 4
+  return (Vec)_mm_max_ps((__m128)x, (__m128)y);
+#else
+  return x > y ? x : y;
+#endif
+}
+
+static inline Vec min(Vec x, Vec y) { return -max(-x, -y); }
+
+// Runs the statement for g = 0 .. G-1, unrolled: independent chains side by side keep the FMA units busy.
+#define MSDK_EACH(G) _Pragma("GCC unroll 16") for (int g = 0; g < (G); ++g)
+
+// x[g] = 2^x[g] for x <= 127, at least 2^-126; relative error below 1.7e-7.
+// 2^round(x) is an integer add to the exponent; 2^fraction is a minimax polynomial that is exactly 1 at 0, so that
+// decays close to 1 keep their distance from 1.
+template <int G>
+static inline void exp2_each(Vec* x) {
+  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low mantissa bits
+  VecInt exponent[G];
+  Vec p[G];
+  MSDK_EACH(G) x[g] = max(x[g], splat(-126.0f));
+  MSDK_EACH(G) {
+    const Vec shifted = x[g] + round;
+    exponent[g] = (VecInt)shifted;
+    x[g] = x[g] - (shifted - round);
+  }
+  MSDK_EACH(G) p[g] = x[g] * 1.3264727630e-3f + 9.6715126462e-3f;
+  MSDK_EACH(G) p[g] = p[g] * x[g] + 5.5507337418e-2f;
+  MSDK_EACH(G) p[g] = p[g] * x[g] + 2.4022242085e-1f;
+  MSDK_EACH(G) p[g] = p[g] * x[g] + 6.9314697760e-1f;
+  MSDK_EACH(G) p[g] = p[g] * x[g] + 1.0f;
+  MSDK_EACH(G) x[g] = (Vec)((VecInt)p[g] + (exponent[g] << 23));
+}
+
+constexpr float kLog2E = 1.44269504089f;
+
+// x[g] = exp(x[g]), at most 2^126.
+template <int G>
+static inline void exp_each(Vec* x) {
+  MSDK_EACH(G) x[g] = min(x[g] * kLog2E, splat(126.0f));
+  exp2_each<G>(x);
+}
+
+template <int G>
+static inline void silu_each(Vec* x) {
+  Vec e[G];
+  MSDK_EACH(G) e[g] = -x[g];
+  exp_each<G>(e);
+  MSDK_EACH(G) x[g] = x[g] / (1.0f + e[g]);
+}
+
+// log(1 + exp(x)) = max(x, 0) + log1p(v), v = exp(-|x|), and log1p(v) = 2 atanh(v / (2 + v)) keeps its relative
+// precision for small v. Above 20 it is the identity to the last bit.
+template <int G>
+static inline void softplus_each(Vec* x) {
+  Vec v[G], s[G], s2[G], p[G];
+  MSDK_EACH(G) v[g] = min(x[g], -x[g]);
+  exp_each<G>(v);
+  MSDK_EACH(G) s[g] = v[g] / (v[g] + 2.0f);
+  MSDK_EACH(G) s2[g] = s[g] * s[g];
+  MSDK_EACH(G) p[g] = s2[g] * 2.4289549110e-1f + 2.1430742668e-1f;
+  MSDK_EACH(G) p[g] = p[g] * s2[g] + 2.8616596561e-1f;
+  MSDK_EACH(G) p[g] = p[g] * s2[g] + 3.9998888361e-1f;
+  MSDK_EACH(G) p[g] = p[g] * s2[g] + 6.6666675500e-1f;
+  MSDK_EACH(G) x[g] = max(splat(0.0f), x[g]) + (s[g] * s2[g] * p[g] + 2.0f * s[g]);
+}
+
+template <int... kIndex>
+struct Lanes {
+  // From a where the lane's bit kDistance is clear, from the lane kDistance below in b where it is set.
+  template <int kDistance>
+  static Vec merge_low(Vec a, Vec b) {
+    return shuffle<(kIndex & kDistance ? kLanes + kIndex - kDistance : kIndex)...>(a, b);
+  }
+  // From the lane kDistance above in a where the bit is clear, from b where it is set.
+  template <int kDistance>
+  static Vec merge_high(Vec a, Vec b) {
+    return shuffle<(kIndex & kDistance ? kLanes + kIndex : kIndex + kDistance)...>(a, b);
+  }
+
+ private:
+  template <int... kFrom>
+  static Vec shuffle(Vec a, Vec b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, kFrom...);
+#else
+    return __builtin_shuffle(a, b, VecInt{kFrom...});
+#endif
+  }
+};
+
+#if MSDK_LANES == 16
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#elif MSDK_LANES == 8
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
+#else
+using AllLanes = Lanes<0, 1, 2, 3>;
+#endif
+
+template <int kDistance>
+static inline void exchange(Vec* rows) {
+  if constexpr (kDistance < kLanes) {
+    MSDK_EACH(kLanes) {
+      if (g & kDistance) continue;
+      const Vec a = rows[g], b = rows[g + kDistance];
+      rows[g] = AllLanes::merge_low<kDistance>(a, b);
+      rows[g + kDistance] = AllLanes::merge_high<kDistance>(a, b);
+    }
+    exchange<2 * kDistance>(rows);
+  }
+}
+
+// Transposes a kLanes x kLanes block: row i of `out` (stride out_stride floats) is column i of `in`.
+static inline void transpose_block(const float* in, int64_t in_stride, float* out, int64_t out_stride) {
+  Vec rows[kLanes];
+  MSDK_EACH(kLanes) rows[g] = load(in + g * in_stride);
+  exchange<1>(rows);
+  MSDK_EACH(kLanes) store(out + g * out_stride, rows[g]);
+}
