@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msdk_export.directions import check_slices, parse_directions, to_steps, to_tokens
-from msdk_export.kan_spline import kan_forward
-from msdk_export.selective_scan import scan_forward
+from msdk_export.kan_spline import kan_backward, kan_forward, silu_slope
+from msdk_export.selective_scan import scan_backward, scan_forward
 from msdk_rt.errors import InputError
 
 
@@ -92,6 +92,90 @@ def kan_linear(
 def _(x, base_weight, spline_weight, grid_min, grid_max):
     _check_kan(x, base_weight, spline_weight, grid_min, grid_max)
     return x.new_empty(x.shape[0], base_weight.shape[0], x.shape[2])
+
+
+@torch.library.custom_op("msdk::bidirectional_selective_scan_backward", mutates_args=())
+def _scan_gradients(
+    dy: Tensor,
+    u: Tensor,
+    x_dbl: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D_skip: Tensor,
+    z: Tensor | None,
+    directions: str,
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    paths = parse_directions(directions)
+    return scan_backward(dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths, scale)
+
+
+@_scan_gradients.register_fake
+def _(dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale):
+    inputs = (u, x_dbl, dt_weight, dt_bias, A, D_skip, dy.new_empty(0) if z is None else z)
+    return tuple(t.new_empty(t.shape) for t in inputs)
+
+
+@torch.library.custom_op("msdk::kan_linear_backward", mutates_args=())
+def _kan_gradients(
+    dy: Tensor, x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: float, grid_max: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return kan_backward(dy, x, base_weight, spline_weight, grid_min, grid_max)
+
+
+@_kan_gradients.register_fake
+def _(dy, x, base_weight, spline_weight, grid_min, grid_max):
+    return tuple(t.new_empty(t.shape) for t in (x, base_weight, spline_weight))
+
+
+def _conv_backward(ctx, du):
+    x, weight, bias = ctx.saved_tensors
+    width = weight.shape[2]
+    inner = x.to(weight.dtype)
+    dx, dweight, dbias = [], [], []
+    for k, path in enumerate(parse_directions(ctx.directions)):
+        steps = F.pad(to_steps(inner, path), (width - 1, 0))
+        kernel = weight[k].unsqueeze(1)
+        dconv = to_steps(du[:, k], path) * silu_slope(F.conv1d(steps, kernel, bias[k], groups=len(kernel)))
+        dsteps, dkernel, dbias_k = torch.ops.aten.convolution_backward(
+            dconv, steps, kernel, [len(kernel)], [1], [0], [1], False, [0], len(kernel), [True, True, True]
+        )
+        dx.append(to_tokens(dsteps[..., width - 1 :], path))
+        dweight.append(dkernel.squeeze(1))
+        dbias.append(dbias_k)
+    return sum(dx).to(x.dtype), torch.stack(dweight), torch.stack(dbias), None
+
+
+def _conv_setup(ctx, inputs, output):
+    *tensors, ctx.directions = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _scan_backward(ctx, dy):
+    *tensors, z = ctx.saved_tensors
+    *gradients, dz = _scan_gradients(dy, *tensors, z, ctx.directions, ctx.scale)
+    return (*gradients, None if z is None else dz, None, None)
+
+
+def _scan_setup(ctx, inputs, output):
+    *tensors, ctx.directions, ctx.scale = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _kan_backward(ctx, dy):
+    return (*_kan_gradients(dy, *ctx.saved_tensors, *ctx.grid), None, None)
+
+
+def _kan_setup(ctx, inputs, output):
+    *tensors, grid_min, grid_max = inputs
+    ctx.grid = grid_min, grid_max
+    ctx.save_for_backward(*tensors)
+
+
+directional_conv1d.register_autograd(_conv_backward, setup_context=_conv_setup)
+bidirectional_selective_scan.register_autograd(_scan_backward, setup_context=_scan_setup)
+kan_linear.register_autograd(_kan_backward, setup_context=_kan_setup)
 
 
 def _causal_conv(steps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """The bidirectional selective scan in PyTorch: forward and backward, a segment of tokens at a time.
 
-Tokens are taken in segments whose (B, K, tokens, N, D) tensors fit `SEGMENT_BYTES`, so nothing of size L*D*N
-ever exists. D is the innermost axis: every elementwise kernel then runs over contiguous channels.
+Tokens are taken in segments whose (B, K, T, N, D) tensors fit `SEGMENT_BYTES`, so nothing of size L*D*N ever
+exists. The backward pass recomputes the state before every segment, then walks the segments from the last to
+the first. D is the innermost axis: elementwise kernels then run over contiguous channels.
 """
 
 from collections.abc import Iterator
@@ -11,81 +12,172 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msdk_export.directions import Direction, to_steps, to_tokens
+from msdk_export.kan_spline import silu_slope
 
 SEGMENT_BYTES = 4 << 20
 
 
-class _Steps:
-    """The op's inputs in step order."""
+def scan_forward(
+    u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths: tuple[Direction, ...], scale: float
+) -> Tensor:
+    """The op as in `msdk_export.ops.bidirectional_selective_scan`, with its directions parsed: y (B,D,L)."""
+    scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
+    y_steps = scan.empty_steps()
+    h = scan.initial_state()
+    for tokens in scan.segments():
+        segment = _Segment(scan, tokens)
+        h = segment.advance(h)
+        y_steps[..., tokens] = segment.outputs().transpose(2, 3)
+    y = scan.merged(y_steps)
+    gate = scale if z is None else scale * F.silu(z.to(y.dtype))
+    return (gate * y).to(u.dtype)
 
-    def __init__(self, u, x_dbl, dt_weight, dt_bias, A, D_skip, directions: tuple[Direction, ...]):
-        self.directions = directions
-        self.batch, self.scans, self.channels, self.length = u.shape
-        self.rank, self.states = dt_weight.shape[2], A.shape[2]
+
+def scan_backward(
+    dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths: tuple[Direction, ...], scale: float
+) -> tuple[Tensor, ...]:
+    """Gradients of u, x_dbl, dt_weight, dt_bias, A, D_skip and z (empty where z is None), from dy (B,D,L)."""
+    scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
+    states_before = []
+    h = scan.initial_state()
+    for tokens in scan.segments():
+        states_before.append(h)
+        h = _Segment(scan, tokens).advance(h)
+
+    dy = scale * dy.to(scan.dtype)
+    dy_scan = dy if z is None else dy * F.silu(z.to(scan.dtype))
+    dy_steps = scan.in_step_order(dy_scan.unsqueeze(1).expand(-1, len(paths), -1, -1))
+    y_steps = None if z is None else scan.empty_steps()
+    gradients = _Gradients(scan)
+    dh = scan.initial_state()
+    for tokens, before in zip(reversed(list(scan.segments())), reversed(states_before), strict=True):
+        segment = _Segment(scan, tokens)
+        segment.advance(before)
+        dh = gradients.add(segment, before, dy_steps[..., tokens].transpose(2, 3).contiguous(), dh)
+        if y_steps is not None:
+            y_steps[..., tokens] = segment.outputs().transpose(2, 3)
+    inputs = (u, x_dbl, dt_weight, dt_bias, A, D_skip)
+    found = [d.to(input.dtype) for d, input in zip(gradients.inputs(), inputs, strict=True)]
+    if z is None:
+        return (*found, dy.new_empty(0))
+    return (*found, (dy * silu_slope(z.to(scan.dtype)) * scan.merged(y_steps)).to(z.dtype))
+
+
+class _Scan:
+    """The op's inputs in step order and compute precision; the state is laid out (B,K,N,D)."""
+
+    def __init__(self, u, x_dbl, dt_weight, dt_bias, A, D_skip, paths: tuple[Direction, ...]):
         self.dtype = torch.promote_types(A.dtype, torch.float32)
-        self.u = self._rows(u)
-        self.x_dbl = self._rows(x_dbl)
-        self.dt_weight, self.dt_bias, self.D_skip = dt_weight, dt_bias.unsqueeze(1), D_skip.unsqueeze(1)
-        self.A = A.transpose(1, 2).unsqueeze(1)
+        self.paths = paths
+        self.rank, self.states = dt_weight.shape[2], A.shape[2]
+        self.u, self.x_dbl = self.in_step_order(u), self.in_step_order(x_dbl)
+        self.dt_weight = dt_weight.to(self.dtype)
+        self.dt_bias, self.D_skip = (p.to(self.dtype).unsqueeze(1) for p in (dt_bias, D_skip))
+        self.A = A.to(self.dtype).transpose(1, 2).unsqueeze(1).contiguous()
 
-    def _rows(self, tokens: Tensor) -> Tensor:
-        """(B, K, F, L) in token order -> (B, K, F, L) in step order."""
-        if all(direction == Direction(1, False) for direction in self.directions):
-            return tokens
-        return torch.stack([to_steps(tokens[:, k], d) for k, d in enumerate(self.directions)], dim=1)
+    def in_step_order(self, tokens: Tensor) -> Tensor:
+        """(B,K,F,L) in token order -> (B,K,F,L) in the order each path visits them."""
+        if len(self.paths) == 1:
+            return to_steps(tokens, self.paths[0])
+        return torch.stack([to_steps(tokens[:, k], path) for k, path in enumerate(self.paths)], dim=1)
 
-    def segments(self) -> Iterator[slice]:
-        token_bytes = self.batch * self.scans * self.states * self.channels * self.A.element_size()
-        tokens = max(1, SEGMENT_BYTES // token_bytes)
-        for start in range(0, self.length, tokens):
-            yield slice(start, min(start + tokens, self.length))
+    def in_token_order(self, steps: Tensor) -> Tensor:
+        """The inverse of in_step_order."""
+        return torch.stack([to_tokens(steps[:, k], path) for k, path in enumerate(self.paths)], dim=1)
+
+    def merged(self, steps: Tensor) -> Tensor:
+        """(B,K,D,L) in step order -> (B,D,L) in token order, summed over the paths."""
+        return sum(to_tokens(steps[:, k], path) for k, path in enumerate(self.paths))
+
+    def empty_steps(self) -> Tensor:
+        return torch.empty(self.u.shape, dtype=self.dtype, device=self.u.device)
 
     def initial_state(self) -> Tensor:
-        return self.A.new_zeros(self.batch, self.scans, self.states, self.channels, dtype=self.dtype)
+        batch, paths, channels, _ = self.u.shape
+        return self.A.new_zeros(batch, paths, self.states, channels)
+
+    def segments(self) -> Iterator[slice]:
+        batch, paths, channels, length = self.u.shape
+        tokens = max(1, SEGMENT_BYTES // (batch * paths * self.states * channels * self.A.element_size()))
+        for start in range(0, length, tokens):
+            yield slice(start, min(start + tokens, length))
 
 
 class _Segment:
-    """One segment's tensors: (B,K,T,D), B and C (B,K,T,N), decay and h (B,K,T,N,D)."""
+    """T tokens of a scan: u and delta (B,K,T,D), dt (B,K,T,R), B and C (B,K,T,N), decay and h (B,K,T,N,D)."""
 
-    def __init__(self, steps: _Steps, tokens: slice):
-        rank, states = steps.rank, steps.states
-        self.u = steps.u[..., tokens].transpose(2, 3).to(steps.dtype).contiguous()
-        rows = steps.x_dbl[..., tokens].transpose(2, 3).to(steps.dtype).contiguous()
-        self.dt, self.B, self.C = rows.split([rank, states, states], dim=3)
-        self.pre_delta = self.dt @ steps.dt_weight.transpose(1, 2) + steps.dt_bias
-        self.delta = F.softplus(self.pre_delta)
-        self.decay = (self.delta.unsqueeze(3) * steps.A).exp_()
+    def __init__(self, scan: _Scan, tokens: slice):
+        self.scan, self.tokens = scan, tokens
+        self.u = scan.u[..., tokens].transpose(2, 3).to(scan.dtype).contiguous()
+        rows = scan.x_dbl[..., tokens].transpose(2, 3).to(scan.dtype).contiguous()
+        self.dt, self.B, self.C = rows.split([scan.rank, scan.states, scan.states], dim=3)
+        self.dt_projected = self.dt @ scan.dt_weight.transpose(1, 2) + scan.dt_bias
+        self.delta = F.softplus(self.dt_projected)
+        self.decay = (self.delta.unsqueeze(3) * scan.A).exp_()
         self.drive = self.delta * self.u
         self.h = self.B.unsqueeze(4) * self.drive.unsqueeze(3)
 
-    def advance(self, h: Tensor) -> Tensor:
-        """Turn the inputs in self.h into states, in place, from the state before; returns the last."""
-        for decay, state in zip(self.decay.unbind(2), self.h.unbind(2), strict=True):
-            h = state.addcmul_(decay, h)
-        return h.clone()
+    def advance(self, before: Tensor) -> Tensor:
+        """Turn h, which holds the states' inputs, into the states, in place; returns the last."""
+        state = before
+        for decay, h in zip(self.decay.unbind(2), self.h.unbind(2), strict=True):
+            state = h.addcmul_(decay, state)
+        return state.clone()
 
     def outputs(self) -> Tensor:
-        """C . h for every token: (B,K,T,D)."""
-        return (self.C.unsqueeze(3) @ self.h).squeeze(3)
+        """C . h + D_skip * u of every token: (B,K,T,D)."""
+        return (self.C.unsqueeze(3) @ self.h).squeeze(3).addcmul_(self.scan.D_skip, self.u)
 
 
-def scan_forward(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale) -> Tensor:
-    """The op as in `msdk_export.ops.bidirectional_selective_scan`, with `directions` parsed."""
-    steps = _Steps(u, x_dbl, dt_weight, dt_bias, A, D_skip, directions)
-    y_steps = torch.empty_like(steps.u, dtype=steps.dtype, memory_format=torch.contiguous_format)
-    h = steps.initial_state()
-    for tokens in steps.segments():
-        segment = _Segment(steps, tokens)
-        h = segment.advance(h)
-        y_steps[..., tokens] = (segment.outputs() + steps.D_skip * segment.u).transpose(2, 3)
-    return _gated(_merge(y_steps, directions), z, scale).to(u.dtype)
+class _Gradients:
+    """Gradients of a scan's inputs, gathered segment by segment from the last to the first."""
 
+    def __init__(self, scan: _Scan):
+        self.scan = scan
+        self.du = scan.empty_steps()
+        self.dx_dbl = torch.empty(scan.x_dbl.shape, dtype=scan.dtype, device=scan.u.device)
+        self.ddt_weight, self.ddt_bias, self.dA, self.dD_skip = (
+            torch.zeros_like(p) for p in (scan.dt_weight, scan.dt_bias, scan.A, scan.D_skip)
+        )
 
-def _merge(y_steps: Tensor, directions) -> Tensor:
-    """Sum of the directions, back in token order: (B,K,D,L) -> (B,D,L)."""
-    return sum(to_tokens(y_steps[:, k], direction) for k, direction in enumerate(directions))
+    def add(self, segment: _Segment, before: Tensor, dy: Tensor, dh: Tensor) -> Tensor:
+        """Add one segment, from the state before it and the gradients of its outputs and of its last state.
 
+        before, dh (B,K,N,D), dy (B,K,T,D) -> the gradient of `before`. g_t, the whole gradient of h_t, is
+        C_t dy_t + decay_{t+1} g_{t+1}.
+        """
+        scan = self.scan
+        dC = (segment.h @ dy.unsqueeze(4)).squeeze(4)
+        g = segment.C.unsqueeze(4) * dy.unsqueeze(3)
+        g_steps, decay_steps = g.unbind(2), segment.decay.unbind(2)
+        g_next = g_steps[-1].add_(dh)
+        for g_t, decay_next in zip(reversed(g_steps[:-1]), reversed(decay_steps[1:]), strict=True):
+            g_next = g_t.addcmul_(decay_next, g_next)
+        ddecay_log = segment.decay.mul_(g)
+        handed_back = ddecay_log[:, :, 0].clone()
+        ddecay_log[:, :, 0] *= before
+        ddecay_log[:, :, 1:] *= segment.h[:, :, :-1]
 
-def _gated(y: Tensor, z: Tensor | None, scale: float) -> Tensor:
-    gate = 1.0 if z is None else F.silu(z.to(y.dtype))
-    return y * gate * scale
+        ddrive = (segment.B.unsqueeze(3) @ g).squeeze(3)
+        dB = (g @ segment.drive.unsqueeze(4)).squeeze(4)
+        self.dA += (ddecay_log * segment.delta.unsqueeze(3)).sum((0, 2)).unsqueeze(1)
+        ddelta = ddecay_log.mul_(scan.A).sum(3).addcmul_(ddrive, segment.u)
+        dprojected = ddelta * segment.dt_projected.sigmoid()
+        ddt = dprojected @ scan.dt_weight
+        self.ddt_weight += (dprojected.transpose(2, 3) @ segment.dt).sum(0)
+        self.ddt_bias += dprojected.sum((0, 2)).unsqueeze(1)
+        self.dD_skip += (dy * segment.u).sum((0, 2)).unsqueeze(1)
+        self.du[..., segment.tokens] = (ddrive * segment.delta).addcmul_(scan.D_skip, dy).transpose(2, 3)
+        self.dx_dbl[..., segment.tokens] = torch.cat([ddt, dB, dC], dim=3).transpose(2, 3)
+        return handed_back
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Gradients of u, x_dbl, dt_weight, dt_bias, A and D_skip in the shapes of the inputs."""
+        return (
+            self.scan.in_token_order(self.du),
+            self.scan.in_token_order(self.dx_dbl),
+            self.ddt_weight,
+            self.ddt_bias.squeeze(1),
+            self.dA.squeeze(1).transpose(1, 2).contiguous(),
+            self.dD_skip.squeeze(1),
+        )
