@@ -1,0 +1,136 @@
+"""BiMamba: the Mamba block whose scans visit the tokens in several directions at once.
+
+Parameter names and shapes are those of Vim and of SegMamba, so their blocks' weights load as they are.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import msdk_export.ops  # noqa: F401  registers the msdk operators
+from msdk_export.directions import Direction, parse_directions
+from msdk_rt.errors import InputError
+
+_DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
+
+
+class ScanParameters(NamedTuple):
+    """The parameters of all K directed scans, stacked: K scans, D channels, N states, rank R, width W."""
+
+    conv_weight: Tensor  # (K, D, W)
+    conv_bias: Tensor  # (K, D)
+    x_weight: Tensor  # (K, R + 2N, D)
+    dt_weight: Tensor  # (K, D, R)
+    dt_bias: Tensor  # (K, D)
+    A: Tensor  # (K, D, N)
+    D_skip: Tensor  # (K, D)
+
+
+class BiMamba(nn.Module):
+    """Mamba block with one set of scan parameters per direction: tokens (B, C, L) -> (B, C, L).
+
+    x, z = in_proj(tokens); the directed scans of x are summed, gated by SiLU(z), scaled and projected back.
+    Channels come first in memory throughout: the projections are W @ X, and nothing is flipped or permuted.
+
+    Args:
+        d_model: C. The scans run over D = expand * C channels.
+        d_state: N, states per channel.
+        d_conv: W, width of the causal convolution before each scan.
+        expand: D / C.
+        dt_rank: R, or "auto" for ceil(C / 16).
+        directions: comma-separated: forward, backward, slices:S, slices:S:backward, each kind at most once.
+        The
+            kind gives the parameters their suffix: none, _b, _s, _s_b (A_log, A_b_log, A_s_log, A_s_b_log).
+        scale: factor of the sum; 0.5 is Vim's if_divide_out.
+
+    Raises InputError on a direction that is unknown or repeats a kind.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        dt_rank: int | str = "auto",
+        directions: str = "forward,backward",
+        scale: float = 1.0,
+    ):
+        super().__init__()
+        self.directions = directions
+        self.scale = scale
+        self.suffixes = _parameter_suffixes(directions)
+        inner = expand * d_model
+        rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
+
+        self.in_proj = nn.Linear(d_model, 2 * inner, bias=False)
+        self.out_proj = nn.Linear(inner, d_model, bias=False)
+        for suffix in self.suffixes:
+            self.add_module(f"conv1d{suffix}", nn.Conv1d(inner, inner, d_conv, groups=inner))
+            self.add_module(f"x_proj{suffix}", nn.Linear(inner, rank + 2 * d_state, bias=False))
+            self.add_module(f"dt_proj{suffix}", _dt_projection(rank, inner))
+            states = torch.arange(1, d_state + 1, dtype=torch.float32)
+            self.register_parameter(f"A{suffix}_log", nn.Parameter(states.log().repeat(inner, 1)))
+            self.register_parameter(f"D{suffix}", nn.Parameter(torch.ones(inner)))
+
+    def scan_parameters(self) -> ScanParameters:
+        """The directions' parameters stacked in scan order, as the operators take them."""
+
+        def stacked(name: str) -> Tensor:
+            return torch.stack([self.get_parameter(name.format(suffix)) for suffix in self.suffixes])
+
+        return ScanParameters(
+            conv_weight=stacked("conv1d{}.weight").squeeze(2),
+            conv_bias=stacked("conv1d{}.bias"),
+            x_weight=stacked("x_proj{}.weight"),
+            dt_weight=stacked("dt_proj{}.weight"),
+            dt_bias=stacked("dt_proj{}.bias"),
+            A=-stacked("A{}_log").exp(),
+            D_skip=stacked("D{}"),
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        scan = self.scan_parameters()
+        inner = self.out_proj.in_features
+        x = self.in_proj.weight[:inner] @ tokens
+        z = self.in_proj.weight[inner:] @ tokens
+        u = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, self.directions)
+        y = torch.ops.msdk.bidirectional_selective_scan(
+            u,
+            scan.x_weight @ u,
+            scan.dt_weight,
+            scan.dt_bias,
+            scan.A,
+            scan.D_skip,
+            z,
+            self.directions,
+            self.scale,
+        )
+        return self.out_proj.weight @ y
+
+
+def _parameter_suffixes(directions: str) -> tuple[str, ...]:
+    suffixes = tuple(_parameter_suffix(direction) for direction in parse_directions(directions))
+    if len(set(suffixes)) < len(suffixes):
+        raise InputError(
+            f"directions {directions!r} repeat a kind: each of forward, backward, slices:S and "
+            "slices:S:backward names one set of parameters, so give each at most once"
+        )
+    return suffixes
+
+
+def _parameter_suffix(direction: Direction) -> str:
+    return ("_s" if direction.slices > 1 else "") + ("_b" if direction.backward else "")
+
+
+def _dt_projection(rank: int, inner: int) -> nn.Linear:
+    """Linear(R -> D) whose bias makes softplus(bias) log-uniform on [0.001, 0.1], Mamba's initialisation."""
+    projection = nn.Linear(rank, inner)
+    nn.init.uniform_(projection.weight, -(rank**-0.5), rank**-0.5)
+    log_dt = torch.empty(inner).uniform_(math.log(_DT_MIN), math.log(_DT_MAX))
+    dt = log_dt.exp().clamp(min=_DT_FLOOR)
+    with torch.no_grad():
+        projection.bias.copy_(dt + torch.log(-torch.expm1(-dt)))
+    return projection

@@ -1,0 +1,27 @@
+"""Layer normalisation of channels-first tokens."""
+
+import torch
+from torch import Tensor, nn
+
+
+class TokenNorm(nn.Module):
+    """nn.LayerNorm over the channels of tokens (B, C, L), with its parameter names and float32 statistics.
+
+    The means over channels are products with a row of 1/C: ONNX Runtime's CPU MatMul takes 2 ms where its
+    ReduceMean over a middle axis takes 20 and a Transpose to LayerNormalization's layout and back costs more
+    than the whole norm (48 channels, 64^3 tokens, 2 threads).
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = tokens.float()
+        channels = self.weight.numel()
+        average = torch.full((1, channels), 1 / channels, device=x.device)
+        centred = x - average @ x
+        normalised = centred * torch.rsqrt(average @ (centred * centred) + self.eps)
+        return (normalised * self.weight.unsqueeze(-1) + self.bias.unsqueeze(-1)).to(tokens.dtype)
