@@ -17,32 +17,30 @@ namespace baseline {
 extern const Kernels kKernels;
 }
 
-namespace {
-
-const Kernels& choose() {
-  const Kernels* available[3];
-  int count = 0;
+KernelSets available_kernels() {
+  KernelSets sets;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    available[count++] = &avx512::kKernels;
+    sets.items[sets.count++] = &avx512::kKernels;
   }
-  if (avx2) available[count++] = &avx2::kKernels;
+  if (avx2) sets.items[sets.count++] = &avx2::kKernels;
 #endif
-  available[count++] = &baseline::kKernels;
-  if (const char* wanted = std::getenv("MSDK_RT_CPU_KERNELS")) {
-    for (int i = 0; i < count; ++i) {
-      if (std::strcmp(available[i]->name, wanted) == 0) return *available[i];
-    }
-  }
-  return *available[0];
+  sets.items[sets.count++] = &baseline::kKernels;
+  return sets;
 }
 
-}  // namespace
-
 const Kernels& kernels() {
-  static const Kernels& chosen = choose();
+  static const Kernels& chosen = []() -> const Kernels& {
+    const KernelSets sets = available_kernels();
+    if (const char* wanted = std::getenv("MSDK_RT_CPU_KERNELS")) {
+      for (int i = 0; i < sets.count; ++i) {
+        if (std::strcmp(sets.items[i]->name, wanted) == 0) return *sets.items[i];
+      }
+    }
+    return *sets.items[0];
+  }();
   return chosen;
 }
 

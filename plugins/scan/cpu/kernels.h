@@ -37,8 +37,15 @@ struct Kernels {
   void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);
 };
 
-// The fastest set this processor has. The environment variable MSDK_RT_CPU_KERNELS (avx512, avx2, baseline) asks for
-// another, which must be one the processor has; otherwise it is ignored.
+// The sets this processor has, fastest first.
+struct KernelSets {
+  int count = 0;
+  const Kernels* items[3] = {};
+};
+KernelSets available_kernels();
+
+// The fastest set. The environment variable MSDK_RT_CPU_KERNELS (avx512, avx2, baseline) asks for another of those
+// available; any other value is ignored.
 const Kernels& kernels();
 
 }  // namespace msdk::cpu

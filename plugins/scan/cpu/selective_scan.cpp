@@ -9,7 +9,6 @@
 
 #include <algorithm>
 
-#include "kernels.h"
 #include "ops.h"
 #include "workspace.h"
 
@@ -55,8 +54,8 @@ Groups group_directions(const DirectionList& directions) {
 
 class Plan {
  public:
-  Plan(const SelectiveScanArgs<float>& args, int threads)
-      : args_(args), kernels_(kernels()), groups_(group_directions(args.directions)) {
+  Plan(const SelectiveScanArgs<float>& args, int threads, const Kernels& isa)
+      : args_(args), kernels_(isa), groups_(group_directions(args.directions)) {
     blocks_ = ceil_div(args.channels, kernels_.lanes);
     int64_t at_once = args.batch * blocks_;
     if (std::all_of(groups_.items, groups_.items + groups_.count, [](const Group& g) { return g.paired(); })) {
@@ -199,12 +198,13 @@ class Plan {
 
 }  // namespace
 
-void selective_scan(const SelectiveScanArgs<float>& args, const Parallel& parallel) {
-  Plan(args, parallel.threads()).run(parallel);
+void selective_scan(const SelectiveScanArgs<float>& args, const Parallel& parallel, const Kernels& isa) {
+  if (args.batch * args.channels * args.length == 0) return;
+  Plan(args, parallel.threads(), isa).run(parallel);
 }
 
-int64_t selective_scan_workspace(const SelectiveScanArgs<float>& args, int threads) {
-  const Plan plan(args, threads);
+int64_t selective_scan_workspace(const SelectiveScanArgs<float>& args, int threads, const Kernels& isa) {
+  const Plan plan(args, threads, isa);
   return plan.state_floats() * static_cast<int64_t>(sizeof(float)) + threads * plan.scratch_bytes();
 }
 
