@@ -1,0 +1,79 @@
+"""Deploy bidirectional-Mamba 3D segmentation networks: export once, segment volumes anywhere, without PyTorch.
+
+    msdk_rt.export("checkpoint.safetensors", "model.onnx", window=(96, 96, 96), ...)
+    labels = msdk_rt.Segmenter("model.onnx").run(volume)
+
+Names load on first use, so that importing the package is quick and imports neither PyTorch nor ONNX.
+"""
+
+import importlib
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msdk_export import export
+    from msdk_rt.errors import (
+        ArtifactError,
+        BackendError,
+        CheckpointError,
+        ExportError,
+        InputError,
+        MsdkError,
+        OutputError,
+    )
+    from msdk_rt.manifest import Manifest
+    from msdk_rt.ops import ops_library
+    from msdk_rt.segmenter import Segmentation, Segmenter
+
+__all__ = [
+    "ArtifactError",
+    "BackendError",
+    "CheckpointError",
+    "ExportError",
+    "InputError",
+    "Manifest",
+    "MsdkError",
+    "OutputError",
+    "Segmentation",
+    "Segmenter",
+    "export",
+    "ops_library",
+]
+
+_HOMES = {
+    "Manifest": "msdk_rt.manifest",
+    "Segmentation": "msdk_rt.segmenter",
+    "Segmenter": "msdk_rt.segmenter",
+    "export": "msdk_export",
+    "ops_library": "msdk_rt.ops",
+}
+
+try:
+    __version__ = version("msdk_rt")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module 'msdk_rt' has no attribute {name!r}")
+    value = getattr(_import(_HOMES.get(name, "msdk_rt.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def _import(module: str):
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if module != "msdk_export":
+            raise
+        from msdk_rt.errors import BackendError
+
+        raise BackendError(
+            f"export needs PyTorch and ONNX, and {error.name} is not installed: pip install 'msdk_rt[export]'"
+        ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

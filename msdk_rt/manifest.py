@@ -1,0 +1,134 @@
+"""What an artifact says of itself: `model.onnx.json` beside `model.onnx`.
+
+The manifest carries everything the network file cannot: window, channel order, label map, normalisation, blending,
+the parity measured at export, and the SHA-256 of the artifact. The hash guards against accidents (a truncated
+copy, an edited file), not against somebody who can replace both files.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msdk_rt.errors import ArtifactError, OutputError
+from msdk_rt.files import atomic_write
+from msdk_rt.manifest_checks import check_fields
+
+FORMAT_VERSION = 1
+OPS_VERSION = 1
+_DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The checked account of one artifact. Raises ArtifactError naming the field that is wrong.
+
+    window: (D, H, W) in voxels, fixed in the graph. channels: input modalities in order.
+    labels: {logit channel: voxel value} in channel order.
+    activation: "softmax", or "sigmoid" for overlapping regions: a voxel gets the value of the last channel in
+    order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
+    normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
+    orientation: axis codes of the model's (D, H, W), as nibabel names them.
+    """
+
+    family: str
+    config: dict
+    window: tuple[int, int, int]
+    channels: tuple[str, ...]
+    labels: dict[str, int]
+    activation: str
+    normalization: str
+    parity: dict
+    sha256: str
+    created_by: str
+    orientation: str = "RAS"
+    blending: dict = field(default_factory=_DEFAULT_BLENDING.copy)
+    precision: str = "float32"
+    ops_version: int = OPS_VERSION
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self):
+        for name in ("window", "channels"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_fields(self)
+
+
+def manifest_path(artifact: str | Path) -> Path:
+    """`model.onnx.json` for `model.onnx`."""
+    artifact = Path(artifact)
+    return artifact.with_name(artifact.name + ".json")
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, in lower-case hexadecimal, read in blocks of a mebibyte."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
+    """Write the manifest beside its artifact, atomically; returns its path. Raises OutputError."""
+    path = manifest_path(artifact)
+    try:
+        text = json.dumps(dataclasses.asdict(manifest), indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+    return path
+
+
+def read_manifest(artifact: str | Path) -> Manifest:
+    """The manifest of an artifact whose content it matches.
+
+    Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field missing,
+    unknown or wrong, or the artifact's SHA-256 not the one recorded.
+    """
+    artifact = Path(artifact)
+    path = manifest_path(artifact)
+    if not artifact.is_file():
+        raise ArtifactError(f"no model at {artifact}: expected a .onnx file written by msdk_rt.export")
+    entries = _read_json(path)
+    newest = entries.get("format_version")
+    if isinstance(newest, int) and newest > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has manifest format {newest}, and this msdk_rt reads up to {FORMAT_VERSION}: upgrade msdk_rt"
+        )
+    fields = {f.name for f in dataclasses.fields(Manifest)}
+    if missing := sorted(fields - entries.keys()):
+        raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
+    if unknown := sorted(entries.keys() - fields):
+        raise ArtifactError(f"{path} has unknown fields {', '.join(unknown)}: export the model again")
+    try:
+        manifest = Manifest(**entries)
+        found = sha256_of(artifact)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {artifact}: {error.strerror or error}") from error
+    if found != manifest.sha256:
+        raise ArtifactError(
+            f"{artifact} is not the file its manifest describes: expected SHA-256 {manifest.sha256}, found {found}. "
+            "It was truncated or edited; copy both files again or export again"
+        )
+    return manifest
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"no manifest at {path}: msdk_rt.export writes it beside the model; keep the two files together"
+        ) from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON ({error}): copy it again or export again") from error
+    if not isinstance(entries, dict):
+        raise ArtifactError(f"{path} holds a {type(entries).__name__}, expected a JSON object of a manifest")
+    return entries

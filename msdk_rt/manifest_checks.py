@@ -1,0 +1,100 @@
+"""The rules a manifest's fields obey, each with its own sentence."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from msdk_rt.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from msdk_rt.manifest import Manifest
+
+LARGEST_WINDOW = 4096
+LARGEST_LABEL = 65535
+AXIS_CODES = ("RL", "AP", "SI")
+
+# What a field must be, in words and as a predicate on its value.
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "format_version": ("1", lambda value: _is_int(value) and value == 1),
+    "ops_version": ("1", lambda value: _is_int(value) and value == 1),
+    "family": ("the name of a network family", lambda value: _is_name(value)),
+    "config": ("a mapping", lambda value: isinstance(value, dict)),
+    "window": (
+        f"three whole numbers from 1 to {LARGEST_WINDOW} (D, H, W)",
+        lambda value: (
+            isinstance(value, tuple)
+            and len(value) == 3
+            and all(_is_int(side) and 1 <= side <= LARGEST_WINDOW for side in value)
+        ),
+    ),
+    "channels": (
+        "a list of different names, one per input modality",
+        lambda value: (
+            isinstance(value, tuple)
+            and len(value) > 0
+            and all(_is_name(name) for name in value)
+            and len(set(value)) == len(value)
+        ),
+    ),
+    "labels": (
+        f"a mapping of each logit channel's name to its own voxel value from 0 to {LARGEST_LABEL}",
+        lambda value: (
+            isinstance(value, dict)
+            and len(value) > 0
+            and all(_is_name(name) for name in value)
+            and all(_is_int(number) and 0 <= number <= LARGEST_LABEL for number in value.values())
+            and len(set(value.values())) == len(value)
+        ),
+    ),
+    "activation": ("softmax or sigmoid", lambda value: value in ("softmax", "sigmoid")),
+    "normalization": ("nonzero_zscore or none", lambda value: value in ("nonzero_zscore", "none")),
+    "orientation": ("axis codes such as RAS", lambda value: is_orientation(value)),
+    "blending": (
+        "{scheme: monai, mode: gaussian or constant, sigma_scale: a positive number}",
+        lambda value: (
+            isinstance(value, dict)
+            and value.keys() == {"scheme", "mode", "sigma_scale"}
+            and value["scheme"] == "monai"
+            and value["mode"] in ("gaussian", "constant")
+            and isinstance(value["sigma_scale"], (int, float))
+            and 0 < value["sigma_scale"] <= 10
+        ),
+    ),
+    "precision": ("float32", lambda value: value == "float32"),
+    "parity": ("a mapping", lambda value: isinstance(value, dict)),
+    "sha256": (
+        "64 lower-case hexadecimal digits",
+        lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None,
+    ),
+    "created_by": ("a line of text", lambda value: _is_name(value)),
+}
+
+
+def check_fields(manifest: "Manifest") -> None:
+    """Raise ArtifactError with a sentence for every field that breaks its rule."""
+    if wrong := list(_complaints(manifest)):
+        raise ArtifactError("; ".join(wrong) + ". Export the model again")
+
+
+def is_orientation(codes: object) -> bool:
+    """True for three letters that name the three body axes once each, such as RAS or LPS."""
+    return (
+        isinstance(codes, str)
+        and len(codes) == 3
+        and all(any(code in axis for code in codes) for axis in AXIS_CODES)
+    )
+
+
+def _complaints(manifest: "Manifest") -> Iterator[str]:
+    for name, (expected, holds) in _RULES.items():
+        value = getattr(manifest, name)
+        if not holds(value):
+            yield f"{name} must be {expected}, found {value!r}"
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.strip() != "" and value.isprintable()

@@ -1,0 +1,23 @@
+"""Where the native library of the msdk ops is, for our own sessions and anybody else's."""
+
+import sys
+from pathlib import Path
+
+from msdk_rt.errors import BackendError
+
+LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "libmsdk_onnxruntime.so"
+
+
+def ops_library() -> Path:
+    """The shared library that gives ONNX Runtime the kernels of domain `msdk`.
+
+    Register it with `SessionOptions.register_custom_ops_library(str(ops_library()))`, or from C, C++ or Triton
+    by this path. Raises BackendError when the package was installed without its native part.
+    """
+    path = Path(__file__).parent / "lib" / LIBRARY_NAME
+    if not path.is_file():
+        raise BackendError(
+            f"the op library {path} is missing: this msdk_rt was installed without its native part. Install the "
+            "wheel for your platform, or, in a source checkout, run `make setup` (it needs CMake and a C++ compiler)"
+        )
+    return path
