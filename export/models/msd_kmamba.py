@@ -110,20 +110,21 @@ class MSDKMamba(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         self.check_image(image.shape)
-        x = self.stages[0](self.stem(image))
-        skips = [self.full_resolution(image), x]
-        for downsample, stage in zip(self.downsamples, self.stages[1:], strict=True):
-            x = stage(downsample(x))
-            skips.append(x)
+        features = []
+        x = image
+        for enter, stage in zip((self.stem, *self.downsamples), self.stages, strict=True):
+            x = stage(enter(x))
+            features.append(x)
 
-        x = skips.pop()
+        x = features.pop()
         scales = []
-        for upsample, skip in zip(reversed(self.decoder), reversed(skips), strict=True):
+        for upsample in reversed(self.decoder):
+            skip = features.pop() if features else self.full_resolution(image)
             x = upsample(x, skip)
-            scales.insert(0, x)
+            scales.append(x)
         if not self.training:
             return self.heads[0](x)
-        return [head(scale) for head, scale in zip(self.heads, scales, strict=True)]
+        return [head(scale) for head, scale in zip(self.heads, reversed(scales), strict=True)]
 
     def check_image(self, shape: tuple[int, ...]) -> None:
         """Raise InputError unless an image (B, C, D, H, W) of this shape fits the network."""
