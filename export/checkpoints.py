@@ -134,8 +134,8 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(path):
             raise CheckpointError(
-                f"{path}: it pickles Python objects, and loading those would run whatever code they bring; save "
-                "the state dict alone, with torch.save(model.state_dict(), path)"
+                f"{path}: it pickles Python objects, and loading those would run whatever code they bring; "
+                "save the state dict alone, with torch.save(model.state_dict(), path)"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint; fetch or save it again") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
