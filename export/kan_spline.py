@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from msdk_export.causal_conv import silu_slope
+
 BLOCK_BYTES = 16 << 20
 
 
@@ -83,9 +85,3 @@ class _Splines(NamedTuple):
 
     def _knots_per_unit(self) -> float:
         return (self.bases - 3) / (self.grid_max - self.grid_min)
-
-
-def silu_slope(x: Tensor) -> Tensor:
-    """The derivative of SiLU."""
-    gate = x.sigmoid()
-    return gate * (1 + x * (1 - gate))

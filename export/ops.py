@@ -6,11 +6,11 @@ of a feature map (D, H, W) are numbered l = (d*H + h)*W + w.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from msdk_export.directions import check_slices, parse_directions, to_steps, to_tokens
-from msdk_export.kan_spline import kan_backward, kan_forward, silu_slope
+from msdk_export.causal_conv import conv_backward, conv_forward
+from msdk_export.directions import check_slices, parse_directions
+from msdk_export.kan_spline import kan_backward, kan_forward
 from msdk_export.selective_scan import scan_backward, scan_forward
 from msdk_rt.errors import InputError
 
@@ -24,12 +24,7 @@ def directional_conv1d(x: Tensor, weight: Tensor, bias: Tensor, directions: str)
     Raises InputError when shapes and directions do not fit.
     """
     paths = _check_conv(x, weight, bias, directions)
-    inner = x.to(torch.promote_types(x.dtype, weight.dtype))
-    u = [
-        to_tokens(F.silu(_causal_conv(to_steps(inner, path), weight[k], bias[k])), path)
-        for k, path in enumerate(paths)
-    ]
-    return torch.stack(u, dim=1).to(x.dtype)
+    return conv_forward(x, weight, bias, paths)
 
 
 @directional_conv1d.register_fake
@@ -130,21 +125,7 @@ def _(dy, x, base_weight, spline_weight, grid_min, grid_max):
 
 
 def _conv_backward(ctx, du):
-    x, weight, bias = ctx.saved_tensors
-    width = weight.shape[2]
-    inner = x.to(weight.dtype)
-    dx, dweight, dbias = [], [], []
-    for k, path in enumerate(parse_directions(ctx.directions)):
-        steps = F.pad(to_steps(inner, path), (width - 1, 0))
-        kernel = weight[k].unsqueeze(1)
-        dconv = to_steps(du[:, k], path) * silu_slope(F.conv1d(steps, kernel, bias[k], groups=len(kernel)))
-        dsteps, dkernel, dbias_k = torch.ops.aten.convolution_backward(
-            dconv, steps, kernel, [len(kernel)], [1], [0], [1], False, [0], len(kernel), [True, True, True]
-        )
-        dx.append(to_tokens(dsteps[..., width - 1 :], path))
-        dweight.append(dkernel.squeeze(1))
-        dbias.append(dbias_k)
-    return sum(dx).to(x.dtype), torch.stack(dweight), torch.stack(dbias), None
+    return (*conv_backward(du, *ctx.saved_tensors, parse_directions(ctx.directions)), None)
 
 
 def _conv_setup(ctx, inputs, output):
@@ -176,12 +157,6 @@ def _kan_setup(ctx, inputs, output):
 directional_conv1d.register_autograd(_conv_backward, setup_context=_conv_setup)
 bidirectional_selective_scan.register_autograd(_scan_backward, setup_context=_scan_setup)
 kan_linear.register_autograd(_kan_backward, setup_context=_kan_setup)
-
-
-def _causal_conv(steps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """(B,D,L), (D,W), (D) -> (B,D,L): depthwise, zero before the first step."""
-    padded = F.pad(steps, (weight.shape[1] - 1, 0))
-    return F.conv1d(padded, weight.unsqueeze(1), bias, groups=weight.shape[0])
 
 
 def _check_conv(x, weight, bias, directions):

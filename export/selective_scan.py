@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from msdk_export.causal_conv import silu_slope
 from msdk_export.directions import Direction, to_steps, to_tokens
-from msdk_export.kan_spline import silu_slope
 
 SEGMENT_BYTES = 4 << 20
 
