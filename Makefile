@@ -1,0 +1,65 @@
+# make setup   .venv with everything for development, the native library built in place
+# make demo    export a network, segment a real brain volume, draw the result (folder demo/)
+# make test    every test: C++ kernels under sanitizers, then Python
+# make lint    formatting and static checks
+# make bench   the benchmarks that answer the README's speed questions
+# make lock    pin what setup installs anew
+
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= 2
+PLUGIN_SOURCES := $(shell find plugins -type f)
+
+.PHONY: setup demo test test-native test-python lint format bench lock wheel clean
+
+setup: .venv/.installed
+
+.venv/.packages: requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --no-deps -r requirements-dev.txt
+	touch $@
+
+.venv/.installed: .venv/.packages pyproject.toml setup.py $(PLUGIN_SOURCES)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup
+	$(BIN)/msdk-rt demo --out demo
+
+test: test-native test-python
+
+test-native: setup
+	cmake -S plugins -B build/plugins-tests -DCMAKE_BUILD_TYPE=Release -DMSDK_TESTS=ON -DMSDK_SANITIZE=address,undefined
+	cmake --build build/plugins-tests --parallel $(JOBS)
+	ctest --test-dir build/plugins-tests --output-on-failure
+
+test-python: setup
+	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find plugins -name '*.h' -o -name '*.cpp' -o -name '*.inc' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	find plugins -name '*.h' -o -name '*.cpp' -o -name '*.inc' | xargs $(BIN)/clang-format -i
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+wheel: setup
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+lock:
+	rm -rf build/lock
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet "torch==2.13.0" "setuptools>=77" wheel
+	build/lock/bin/pip install --quiet --no-build-isolation ".[dev]"
+	(sed -n '/^#/p' requirements-dev.txt; echo torch==2.13.0; \
+	  build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --all | grep -v '^pip==') > build/lock.txt
+	mv build/lock.txt requirements-dev.txt
+
+clean:
+	rm -rf build dist demo

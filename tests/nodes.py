@@ -1,0 +1,43 @@
+"""One msdk node as a model of its own, run by ONNX Runtime: for tests and benchmarks of a single op."""
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnxruntime
+
+import msdk_rt
+
+OPSET = 20
+IR_VERSION = 10
+
+
+def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> onnx.ModelProto:
+    """A model of one node: `inputs` in the op's order, None where an optional one is left out."""
+    present = {name: array for name, array in inputs.items() if array is not None}
+    node = onnx.helper.make_node(op, list(present), ["y"], domain="msdk", **attributes)
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, array.shape)
+        for name, array in present.items()
+    ]
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([node], "one_node", values, [output])
+    opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("msdk", 1)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def session(model: onnx.ModelProto, threads: int = 2, library: bool = True) -> onnxruntime.InferenceSession:
+    """A CPU session on `threads` threads, with or without the native ops."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    if library:
+        options.register_custom_ops_library(str(msdk_rt.ops_library()))
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def run_node(op: str, inputs: dict[str, np.ndarray | None], threads: int = 2, **attributes) -> np.ndarray:
+    """The node's output for these inputs, from our kernel."""
+    feeds = {name: array for name, array in inputs.items() if array is not None}
+    return session(node_model(op, inputs, **attributes), threads).run(None, feeds)[0]
