@@ -1,4 +1,4 @@
-"""Deploy bidirectional-Mamba 3D segmentation networks: export once, segment volumes anywhere, without PyTorch.
+"""Deploy bidirectional-Mamba 3D segmentation networks: export once, segment anywhere, without PyTorch.
 
     msdk_rt.export("checkpoint.safetensors", "model.onnx", window=(96, 96, 96), ...)
     labels = msdk_rt.Segmenter("model.onnx").run(volume)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,29 +15,26 @@ from msdk_rt.errors import OutputError
 def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """A file object whose content appears at `path` when the block ends well, and nowhere otherwise.
 
-    mode: "wb" or "w" (UTF-8). The content goes to a temporary file in the same folder, reaches the disk, and is
-    renamed over `path`; any exception, KeyboardInterrupt among them, removes it and leaves an older file as it
-    was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
+    mode: "wb" or "w" (UTF-8). The content goes to a temporary file in the same folder, reaches the disk, and
+    is renamed over `path`; any exception, KeyboardInterrupt among them, removes it and leaves an older file as
+    it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
     """
     path = Path(path)
-    temporary = None
+    temporary = path.with_name(f".msdk-{secrets.token_hex(8)}.part")
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _usual_permissions(path))
         os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        if isinstance(error, OSError) and not isinstance(error, OutputError):
-            raise OutputError(
-                f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
-            ) from error
+    except OutputError:
         raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def check_writable(folder: str | Path) -> None:
@@ -53,13 +51,3 @@ def check_writable(folder: str | Path) -> None:
         raise OutputError(
             f"cannot write into {folder}: {error.strerror or error}; choose a writable folder"
         ) from error
-
-
-def _usual_permissions(path: Path) -> int:
-    """Those of the file being replaced, else what the umask gives a new file (mkstemp's 0600 is private)."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask

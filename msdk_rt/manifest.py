@@ -1,8 +1,8 @@
 """What an artifact says of itself: `model.onnx.json` beside `model.onnx`.
 
-The manifest carries everything the network file cannot: window, channel order, label map, normalisation, blending,
-the parity measured at export, and the SHA-256 of the artifact. The hash guards against accidents (a truncated
-copy, an edited file), not against somebody who can replace both files.
+The manifest carries everything the network file cannot: window, channel order, label map, normalisation,
+blending, the parity measured at export, and the SHA-256 of the artifact. The hash guards against accidents (a
+truncated copy, an edited file), not against somebody who can replace both files.
 """
 
 import dataclasses
@@ -85,8 +85,8 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
 def read_manifest(artifact: str | Path) -> Manifest:
     """The manifest of an artifact whose content it matches.
 
-    Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field missing,
-    unknown or wrong, or the artifact's SHA-256 not the one recorded.
+    Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field
+    missing, unknown or wrong, or the artifact's SHA-256 not the one recorded.
     """
     artifact = Path(artifact)
     path = manifest_path(artifact)
@@ -96,7 +96,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
     newest = entries.get("format_version")
     if isinstance(newest, int) and newest > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path} has manifest format {newest}, and this msdk_rt reads up to {FORMAT_VERSION}: upgrade msdk_rt"
+            f"{path} has manifest format {newest}, this msdk_rt reads up to {FORMAT_VERSION}: upgrade msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)}
     if missing := sorted(fields - entries.keys()):
@@ -112,8 +112,8 @@ def read_manifest(artifact: str | Path) -> Manifest:
         raise ArtifactError(f"cannot read {artifact}: {error.strerror or error}") from error
     if found != manifest.sha256:
         raise ArtifactError(
-            f"{artifact} is not the file its manifest describes: expected SHA-256 {manifest.sha256}, found {found}. "
-            "It was truncated or edited; copy both files again or export again"
+            f"{artifact} is not the file its manifest describes: expected SHA-256 {manifest.sha256}, found "
+            f"{found}. It was truncated or edited; copy both files again or export again"
         )
     return manifest
 

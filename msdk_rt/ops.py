@@ -11,13 +11,13 @@ LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "lib
 def ops_library() -> Path:
     """The shared library that gives ONNX Runtime the kernels of domain `msdk`.
 
-    Register it with `SessionOptions.register_custom_ops_library(str(ops_library()))`, or from C, C++ or Triton
-    by this path. Raises BackendError when the package was installed without its native part.
+    Register it with `SessionOptions.register_custom_ops_library(str(ops_library()))`, or from C, C++ or
+    Triton by this path. Raises BackendError when the package was installed without its native part.
     """
     path = Path(__file__).parent / "lib" / LIBRARY_NAME
     if not path.is_file():
         raise BackendError(
-            f"the op library {path} is missing: this msdk_rt was installed without its native part. Install the "
-            "wheel for your platform, or, in a source checkout, run `make setup` (it needs CMake and a C++ compiler)"
+            f"the op library {path} is missing: this msdk_rt was installed without its native part. Install "
+            "the wheel for your platform, or run `make setup` in a source checkout (CMake and a C++ compiler)"
         )
     return path

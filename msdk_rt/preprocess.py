@@ -1,0 +1,24 @@
+"""Intensity normalisation, as the network saw it in training."""
+
+import numpy as np
+
+
+def normalize(volume: np.ndarray) -> np.ndarray:
+    """Z-score of every channel over its nonzero voxels; zero voxels stay zero.
+
+    volume: (C, D, H, W), finite. Returns a new float32 array of the same shape. A channel whose nonzero voxels
+    are all equal becomes zero, an all-zero channel stays zero. Sums are float64.
+    The rule is MONAI's NormalizeIntensity(nonzero=True, channel_wise=True), population standard deviation.
+    """
+    normalized = np.array(volume, np.float32, order="C")
+    for channel in normalized:
+        mask = channel != 0
+        values = channel[mask]
+        if values.size == 0:
+            continue
+        values -= np.float32(values.mean(dtype=np.float64))
+        deviation = np.float32(np.sqrt(np.square(values).mean(dtype=np.float64)))
+        if deviation > 0:
+            values /= deviation
+        channel[mask] = values
+    return normalized
