@@ -37,7 +37,7 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     stripped.functions.extend(kept)
     for node in stripped.graph.node:
         if node.domain == DOMAIN:
-            node.overload = ""
+            node.ClearField("overload")
     return stripped
 
 
