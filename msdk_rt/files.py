@@ -16,8 +16,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     """A file object whose content appears at `path` when the block ends well, and nowhere otherwise.
 
     mode: "wb" or "w" (UTF-8). The content goes to a temporary file in the same folder, reaches the disk, and
-    is renamed over `path`; any exception, KeyboardInterrupt among them, removes it and leaves an older file as
-    it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
+    is renamed over `path`; any exception, KeyboardInterrupt among them, removes it and leaves an older file
+    as it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
     """
     path = Path(path)
     temporary = path.with_name(f".msdk-{secrets.token_hex(8)}.part")

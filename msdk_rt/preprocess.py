@@ -6,8 +6,8 @@ import numpy as np
 def normalize(volume: np.ndarray) -> np.ndarray:
     """Z-score of every channel over its nonzero voxels; zero voxels stay zero.
 
-    volume: (C, D, H, W), finite. Returns a new float32 array of the same shape. A channel whose nonzero voxels
-    are all equal becomes zero, an all-zero channel stays zero. Sums are float64.
+    volume: (C, D, H, W), finite. Returns a new float32 array of the same shape. A channel whose nonzero
+    voxels are all equal becomes zero, an all-zero channel stays zero. Sums are float64.
     The rule is MONAI's NormalizeIntensity(nonzero=True, channel_wise=True), population standard deviation.
     """
     normalized = np.array(volume, np.float32, order="C")

@@ -88,12 +88,12 @@ class Volume:
 def read_volume(
     paths: Sequence[str | Path], channels: Sequence[str] | None = None, orientation: str = "RAS"
 ) -> Volume:
-    """Read one NIfTI file per modality, in the order of `channels` (names for messages; default: the files').
+    """Read one NIfTI file per modality, in the order of `channels` (default, for messages: the file names).
 
-    Every file is 3D (a 4D one with a single volume counts) and lies in the same space as the first: same shape,
-    and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. Scaling is applied.
-    Raises InputError: a file is missing, truncated or not NIfTI, holds complex, RGB, NaN or infinite values, is
-    empty, has a singular affine, or the modalities do not match.
+    Every file is 3D (a 4D one with a single volume counts) and lies in the same space as the first: same
+    shape, and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. Scaling is applied.
+    Raises InputError: a file is missing, truncated or not NIfTI, holds complex, RGB, NaN or infinite values,
+    is empty, has a singular affine, or the modalities do not match.
     """
     names = channels or [Path(path).name for path in paths]
     if len(paths) != len(names) or not paths:
@@ -117,8 +117,8 @@ def check_finite(volume: np.ndarray, channels: Sequence[str]) -> None:
         if wrong:
             nans = np.count_nonzero(np.isnan(values))
             raise InputError(
-                f"channel {name} has {nans} NaN and {wrong - nans} infinite of {values.size} voxels, expected "
-                "finite float32 values: repair the volume first"
+                f"channel {name} has {nans} NaN and {wrong - nans} infinite of {values.size} voxels, "
+                "expected finite float32 values: repair the volume first"
             )
 
 
@@ -161,7 +161,8 @@ def _check_affine(affine: np.ndarray, path: Path) -> None:
     volume, box = abs(np.linalg.det(linear)), np.linalg.norm(linear, axis=0).prod()
     if not np.isfinite(affine).all() or not volume > 1e-6 * box:
         raise InputError(
-            f"{path} has an affine that is not finite and invertible, {affine.tolist()}: repair its sform or qform"
+            f"{path} has an affine that is not finite and invertible, {affine.tolist()}: repair its sform or "
+            "qform"
         )
 
 
@@ -170,18 +171,16 @@ def _check_same_space(
 ) -> None:
     if first.shape[:3] != other.shape[:3]:
         raise InputError(
-            f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample the modalities "
-            "onto one grid first"
+            f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample the "
+            "modalities onto one grid first"
         )
-    corners = np.array(
-        [[*(bit * (n - 1) for bit, n in zip(bits, first.shape, strict=False)), 1] for bits in _CUBE]
-    )
-    distance = np.linalg.norm((corners @ (first.affine - other.affine).T)[:, :3], axis=1).max()
+    corners = np.stack([*np.meshgrid(*((0, n - 1) for n in first.shape[:3])), np.ones((2, 2, 2))], -1)
+    distance = np.linalg.norm((corners @ (first.affine - other.affine).T)[..., :3], axis=-1).max()
     limit = SAME_SPACE_LIMIT * np.linalg.norm(first.affine[:3, :3], axis=0).min()
     if distance > limit:
         raise InputError(
-            f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their affines "
-            "differ, resample the modalities onto one grid first"
+            f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their "
+            "affines differ, resample the modalities onto one grid first"
         )
 
 
@@ -192,6 +191,3 @@ def _voxels(image: nibabel.Nifti1Image, path: Path) -> np.ndarray:
             return image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
     except _UNREADABLE as error:
         raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error
-
-
-_CUBE = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]

@@ -1,7 +1,7 @@
 """The window plan and its blending: MONAI's sliding_window_inference, in NumPy.
 
 Window placement, zero padding of small volumes, the Gaussian and its floor follow MONAI 1.5
-(monai/inferers/utils.py, compute_importance_map in monai/data/utils.py), so results agree to float32 rounding.
+(monai/inferers/utils.py, compute_importance_map in monai/data/utils.py): results agree to float32 rounding.
 """
 
 import itertools
@@ -22,7 +22,7 @@ def axis_starts(size: int, window: int, overlap: float) -> list[int]:
 
 
 def plan_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> list[Start]:
-    """First voxels of all windows over a volume (D, H, W), which is taken as padded to at least one window."""
+    """First voxels of all windows over a volume (D, H, W), taken as padded to at least one window."""
     padded = np.maximum(shape, window).tolist()
     axes = (axis_starts(size, side, overlap) for size, side in zip(padded, window, strict=True))
     return list(itertools.product(*axes))
@@ -52,9 +52,9 @@ def blend_windows(
 ) -> np.ndarray:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
 
-    predict: windows (B, C, *window) -> float32 logits (B, K, *window), a new array each time; B is batch_size, or
-    less in the last batch. starts: from plan_windows. weights: from importance. watch: wraps the iteration over
-    batches, e.g. to show progress; it is given a list of batches of starts.
+    predict: windows (B, C, *window) -> float32 logits (B, K, *window), a new array each time; B is
+    batch_size, or less in the last batch. starts: from plan_windows. weights: from importance. watch: wraps
+    the list of batches (each a list of starts) for iteration, e.g. to show progress.
 
     Held in memory: one accumulator of K and one weight sum of 1 float32 a voxel, and one batch of windows.
     Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
@@ -63,16 +63,16 @@ def blend_windows(
     total, weight_sum = None, np.zeros(padded.shape[1:], np.float32)
     for batch in watch(_batches(starts, batch_size)):
         boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
-        logits = predict(np.stack([padded[:, *box] for box in boxes]))
+        logits = predict(np.stack([padded[(slice(None), *box)] for box in boxes]))
         _check_logits(logits, (len(batch), *window), batch)
         if total is None:
             total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
         logits *= weights
         for box, contribution in zip(boxes, logits, strict=True):
-            total[:, *box] += contribution
+            total[(slice(None), *box)] += contribution
             weight_sum[box] += weights
     total /= weight_sum
-    return total[:, *inside]
+    return total[(slice(None), *inside)]
 
 
 def _gaussian(side: int, sigma: float) -> np.ndarray:

@@ -26,8 +26,8 @@ class OnnxRuntimeBackend:
 
     providers: as ONNX Runtime takes them, names or (name, options). Default: CUDA where it is available, then
     the CPU. threads: of one inference; default: one per physical core.
-    Raises BackendError (a provider or the op library is missing, ONNX Runtime refuses the file) or ArtifactError
-    (the graph's input and output are not those of the manifest).
+    Raises BackendError (a provider or the op library is missing, ONNX Runtime refuses the file) or
+    ArtifactError (the graph's input and output are not those of the manifest).
     """
 
     def __init__(
@@ -68,8 +68,8 @@ class OnnxRuntimeBackend:
         """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
         if failed := [name for name in map(_name, asked) if name not in self.providers]:
             raise BackendError(
-                f"{', '.join(failed)} did not start, only {', '.join(self.providers)} did: check that its driver "
-                "and libraries are installed"
+                f"{', '.join(failed)} did not start, only {', '.join(self.providers)} did: check that its "
+                "driver and libraries are installed"
             )
 
 
@@ -90,7 +90,7 @@ def _name(provider: Provider) -> str:
 
 
 def _check_interface(session, artifact: str | Path, manifest: Manifest) -> None:
-    """The graph must be image (B, C, *window) float -> logits (B, K, *window) float; symbols match any size."""
+    """The graph must be image (B, C, *window) float -> logits (B, K, *window) float."""
     for role, nodes, name, planes in (
         ("input", session.get_inputs(), "image", len(manifest.channels)),
         ("output", session.get_outputs(), "logits", len(manifest.labels)),
@@ -105,8 +105,8 @@ def _check_interface(session, artifact: str | Path, manifest: Manifest) -> None:
             or not _fits(node.shape, expected)
         ):
             raise ArtifactError(
-                f"{artifact} has {role} {'; '.join(found)}, expected {name} tensor(float) {expected}: it was not "
-                "written by msdk_rt.export, or its manifest belongs to another model"
+                f"{artifact} has {role} {'; '.join(found)}, expected {name} tensor(float) {expected}: it was "
+                "not written by msdk_rt.export, or its manifest belongs to another model"
             )
 
 

@@ -1,0 +1,40 @@
+"""From blended logits to voxel values and probabilities."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def label_voxels(logits: np.ndarray, values: Sequence[int], activation: str) -> np.ndarray:
+    """Voxel values (D, H, W), uint8 or, for values above 255, uint16, of logits (K, D, H, W).
+
+    softmax: the value of the largest logit, the first of equals. sigmoid: the value of the last channel whose
+    probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
+    """
+    dtype = np.uint8 if max(values) <= 255 else np.uint16
+    if activation == "sigmoid":
+        labels = np.zeros(logits.shape[1:], dtype)
+        for channel, value in zip(logits, values, strict=True):
+            labels[channel > 0] = value
+        return labels
+    labels = np.full(logits.shape[1:], values[0], dtype)
+    best = logits[0].copy()
+    for channel, value in zip(logits[1:], values[1:], strict=True):
+        labels[channel > best] = value
+        np.maximum(best, channel, out=best)
+    return labels
+
+
+def probabilities_of(logits: np.ndarray, activation: str) -> np.ndarray:
+    """Softmax over channels, or the sigmoid of each, of logits (K, D, H, W), which are overwritten."""
+    if activation == "sigmoid":
+        # tanh saturates where exp would overflow.
+        logits *= 0.5
+        np.tanh(logits, out=logits)
+        logits += 1
+        logits *= 0.5
+        return logits
+    logits -= logits.max(axis=0)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=0)
+    return logits
