@@ -180,7 +180,12 @@ def _split(source: str, prefix: str, paths: tuple[Direction, ...]) -> str:
 
 
 def _silu(x: str, y: str) -> str:
-    return f"{y}_sigmoid = Sigmoid ({x})\n{y} = Mul ({x}, {y}_sigmoid)"
+    """x / (1 + exp(-x)): ONNX Runtime's Sigmoid is flat below -18, which a large gate would show."""
+    return f"""{y}_one = Constant <value_float = 1.0> ()
+        {y}_negative = Neg ({x})
+        {y}_exp = Exp ({y}_negative)
+        {y}_divisor = Add ({y}_one, {y}_exp)
+        {y} = Div ({x}, {y}_divisor)"""
 
 
 def _range(name: str, count: str) -> str:
