@@ -1,0 +1,145 @@
+"""From a model or checkpoint to an artifact: model.onnx and its manifest, model.onnx.json."""
+
+import contextlib
+import copy
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+from tqdm import tqdm
+
+import msdk_rt
+from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
+from msdk_export.description import ModelDescription, describe
+from msdk_export.onnx_graph import to_onnx
+from msdk_export.parity import check_parity, measure_parity, random_window
+from msdk_export.samples import real_window
+from msdk_rt.errors import ExportError, OutputError
+from msdk_rt.files import atomic_write
+from msdk_rt.manifest import Manifest, manifest_path, sha256_of, write_manifest
+
+
+def export(
+    model: nn.Module | str | Path,
+    path: str | Path,
+    *,
+    window: Sequence[int] | None = None,
+    channels: Sequence[str] | None = None,
+    labels: dict[str, int] | None = None,
+    activation: str | None = None,
+    normalization: str | None = None,
+    family: str | None = None,
+    config: dict | None = None,
+    sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
+    progress: bool = False,
+) -> Manifest:
+    """Write `path` (.onnx) and `path`.json, verified against the PyTorch model; returns the manifest.
+
+    Args:
+        model: a module image (B, C, D, H, W) -> logits (B, K, D, H, W) in evaluation mode, which is left
+            untouched, or the path of a .safetensors or .pt checkpoint.
+        window: (D, H, W) in voxels.
+        channels: names of the C modalities, in input order.
+        labels: {name: voxel value} of the K logit channels, in order.
+        activation: "softmax", or "sigmoid" for overlapping regions. Default "softmax".
+        normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
+        family, config: which network a checkpoint's weights belong to.
+        sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
+        Default:
+            the MNI152 T1 template, where nilearn is installed.
+        progress: show the steps.
+
+    Arguments override the checkpoint's own description; window, channels and labels must come from one of
+    them.
+
+    An existing pair of files is replaced only once the new one has passed every check. The artifact goes
+    first and its manifest last, so a process killed in between leaves a pair whose SHA-256 does not match,
+    which is refused when read.
+
+    Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
+    InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written).
+    """
+    path = Path(path)
+    _check_suffix(path)
+    given = {
+        "window": window,
+        "channels": channels,
+        "labels": labels,
+        "activation": activation,
+        "normalization": normalization,
+        "family": family,
+        "config": config,
+    }
+    with tqdm(total=4, unit="step", disable=not progress) as bar, _staging(path) as staged:
+        _begin(bar, "load the model")
+        network, description = _load(model, given)
+        real, source = real_window(sample, description)
+
+        _begin(bar, "trace the graph")
+        proto = to_onnx(network, description)
+        with atomic_write(staged, "wb") as file:
+            file.write(proto.SerializeToString(deterministic=True))
+        onnx.checker.check_model(str(staged), full_check=True)
+
+        _begin(bar, "compare with PyTorch")
+        windows = {"random": random_window(len(description.channels), description.window), "real": real}
+        parity = measure_parity(network, staged, windows, description.activation)
+        check_parity(parity)
+
+        _begin(bar, "write")
+        manifest = Manifest(
+            **{field.name: getattr(description, field.name) for field in dataclasses.fields(description)},
+            parity=parity | {"real_source": source},
+            sha256=sha256_of(staged),
+            created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
+        )
+        staged_manifest = write_manifest(staged, manifest)
+        os.replace(staged, path)
+        os.replace(staged_manifest, manifest_path(path))
+    return manifest
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix == ".engine":
+        raise ExportError(f"{path}: .engine files are not built yet; model.onnx runs everywhere")
+    if path.suffix != ".onnx":
+        raise ExportError(f"{path}: unknown artifact suffix {path.suffix!r}: expected .onnx")
+
+
+def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelDescription]:
+    """The network as a float32 copy in evaluation mode on the CPU, and its checked description."""
+    given = {name: value for name, value in given.items() if value is not None}
+    if isinstance(model, nn.Module):
+        entries = {"family": type(model).__name__, "config": {}} | given | describe_model(model)
+        network = copy.deepcopy(model)
+    else:
+        state_dict, stored = load_checkpoint(model)
+        entries = stored | given
+        network = build_model(entries, state_dict)
+    return network.cpu().float().eval().requires_grad_(False), describe(entries)
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A path of the same name in a temporary folder beside `path`; the folder is gone at the end."""
+    try:
+        for target in (path, manifest_path(path)):
+            if target.is_dir():
+                raise IsADirectoryError(f"the folder {target.name} is in the way")
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
+            yield Path(folder) / path.name
+    except OutputError:
+        raise
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}; choose a writable folder that exists") from error
+
+
+def _begin(bar: tqdm, step: str) -> None:
+    bar.set_description(step, refresh=False)
+    bar.update()
