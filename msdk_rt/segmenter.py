@@ -120,7 +120,7 @@ class Segmenter:
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
 
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
-        manifest says, intensities as acquired: normalisation happens here. Files are reoriented there and back.
+        manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
 
         Raises InputError before any inference on a volume that does not fit, BackendError if inference fails.
         """

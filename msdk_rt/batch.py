@@ -1,0 +1,80 @@
+"""`msdk-rt run`: segment cases one after the other, keep what is done, report each."""
+
+import argparse
+import sys
+import time
+
+import numpy as np
+
+from msdk_rt.cases import Case, find_cases
+from msdk_rt.errors import InputError
+from msdk_rt.manifest import read_manifest
+from msdk_rt.segmenter import Segmentation, Segmenter
+
+
+def segment_cases(options: argparse.Namespace) -> dict:
+    """Do what the options of `msdk-rt run` say; the report is made of JSON types.
+
+    A case whose files are wrong is reported and the next one follows; any other error ends the run.
+    """
+    channels = read_manifest(options.model).channels
+    cases = find_cases(options.inputs, channels, options.output)
+    with Segmenter(
+        options.model,
+        providers=options.provider,
+        overlap=options.overlap,
+        blend=options.blend,
+        batch_size=options.batch_size,
+        mirror_axes=options.mirror,
+        threads=options.threads,
+    ) as segmenter:
+        return {
+            "model": str(options.model),
+            "providers": segmenter.providers,
+            "threads": options.threads,
+            "cases": [_segment_case(segmenter, case, options) for case in cases],
+        }
+
+
+def voxel_counts(segmentation: Segmentation, labels: dict[str, int]) -> dict[str, dict[str, float]]:
+    """Voxels and millilitres of every label, by name."""
+    counts = {name: int(np.count_nonzero(segmentation.labels == value)) for name, value in labels.items()}
+    return {
+        name: {"voxels": count, "ml": round(count * segmentation.space.voxel_ml, 3)}
+        for name, count in counts.items()
+    }
+
+
+def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace) -> dict:
+    report = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
+    if _is_done(case, options.probabilities) and not options.overwrite:
+        _say(f"{case.name}: kept {case.output}, which exists; --overwrite segments it again")
+        return report | {"kept": True}
+    start = time.perf_counter()
+    try:
+        segmentation = segmenter.run(
+            case.inputs, return_probabilities=options.probabilities, progress=not options.quiet
+        )
+    except InputError as error:
+        _say(f"{case.name}: {error}")
+        return report | {"error": str(error)}
+    if options.probabilities:
+        segmentation.save_probabilities(case.probabilities)
+        report["probabilities"] = str(case.probabilities)
+    segmentation.save(case.output)
+    seconds = time.perf_counter() - start
+    _say(f"{case.name}: {case.output}, {seconds:.1f} s")
+    return report | {
+        "seconds": round(seconds, 3),
+        "shape": list(segmentation.labels.shape),
+        "labels": voxel_counts(segmentation, segmenter.manifest.labels),
+    }
+
+
+def _is_done(case: Case, probabilities: bool) -> bool:
+    """Files appear whole, and the labels last: what exists is complete."""
+    return case.output.exists() and (not probabilities or case.probabilities.exists())
+
+
+def _say(message: str) -> None:
+    print(f"msdk-rt: {message}", file=sys.stderr)

@@ -1,0 +1,111 @@
+"""`msdk-rt demo`: the whole path on a real brain, from a checkpoint and a NIfTI file to labels and a picture."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+import msdk_rt
+from msdk_rt.batch import voxel_counts
+from msdk_rt.errors import BackendError, InputError
+from msdk_rt.files import check_writable
+from msdk_rt.manifest import Manifest
+from msdk_rt.report import parity_lines
+from msdk_rt.segmenter import Segmenter
+
+UNTRAINED = "untrained weights: the labels mean nothing"
+WINDOW = (64, 64, 64)
+LABELS = {"background": 0, "cerebrospinal fluid": 1, "grey matter": 2, "white matter": 3}
+SEED = 0
+
+
+def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
+    """Write t1.nii.gz, model.onnx, labels.nii.gz and overlay.png into `folder` and print what was measured.
+
+    weights: a checkpoint with one channel; default: the package's own demo weights, or where there are none an
+    untrained network, which the printout and the picture say. Needs the extra msdk_rt[demo].
+    Raises BackendError when that is not installed, and whatever export and Segmenter raise.
+    """
+    check_writable(folder)
+    t1 = _write_template(folder / "t1.nii.gz")
+    manifest, note = _export(weights, folder / "model.onnx")
+    if len(manifest.channels) != 1:
+        raise InputError(
+            f"the demo volume has one channel (T1), the model takes {', '.join(manifest.channels)}"
+        )
+
+    with Segmenter(folder / "model.onnx", threads=threads) as segmenter:
+        start = time.perf_counter()
+        segmentation = segmenter.run(t1, progress=True)
+        seconds = time.perf_counter() - start
+        windows = segmenter.count_windows(segmentation.space.to_model(segmentation.labels).shape)
+        providers = ", ".join(segmenter.providers)
+    segmentation.save(folder / "labels.nii.gz")
+
+    from msdk_rt.overlay import draw_overlay
+
+    space = segmentation.space
+    draw_overlay(
+        _canonical(t1),
+        space.to_model(segmentation.labels),
+        manifest.labels,
+        f"MNI152 T1, {note}",
+        folder / "overlay.png",
+    )
+    print(f"model     {manifest.family}, {note}")
+    for name, line in parity_lines(manifest).items():
+        print(f"parity    {name} window against PyTorch: {line}")
+    shape = " x ".join(map(str, segmentation.labels.shape))
+    print(
+        f"latency   {seconds:.2f} s for {shape} voxels, reading and normalising included: {windows} windows of "
+        f"{' x '.join(map(str, manifest.window))}, {windows / seconds:.2f} windows/s, {providers}, "
+        f"{threads or 'default'} threads"
+    )
+    for name, count in voxel_counts(segmentation, manifest.labels).items():
+        print(f"label     {name}: {count['voxels']} voxels, {count['ml']:.1f} ml")
+    print(f"results   {folder / 'labels.nii.gz'}, {folder / 'overlay.png'}")
+
+
+def _write_template(path: Path) -> Path:
+    """nilearn's MNI152 T1 at 1 mm as a NIfTI file, as a scanner's export would be."""
+    try:
+        from nilearn.datasets import load_mni152_template
+    except ImportError as error:
+        raise _missing(error) from error
+    from msdk_rt.volumes import Space
+
+    image = load_mni152_template(resolution=1)
+    space = Space(type(image), image.header, image.affine, image.shape, "RAS")
+    space.save(np.asarray(image.dataobj, np.float32), path)
+    return path
+
+
+def _export(weights: Path | None, artifact: Path) -> tuple[Manifest, str]:
+    """Export the demo network; returns its manifest and what to say of its weights."""
+    try:
+        import msdk_export
+    except ImportError as error:
+        raise _missing(error) from error
+    own = Path(msdk_export.__file__).parent / "weights" / "demo.safetensors"
+    checkpoint = weights or (own if own.is_file() else None)
+    if checkpoint is not None:
+        return msdk_rt.export(checkpoint, artifact, progress=True), f"weights of {checkpoint.name}"
+
+    import torch
+
+    from msdk_export.models.msd_kmamba import MSDKMamba, demo_config
+
+    torch.manual_seed(SEED)
+    network = MSDKMamba(demo_config(in_channels=1, num_classes=len(LABELS)))
+    manifest = msdk_rt.export(network, artifact, window=WINDOW, channels=["t1"], labels=LABELS, progress=True)
+    return manifest, UNTRAINED
+
+
+def _canonical(path: Path) -> np.ndarray:
+    from msdk_rt.volumes import read_volume
+
+    return read_volume([path]).data[0]
+
+
+def _missing(error: ImportError) -> BackendError:
+    return BackendError(f"the demo cannot import {error.name}: pip install 'msdk_rt[demo]'")
