@@ -14,7 +14,7 @@ from torch import Tensor
 from msdk_export.causal_conv import silu_slope
 from msdk_export.directions import Direction, to_steps, to_tokens
 
-SEGMENT_BYTES = 4 << 20
+SEGMENT_BYTES = 1 << 20
 
 
 def scan_forward(
