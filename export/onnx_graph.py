@@ -38,8 +38,8 @@ def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProt
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise ExportError(
-                f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, whose "
-                "control flow depends neither on voxel values nor on the batch size)"
+                f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, "
+                "whose control flow depends neither on voxel values nor on the batch size)"
             ) from error
     _strip_debug_metadata(proto)
     return proto
@@ -80,9 +80,8 @@ def _trace(network: nn.Module, description: ModelDescription) -> torch.export.Ex
 
 def _strip_debug_metadata(proto: onnx.ModelProto) -> None:
     """Drop the exporter's stack traces, which would carry this machine's paths into the artifact."""
-    for entry in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
-        del entry.metadata_props[:]
-    for entry in (*proto.graph.initializer, proto.graph):
+    graph = proto.graph
+    for entry in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         del entry.metadata_props[:]
 
 
