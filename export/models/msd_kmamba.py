@@ -181,8 +181,8 @@ class Downsample(nn.Sequential):
 class Upsample(nn.Module):
     """Doubles every side, adds the skip and mixes: (B, coarse, D, H, W) -> (B, fine, 2D, 2H, 2W).
 
-    Narrowing before trilinear interpolation takes two thirds of the time of a transposed convolution in ONNX
-    Runtime (48 -> 24 channels at 64^3 on 2 CPU threads: 155 ms against 236).
+    Trilinear interpolation of the narrowed features takes as long in ONNX Runtime as a transposed convolution
+    (48 -> 24 channels at 64^3: about 0.2 s on 2 CPU threads), with an eighth of its weights and no checkerboard.
     """
 
     def __init__(self, coarse: int, fine: int):
