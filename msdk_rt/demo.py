@@ -1,4 +1,4 @@
-"""`msdk-rt demo`: the whole path on a real brain, from a checkpoint and a NIfTI file to labels and a picture."""
+"""`msdk-rt demo`: the whole path on a real brain, from checkpoint and NIfTI file to labels and a picture."""
 
 import time
 from pathlib import Path
@@ -22,8 +22,8 @@ SEED = 0
 def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
     """Write t1.nii.gz, model.onnx, labels.nii.gz and overlay.png into `folder` and print what was measured.
 
-    weights: a checkpoint with one channel; default: the package's own demo weights, or where there are none an
-    untrained network, which the printout and the picture say. Needs the extra msdk_rt[demo].
+    weights: a checkpoint with one channel; default: the package's own demo weights, or where there are none
+    an untrained network, which the printout and the picture say. Needs the extra msdk_rt[demo].
     Raises BackendError when that is not installed, and whatever export and Segmenter raise.
     """
     check_writable(folder)
@@ -57,8 +57,8 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         print(f"parity    {name} window against PyTorch: {line}")
     shape = " x ".join(map(str, segmentation.labels.shape))
     print(
-        f"latency   {seconds:.2f} s for {shape} voxels, reading and normalising included: {windows} windows of "
-        f"{' x '.join(map(str, manifest.window))}, {windows / seconds:.2f} windows/s, {providers}, "
+        f"latency   {seconds:.2f} s for {shape} voxels, reading and normalising included: {windows} windows "
+        f"of {' x '.join(map(str, manifest.window))}, {windows / seconds:.2f} windows/s, {providers}, "
         f"{threads or 'default'} threads"
     )
     for name, count in voxel_counts(segmentation, manifest.labels).items():

@@ -34,7 +34,8 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 def check_writable(folder: str | Path) -> None:

@@ -9,7 +9,7 @@ from msdk_rt.files import atomic_write
 # Okabe and Ito's palette, told apart by colour-blind readers too; yellow and black left out.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
 OPACITY = 0.45
-PERCENTILES = (1, 99.5)
+BRIGHTEST = 1.15
 
 
 def draw_overlay(
@@ -30,7 +30,8 @@ def draw_overlay(
         if value < len(paint):
             paint[value] = to_rgba(colour, OPACITY)
 
-    low, high = np.percentile(image, PERCENTILES)
+    # White matter is the bulk of the brightest voxels: leave it short of white.
+    low, high = image.min(), BRIGHTEST * np.percentile(image, 99.5)
     x, y, z = (side // 2 for side in image.shape)
     planes = {
         f"axial, z = {z}": np.s_[:, :, z],
@@ -48,7 +49,7 @@ def draw_overlay(
     legend = figure.legend(
         handles=[Patch(color=colours[value], label=name) for name, value in shown],
         loc="outside lower center",
-        ncols=min(len(shown), 6),
+        ncols=max(1, min(len(shown), len(PALETTE))),
         frameon=False,
         labelcolor="white",
         fontsize=11,

@@ -98,7 +98,7 @@ def read_volume(
     names = channels or [Path(path).name for path in paths]
     if len(paths) != len(names) or not paths:
         raise InputError(
-            f"expected {len(names)} files, one per channel ({', '.join(names)}), got {len(paths)}"
+            f"expected {len(names)} file(s), one per channel ({', '.join(names)}), got {len(paths)}"
         )
     images = [_open(Path(path)) for path in paths]
     first = images[0]
@@ -158,8 +158,8 @@ def _open(path: Path) -> nibabel.Nifti1Image:
 
 def _check_affine(affine: np.ndarray, path: Path) -> None:
     linear = affine[:3, :3]
-    volume, box = abs(np.linalg.det(linear)), np.linalg.norm(linear, axis=0).prod()
-    if not np.isfinite(affine).all() or not volume > 1e-6 * box:
+    box = np.linalg.norm(linear, axis=0).prod()
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(linear)) > 1e-6 * box:
         raise InputError(
             f"{path} has an affine that is not finite and invertible, {affine.tolist()}: repair its sform or "
             "qform"

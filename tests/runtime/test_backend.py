@@ -1,0 +1,103 @@
+"""ONNX Runtime behind the segmenter: providers, the op library, foreign graphs."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from small_model import WINDOW, describe, small_network, write_artifact
+
+import msdk_rt.ops
+from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
+from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.manifest import read_manifest
+from msdk_rt.segmenter import Segmenter
+
+
+def backend(artifact, **options):
+    return OnnxRuntimeBackend(artifact, read_manifest(artifact), **options)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_logits(artifact, threads):
+    windows = np.random.default_rng(0).standard_normal((3, 1, *WINDOW)).astype(np.float32)
+    logits = backend(artifact, threads=threads).infer(windows)
+    np.testing.assert_allclose(logits, small_network(windows, 2), rtol=1e-4, atol=1e-4)
+    assert logits.flags.writeable
+
+
+def test_providers(artifact):
+    assert backend(artifact, providers=["CPUExecutionProvider"]).providers == ["CPUExecutionProvider"]
+    assert backend(artifact, providers=[("CPUExecutionProvider", {})]).providers == ["CPUExecutionProvider"]
+    with pytest.raises(BackendError, match=r"HalProvider is not in this ONNX Runtime .*CPUExecutionProvider"):
+        backend(artifact, providers=["HalProvider", "CPUExecutionProvider"])
+
+
+def test_a_provider_that_does_not_start(artifact, monkeypatch):
+    """What happens where a provider is built in but its driver is missing: ONNX Runtime says nothing."""
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["HalProvider", "CPUExecutionProvider"]
+    )
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime, "InferenceSession", lambda path, options, providers: real(path, options, providers[1:])
+    )
+    with pytest.raises(BackendError, match="HalProvider did not start, only CPUExecutionProvider did"):
+        backend(artifact, providers=["HalProvider", "CPUExecutionProvider"])
+
+
+def test_missing_op_library(artifact, monkeypatch):
+    monkeypatch.setattr(msdk_rt.ops, "LIBRARY_NAME", "libabsent.so")
+    with pytest.raises(BackendError, match=r"op library .*libabsent.so is missing.*make setup"):
+        Segmenter(artifact)
+
+
+def test_what_is_no_onnx_file(artifact):
+    artifact.write_bytes(b"\x89PNG\r\n" * 50)
+    describe(artifact)
+    with pytest.raises(BackendError, match=r"refused .*model.onnx") as caught:
+        Segmenter(artifact)
+    assert caught.value.__cause__ is not None
+
+
+def test_a_graph_of_another_shape(artifact):
+    describe(artifact, classes=3)
+    with pytest.raises(
+        ArtifactError, match=r"has output logits .*expected logits tensor\(float\) \['B', 3, 8, 6, 7\]"
+    ):
+        Segmenter(artifact)
+    describe(artifact, channels=2)
+    with pytest.raises(ArtifactError, match="has input image"):
+        Segmenter(artifact)
+
+
+@pytest.mark.parametrize("change", ["name", "fixed batch", "type"])
+def test_a_foreign_graph(artifact, change):
+    model = onnx.load(artifact)
+    image = model.graph.input[0]
+    if change == "name":
+        image.name = model.graph.node[0].input[0] = "x"
+    elif change == "fixed batch":
+        for value in (image, model.graph.output[0]):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+    else:
+        image.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+        image.name = "half"
+        model.graph.node.insert(
+            0, onnx.helper.make_node("Cast", ["half"], ["image"], to=onnx.TensorProto.FLOAT)
+        )
+    onnx.save(model, artifact)
+    describe(artifact)
+    with pytest.raises(ArtifactError, match=r"has input .*expected image"):
+        Segmenter(artifact)
+
+
+def test_a_failing_run_has_a_cause(artifact):
+    with pytest.raises(BackendError, match=r"failed on windows of shape \(1, 1, 2, 2, 2\)") as caught:
+        backend(artifact).infer(np.zeros((1, 1, 2, 2, 2), np.float32))
+    assert caught.value.__cause__ is not None
+
+
+def test_one_model_for_any_batch(tmp_path):
+    path = write_artifact(tmp_path / "model.onnx", channels=2, classes=3)
+    for batch in (1, 5):
+        assert backend(path).infer(np.zeros((batch, 2, *WINDOW), np.float32)).shape == (batch, 3, *WINDOW)

@@ -1,0 +1,87 @@
+"""Files are whole or not there."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from msdk_rt.errors import OutputError
+from msdk_rt.files import atomic_write, check_writable
+
+
+def test_content_appears_at_the_end(tmp_path):
+    path = tmp_path / "result.txt"
+    with atomic_write(path, "w") as file:
+        file.write("größe")
+        assert not path.exists()
+    assert path.read_text(encoding="utf-8") == "größe"
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_permissions_follow_the_umask(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    with atomic_write(tmp_path / "atomic") as file:
+        file.write(b"1")
+    assert (tmp_path / "atomic").stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_write_leaves_the_older_file(tmp_path, error):
+    path = tmp_path / "result"
+    path.write_bytes(b"old")
+
+    def write_half():
+        with atomic_write(path) as file:
+            file.write(b"new, half")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["result"]
+
+
+@pytest.mark.parametrize("place", ["missing/result", "file/result"])
+def test_a_folder_that_is_not_there(tmp_path, place):
+    (tmp_path / "file").write_bytes(b"")
+    with (
+        pytest.raises(OutputError, match=r"cannot write .*result.*choose a writable folder"),
+        atomic_write(tmp_path / place),
+    ):
+        pytest.fail("the block must not run")
+
+
+def test_check_writable_refuses_a_file_in_the_way(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot write into"):
+        check_writable(tmp_path / "file" / "deeper")
+    check_writable(tmp_path / "new" / "folder")
+    assert os.listdir(tmp_path / "new" / "folder") == []
+
+
+def test_a_full_disk(tmp_path):
+    """A file size limit stands in for a full disk: the write fails half-way, in a process of its own."""
+    script = (
+        "import signal, sys\n"
+        "from msdk_rt.errors import OutputError\n"
+        "from msdk_rt.files import atomic_write\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "try:\n"
+        "    with atomic_write(sys.argv[1]) as file:\n"
+        "        file.write(bytes(1 << 20))\n"
+        "except OutputError as error:\n"
+        "    print(error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "big")],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert "cannot write" in run.stdout
+    assert "space" in run.stdout
+    assert os.listdir(tmp_path) == []

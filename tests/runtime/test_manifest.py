@@ -1,0 +1,129 @@
+"""Manifests: what is written is read back, and everything else is refused with a sentence."""
+
+import json
+import os
+
+import pytest
+from small_model import describe
+
+from msdk_rt.errors import ArtifactError, OutputError
+from msdk_rt.manifest import manifest_path, read_manifest, sha256_of, write_manifest
+
+WRONG_FIELDS = [
+    ("format_version", 2, "manifest format 2, this msdk_rt reads up to 1: upgrade"),
+    ("format_version", "1", "format_version must be 1, found '1'"),
+    ("format_version", True, "format_version must be 1, found True"),
+    ("ops_version", 7, "ops_version must be 1, found 7"),
+    ("family", "", "family must be the name"),
+    ("config", [], "config must be a mapping"),
+    ("window", [0, 6, 7], "window must be three whole numbers from 1 to 4096"),
+    ("window", [8, 6], "window must be three"),
+    ("window", [8, 6, 4097], "window must be three"),
+    ("window", [8.0, 6, 7], "window must be three"),
+    ("window", None, "window must be three"),
+    ("channels", [], "channels must be a list of different names"),
+    ("channels", ["t1", "t1"], "channels must be a list of different names"),
+    ("channels", "t1", "channels must be a list of different names"),
+    ("channels", ["t1\nt2"], "channels must be a list of different names"),
+    ("labels", {}, "labels must be a mapping"),
+    ("labels", {"a": 1, "b": 1}, "labels must be a mapping"),
+    ("labels", {"a": -1}, "labels must be a mapping"),
+    ("labels", {"a": 65536}, "labels must be a mapping"),
+    ("labels", {"a": 1.0}, "labels must be a mapping"),
+    ("labels", ["a"], "labels must be a mapping"),
+    ("activation", "relu", "activation must be softmax or sigmoid, found 'relu'"),
+    ("activation", ["softmax"], "activation must be softmax or sigmoid"),
+    ("normalization", "minmax", "normalization must be nonzero_zscore or none"),
+    ("orientation", "RAP", "orientation must be axis codes"),
+    ("orientation", "ras", "orientation must be axis codes"),
+    ("blending", {}, "blending must be"),
+    ("blending", {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": 0.125}, "blending must be"),
+    ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": float("nan")}, "blending must be"),
+    ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": "wide"}, "blending must be"),
+    ("precision", "int3", "precision must be float32"),
+    ("parity", None, "parity must be a mapping"),
+    ("sha256", "ABC", "sha256 must be 64 lower-case hexadecimal digits"),
+    ("created_by", 3, "created_by must be a line of text"),
+]
+
+
+def rewrite(artifact, **changes):
+    path = manifest_path(artifact)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_round_trip(artifact):
+    manifest = describe(artifact, labels={"a": 3, "b": 300}, orientation="LPS", config={"dims": [1, 2]})
+    assert read_manifest(artifact) == manifest
+    assert manifest.window == (8, 6, 7)
+    assert list(manifest.labels) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG_FIELDS)
+def test_a_wrong_field_is_named(artifact, field, value, message):
+    rewrite(artifact, **{field: value})
+    with pytest.raises(ArtifactError) as caught:
+        read_manifest(artifact)
+    assert message in str(caught.value)
+    assert str(manifest_path(artifact)) in str(caught.value)
+
+
+def test_every_wrong_field_has_its_sentence(artifact):
+    rewrite(artifact, window=[1], parity=3)
+    with pytest.raises(ArtifactError, match=r"window must be .*; parity must be .*Export the model again"):
+        read_manifest(artifact)
+
+
+def test_missing_and_unknown_fields(artifact):
+    path = manifest_path(artifact)
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in entries.items() if k not in ("labels", "blending")}))
+    with pytest.raises(ArtifactError, match="lacks blending, labels"):
+        read_manifest(artifact)
+    path.write_text(json.dumps(entries | {"windows": 1}))
+    with pytest.raises(ArtifactError, match="unknown fields windows"):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "holds a list, expected a JSON object"),
+        (b"3", "holds a int, expected a JSON object"),
+    ],
+)
+def test_what_is_no_manifest(artifact, content, message):
+    manifest_path(artifact).write_bytes(content)
+    with pytest.raises(ArtifactError, match=message):
+        read_manifest(artifact)
+
+
+def test_missing_files(artifact):
+    manifest_path(artifact).unlink()
+    with pytest.raises(ArtifactError, match=r"no manifest at .*keep the two files together"):
+        read_manifest(artifact)
+    artifact.unlink()
+    with pytest.raises(ArtifactError, match="no model at"):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize("change", [lambda content: content[:-1], lambda content: content[:-1] + b"\0"])
+def test_an_edited_artifact_shows_both_hashes(artifact, change):
+    recorded = sha256_of(artifact)
+    artifact.write_bytes(change(artifact.read_bytes()))
+    with pytest.raises(ArtifactError, match=f"expected SHA-256 {recorded}, found {sha256_of(artifact)}"):
+        read_manifest(artifact)
+
+
+def test_a_manifest_that_is_not_json_is_not_written(artifact):
+    before = manifest_path(artifact).read_bytes()
+    manifest = read_manifest(artifact)
+    manifest.parity["random"] = float("inf")
+    with pytest.raises(OutputError, match="must be plain JSON"):
+        write_manifest(artifact, manifest)
+    assert manifest_path(artifact).read_bytes() == before
+    assert sorted(os.listdir(artifact.parent)) == ["model.onnx", "model.onnx.json"]
