@@ -57,22 +57,18 @@ except PackageNotFoundError:
 def __getattr__(name: str):
     if name not in __all__:
         raise AttributeError(f"module 'msdk_rt' has no attribute {name!r}")
-    value = getattr(_import(_HOMES.get(name, "msdk_rt.errors")), name)
-    globals()[name] = value
-    return value
-
-
-def _import(module: str):
     try:
-        return importlib.import_module(module)
+        value = getattr(importlib.import_module(_HOMES.get(name, "msdk_rt.errors")), name)
     except ModuleNotFoundError as error:
-        if module != "msdk_export":
+        if name != "export":
             raise
         from msdk_rt.errors import BackendError
 
         raise BackendError(
             f"export needs PyTorch and ONNX, and {error.name} is not installed: pip install 'msdk_rt[export]'"
         ) from error
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -1,5 +1,6 @@
 """`msdk-rt demo`: the whole path on a real brain, from checkpoint and NIfTI file to labels and a picture."""
 
+import importlib.util
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from msdk_rt.files import check_writable
 from msdk_rt.manifest import Manifest
 from msdk_rt.report import parity_lines
 from msdk_rt.segmenter import Segmenter
+from msdk_rt.volumes import Space, read_volume
 
 UNTRAINED = "untrained weights: the labels mean nothing"
 WINDOW = (64, 64, 64)
@@ -26,6 +28,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
     an untrained network, which the printout and the picture say. Needs the extra msdk_rt[demo].
     Raises BackendError when that is not installed, and whatever export and Segmenter raise.
     """
+    _check_extras()
     check_writable(folder)
     t1 = _write_template(folder / "t1.nii.gz")
     manifest, note = _export(weights, folder / "model.onnx")
@@ -46,7 +49,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
 
     space = segmentation.space
     draw_overlay(
-        _canonical(t1),
+        read_volume([t1]).data[0],
         space.to_model(segmentation.labels),
         manifest.labels,
         f"MNI152 T1, {note}",
@@ -68,11 +71,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
 
 def _write_template(path: Path) -> Path:
     """nilearn's MNI152 T1 at 1 mm as a NIfTI file, as a scanner's export would be."""
-    try:
-        from nilearn.datasets import load_mni152_template
-    except ImportError as error:
-        raise _missing(error) from error
-    from msdk_rt.volumes import Space
+    from nilearn.datasets import load_mni152_template
 
     image = load_mni152_template(resolution=1)
     space = Space(type(image), image.header, image.affine, image.shape, "RAS")
@@ -82,18 +81,17 @@ def _write_template(path: Path) -> Path:
 
 def _export(weights: Path | None, artifact: Path) -> tuple[Manifest, str]:
     """Export the demo network; returns its manifest and what to say of its weights."""
-    try:
-        import msdk_export
-    except ImportError as error:
-        raise _missing(error) from error
+    import torch
+
+    import msdk_export
+    from msdk_export.models.msd_kmamba import MSDKMamba, demo_config
+
     own = Path(msdk_export.__file__).parent / "weights" / "demo.safetensors"
     checkpoint = weights or (own if own.is_file() else None)
     if checkpoint is not None:
         return msdk_rt.export(checkpoint, artifact, progress=True), f"weights of {checkpoint.name}"
 
-    import torch
 
-    from msdk_export.models.msd_kmamba import MSDKMamba, demo_config
 
     torch.manual_seed(SEED)
     network = MSDKMamba(demo_config(in_channels=1, num_classes=len(LABELS)))
@@ -101,11 +99,9 @@ def _export(weights: Path | None, artifact: Path) -> tuple[Manifest, str]:
     return manifest, UNTRAINED
 
 
-def _canonical(path: Path) -> np.ndarray:
-    from msdk_rt.volumes import read_volume
-
-    return read_volume([path]).data[0]
-
-
-def _missing(error: ImportError) -> BackendError:
-    return BackendError(f"the demo cannot import {error.name}: pip install 'msdk_rt[demo]'")
+def _check_extras() -> None:
+    for module in ("nilearn", "matplotlib", "torch", "onnx"):
+        if importlib.util.find_spec(module) is None:
+            raise BackendError(
+                f"the demo needs {module}, which is not installed: pip install 'msdk_rt[demo]'"
+            )

@@ -13,7 +13,7 @@ WINDOW = (8, 6, 7)
 
 
 def write_artifact(path: Path, channels: int = 1, classes: int = 2, window=WINDOW, **fields) -> Path:
-    """Write Conv3d k3 (channels -> classes), LeakyRelu as `path` and its manifest; `fields` override entries."""
+    """Write Conv3d k3 (channels -> classes), LeakyRelu as `path` and its manifest, `fields` overriding."""
     weight, bias = _parameters(channels, classes)
     nodes = [
         onnx.helper.make_node("Conv", ["image", "weight", "bias"], ["hidden"], pads=[1] * 6),
