@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except MsdkError as error:
+    except (MsdkError, OSError) as error:
         message = " ".join(str(error).split())
     except KeyboardInterrupt:
         message = "interrupted; results finished before are complete, nothing is half-written"

@@ -91,8 +91,6 @@ def _export(weights: Path | None, artifact: Path) -> tuple[Manifest, str]:
     if checkpoint is not None:
         return msdk_rt.export(checkpoint, artifact, progress=True), f"weights of {checkpoint.name}"
 
-
-
     torch.manual_seed(SEED)
     network = MSDKMamba(demo_config(in_channels=1, num_classes=len(LABELS)))
     manifest = msdk_rt.export(network, artifact, window=WINDOW, channels=["t1"], labels=LABELS, progress=True)

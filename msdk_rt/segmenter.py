@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -220,10 +220,13 @@ def _is_path(value: object) -> bool:
     return isinstance(value, (str, os.PathLike))
 
 
-def _progress_bar(batches: list):
+def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:
     from tqdm import tqdm
 
-    return tqdm(batches, desc="segment", unit="batch", leave=False)
+    with tqdm(total=sum(map(len, batches)), desc="segment", unit="window", leave=False) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
 
 
 def _check_settings(overlap, blend, batch_size, mirror_axes, threads) -> None:
