@@ -8,7 +8,6 @@ import numpy as np
 
 from msdk_rt.cases import Case, find_cases
 from msdk_rt.errors import InputError
-from msdk_rt.manifest import read_manifest
 from msdk_rt.segmenter import Segmentation, Segmenter
 
 
@@ -17,8 +16,6 @@ def segment_cases(options: argparse.Namespace) -> dict:
 
     A case whose files are wrong is reported and the next one follows; any other error ends the run.
     """
-    channels = read_manifest(options.model).channels
-    cases = find_cases(options.inputs, channels, options.output)
     with Segmenter(
         options.model,
         providers=options.provider,
@@ -28,6 +25,7 @@ def segment_cases(options: argparse.Namespace) -> dict:
         mirror_axes=options.mirror,
         threads=options.threads,
     ) as segmenter:
+        cases = find_cases(options.inputs, segmenter.manifest.channels, options.output)
         return {
             "model": str(options.model),
             "providers": segmenter.providers,

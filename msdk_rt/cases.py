@@ -35,6 +35,8 @@ def find_cases(inputs: Sequence[Path], channels: Sequence[str], output: Path) ->
     output: a .nii or .nii.gz file for one case, otherwise a folder.
     Raises InputError, OutputError.
     """
+    if missing := [str(path) for path in inputs if not path.exists()]:
+        raise InputError(f"no file at {', '.join(missing)}: expected NIfTI volumes or a folder of them")
     if len(inputs) == 1 and inputs[0].is_dir():
         found = _cases_in(inputs[0], channels)
     elif len(channels) == 1:

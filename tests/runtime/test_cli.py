@@ -149,6 +149,7 @@ def test_errors_are_one_line_and_exit_code_1(artifact, scan, tmp_path, capsys):
         assert error.startswith("msdk-rt: ")
         assert message in error
         assert error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
