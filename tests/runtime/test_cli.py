@@ -87,7 +87,7 @@ def test_several_channels(tmp_path, capsys):
     files[0].rename(tmp_path / "scans" / "x.nii.gz")
     assert run(path, tmp_path / "scans", "-o", tmp_path / "out") == 1
     assert "such as x_0000.nii.gz for m0" in capsys.readouterr().err
-    assert run(path, *files[1:], "-o", tmp_path / "out") == 1
+    assert run(path, *files[2:], files[2], "-o", tmp_path / "out") == 1
     assert "the model takes 2 per case (m0, m1)" in capsys.readouterr().err
 
 
