@@ -1,0 +1,31 @@
+"""Prints a table for each question and appends every figure to benchmarks/results/<question>.csv."""
+
+import argparse
+import importlib
+
+QUESTIONS = {
+    "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
+    "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
+    "network": "a whole window through the network against PyTorch; its profile and its memory",
+}
+
+
+def main() -> None:
+    listing = "\n".join(f"  {name:10} {question}" for name, question in QUESTIONS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"{__doc__}\n\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("questions", nargs="*", metavar="question", help="default: all of them")
+    names = parser.parse_args().questions or list(QUESTIONS)
+    for name in names:
+        if name not in QUESTIONS:
+            parser.error(f"unknown question {name!r}; expected one of {', '.join(QUESTIONS)}")
+    for name in names:
+        print(f"\n## {name}: {QUESTIONS[name]}\n", flush=True)
+        importlib.import_module(f"benchmarks.{name}").main()
+
+
+if __name__ == "__main__":
+    main()
