@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from msdk_rt.errors import ExportError
-
-ACTIVATIONS = ("softmax", "sigmoid")
-NORMALIZATIONS = ("nonzero_zscore", "none")
+from msdk_rt.manifest_checks import complaints
 
 _NO_DEFAULT = {
     "window": "the (D, H, W) the network sees at once; it is fixed in the graph and chosen at training",
@@ -19,7 +17,11 @@ _NO_DEFAULT = {
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The manifest's account of a model, checked. Raises ExportError naming the field that is wrong."""
+    """The manifest's account of a model, held to the manifest's rules.
+
+    Any sequence does for window and channels, and any whole numbers, NumPy's among them. Raises ExportError
+    naming every field that is wrong.
+    """
 
     family: str
     config: dict
@@ -30,23 +32,10 @@ class ModelDescription:
     normalization: str
 
     def __post_init__(self):
-        if not _is_list_of(Integral, self.window) or len(self.window) != 3 or min(self.window) < 1:
-            raise ExportError(
-                f"window must be three whole numbers of at least 1 (D, H, W), got {self.window!r}"
-            )
-        if not _is_list_of(str, self.channels) or not self.channels:
-            raise ExportError(f"channels must be a list of names, one per modality, got {self.channels!r}")
-        if len(set(self.channels)) < len(self.channels):
-            raise ExportError(f"channels must be different names, got {self.channels!r}")
-        labels = self.labels
-        if not isinstance(labels, Mapping) or not labels or not _is_list_of(Integral, list(labels.values())):
-            raise ExportError(f"labels must map each logit channel's name to a voxel value, got {labels!r}")
-        for name, known in (("activation", ACTIVATIONS), ("normalization", NORMALIZATIONS)):
-            if getattr(self, name) not in known:
-                raise ExportError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        object.__setattr__(self, "window", tuple(int(side) for side in self.window))
-        object.__setattr__(self, "channels", tuple(self.channels))
-        object.__setattr__(self, "labels", {name: int(value) for name, value in labels.items()})
+        for name in ("window", "channels", "labels"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+        if wrong := complaints(vars(self)):
+            raise ExportError(f"{wrong}. Correct the argument of export, or the checkpoint's own description")
 
 
 def describe(entries: Mapping) -> ModelDescription:
@@ -67,12 +56,13 @@ def describe(entries: Mapping) -> ModelDescription:
     )
 
 
-def _is_list_of(kind: type, values: object) -> bool:
-    return (
-        isinstance(values, Sequence)
-        and not isinstance(values, str)
-        and all(isinstance(value, kind) and not isinstance(value, bool) for value in values)
-    )
+def _plain(value: object) -> object:
+    """Tuples for sequences, dicts for mappings, Python's int for whole numbers; anything else as it is."""
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
 def _plain_json(config: Mapping) -> dict:

@@ -1,13 +1,8 @@
 """The rules a manifest's fields obey, each with its own sentence."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
-
-from msdk_rt.errors import ArtifactError
-
-if TYPE_CHECKING:
-    from msdk_rt.manifest import Manifest
+from collections.abc import Callable, Mapping
+from typing import Any
 
 LARGEST_WINDOW = 4096
 LARGEST_LABEL = 65535
@@ -70,10 +65,13 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def check_fields(manifest: "Manifest") -> None:
-    """Raise ArtifactError with a sentence for every field that breaks its rule."""
-    if wrong := list(_complaints(manifest)):
-        raise ArtifactError("; ".join(wrong) + ". Export the model again")
+def complaints(fields: Mapping[str, object]) -> str:
+    """What is wrong with these fields of a manifest, a clause for each broken rule; "" for nothing."""
+    return "; ".join(
+        f"{name} must be {expected}, found {fields[name]!r}"
+        for name, (expected, holds) in _RULES.items()
+        if name in fields and not holds(fields[name])
+    )
 
 
 def is_orientation(codes: object) -> bool:
@@ -83,13 +81,6 @@ def is_orientation(codes: object) -> bool:
         and len(codes) == 3
         and all(any(code in axis for code in codes) for axis in AXIS_CODES)
     )
-
-
-def _complaints(manifest: "Manifest") -> Iterator[str]:
-    for name, (expected, holds) in _RULES.items():
-        value = getattr(manifest, name)
-        if not holds(value):
-            yield f"{name} must be {expected}, found {value!r}"
 
 
 def _is_int(value: object) -> bool:

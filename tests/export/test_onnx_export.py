@@ -1,5 +1,4 @@
-"""Export end to end: the artifact agrees with PyTorch, and whatever goes wrong leaves the folder as it
-was."""
+"""Export: the artifact agrees with PyTorch, and whatever goes wrong leaves the folder as it was."""
 
 import collections
 import os
@@ -163,17 +162,21 @@ def test_what_has_no_default_must_be_given(model, tmp_path, name):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"window": (8, 12)}, ExportError, "three whole numbers"),
+        ({"window": (8, 12)}, ExportError, r"window must be three whole numbers .*found \(8, 12\)"),
+        ({"window": (8, 12, 5000)}, ExportError, "from 1 to 4096"),
         ({"window": (8, 12, 6)}, InputError, r"window \(8, 12, 6\).*total stride 4"),
-        ({"channels": "t1"}, ExportError, "list of names"),
+        ({"channels": "t1"}, ExportError, "list of different names"),
         ({"channels": ["t1", "t1"]}, ExportError, "different names"),
         ({"channels": ["t1"], "sample": SAMPLE[:1]}, InputError, r"expected an image \(B, 2, D, H, W\)"),
         ({"labels": {"background": 0}}, ExportError, r"\(B, 1, 8, 12, 4\).*\(B, 3, 8, 12, 4\)"),
-        ({"labels": {"a": 0, "b": 1.5, "c": 2}}, ExportError, "voxel value"),
-        ({"activation": "relu"}, ExportError, "activation must be one of softmax, sigmoid"),
-        ({"normalization": "minmax"}, ExportError, "normalization must be one of"),
+        ({"labels": {"a": 0, "b": 1.5, "c": 2}}, ExportError, "its own voxel value from 0 to 65535, found"),
+        ({"labels": {"a": 0, "b": 2, "c": 2}}, ExportError, "its own voxel value"),
+        ({"labels": ["a", "b", "c"]}, ExportError, "labels must be a mapping"),
+        ({"labels": {"a": 0}, "channels": []}, ExportError, "channels must be .*Correct the argument"),
+        ({"activation": "relu"}, ExportError, "activation must be softmax or sigmoid, found 'relu'"),
+        ({"normalization": "minmax"}, ExportError, "normalization must be nonzero_zscore or none"),
         ({"sample": np.where(SAMPLE > 900, np.nan, SAMPLE)}, InputError, "channel flair has [1-9].* NaN"),
-        ({"sample": SAMPLE[:1]}, InputError, r"sample has shape \(1, 11, 9, 7\), expected \(2, D, H, W\)"),
+        ({"sample": SAMPLE[:1]}, InputError, r"shape \(1, 11, 9, 7\), expected .* C = 2 \(flair, t1\)"),
     ],
 )
 def test_descriptions_that_do_not_fit_the_network_are_refused(model, tmp_path, change, error, message):
@@ -214,10 +217,12 @@ def test_networks_that_are_no_segmenter_are_refused(tmp_path, network, message):
 
 def test_any_module_exports_under_its_own_name(tmp_path):
     network = torch.nn.Sequential(torch.nn.Conv3d(2, 3, 3, padding=1), torch.nn.GELU())
+    from_numpy = {"window": list(np.array(WINDOW)), "labels": dict(zip("abc", np.arange(3), strict=True))}
 
-    manifest = export(network, tmp_path / "model.onnx", sample=SAMPLE, **DESCRIPTION)
+    manifest = export(network, tmp_path / "model.onnx", sample=SAMPLE, **DESCRIPTION | from_numpy)
 
     assert (manifest.family, manifest.config) == ("Sequential", {})
+    assert (manifest.window, manifest.labels) == (WINDOW, {"a": 0, "b": 1, "c": 2})
 
 
 @pytest.mark.parametrize(
