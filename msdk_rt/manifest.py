@@ -1,8 +1,9 @@
 """What an artifact says of itself: `model.onnx.json` beside `model.onnx`.
 
 The manifest carries everything the network file cannot: window, channel order, label map, normalisation,
-blending, the parity measured at export, and the SHA-256 of the artifact. The hash guards against accidents (a
-truncated copy, an edited file), not against somebody who can replace both files.
+blending, the parity measured at export, and the SHA-256 of the artifact. In the file a last entry, `seal`, is
+the SHA-256 of all others. The hashes guard against accidents (a truncated copy, an edited label map), not
+against somebody who can replace both files.
 """
 
 import dataclasses
@@ -13,10 +14,11 @@ from pathlib import Path
 
 from msdk_rt.errors import ArtifactError, OutputError
 from msdk_rt.files import atomic_write
-from msdk_rt.manifest_checks import check_fields
+from msdk_rt.manifest_checks import complaints
 
 FORMAT_VERSION = 1
 OPS_VERSION = 1
+SEAL = "seal"
 _DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
 
 
@@ -52,7 +54,8 @@ class Manifest:
         for name in ("window", "channels"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_fields(self)
+        if wrong := complaints(vars(self)):
+            raise ArtifactError(f"{wrong}. Export the model again")
 
 
 def manifest_path(artifact: str | Path) -> Path:
@@ -74,7 +77,8 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
     """Write the manifest beside its artifact, atomically; returns its path. Raises OutputError."""
     path = manifest_path(artifact)
     try:
-        text = json.dumps(dataclasses.asdict(manifest), indent=2, allow_nan=False)
+        entries = dataclasses.asdict(manifest)
+        text = json.dumps(entries | {SEAL: _seal(entries)}, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
     with atomic_write(path, "w") as file:
@@ -86,7 +90,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
     """The manifest of an artifact whose content it matches.
 
     Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field
-    missing, unknown or wrong, or the artifact's SHA-256 not the one recorded.
+    missing, unknown or wrong, or the manifest or the artifact not as they were written.
     """
     artifact = Path(artifact)
     path = manifest_path(artifact)
@@ -98,11 +102,12 @@ def read_manifest(artifact: str | Path) -> Manifest:
         raise ArtifactError(
             f"{path} has manifest format {newest}, this msdk_rt reads up to {FORMAT_VERSION}: upgrade msdk_rt"
         )
-    fields = {f.name for f in dataclasses.fields(Manifest)}
+    fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
     if missing := sorted(fields - entries.keys()):
         raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
     if unknown := sorted(entries.keys() - fields):
         raise ArtifactError(f"{path} has unknown fields {', '.join(unknown)}: export the model again")
+    seal = entries.pop(SEAL)
     try:
         manifest = Manifest(**entries)
         found = sha256_of(artifact)
@@ -110,12 +115,22 @@ def read_manifest(artifact: str | Path) -> Manifest:
         raise ArtifactError(f"{path}: {error}") from error
     except OSError as error:
         raise ArtifactError(f"cannot read {artifact}: {error.strerror or error}") from error
+    if seal != _seal(entries):
+        raise ArtifactError(
+            f"{path} was edited: expected the {SEAL} {_seal(entries)}, found {seal}. Export the model again "
+            "with the values you want, so that they are checked against the network"
+        )
     if found != manifest.sha256:
         raise ArtifactError(
             f"{artifact} is not the file its manifest describes: expected SHA-256 {manifest.sha256}, found "
             f"{found}. It was truncated or edited; copy both files again or export again"
         )
     return manifest
+
+
+def _seal(entries: dict) -> str:
+    """SHA-256 of the entries in order, without regard to the file's spacing."""
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
 def _read_json(path: Path) -> dict:

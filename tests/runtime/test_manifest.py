@@ -74,6 +74,25 @@ def test_every_wrong_field_has_its_sentence(artifact):
         read_manifest(artifact)
 
 
+def test_an_edited_value_is_noticed(artifact):
+    rewrite(artifact, labels={"class0": 1, "class1": 0})
+    with pytest.raises(ArtifactError, match=r"was edited: expected the seal [0-9a-f]{64}.*Export the model"):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize("seal", [None, "", 3, ["a"]])
+def test_a_damaged_seal(artifact, seal):
+    rewrite(artifact, seal=seal)
+    with pytest.raises(ArtifactError, match="was edited"):
+        read_manifest(artifact)
+
+
+def test_spacing_is_no_edit(artifact):
+    path = manifest_path(artifact)
+    path.write_text(json.dumps(json.loads(path.read_text())))
+    assert read_manifest(artifact).window == (8, 6, 7)
+
+
 def test_missing_and_unknown_fields(artifact):
     path = manifest_path(artifact)
     entries = json.loads(path.read_text())
