@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
-from msdk_rt.errors import InputError
+from msdk_rt.arrays import as_volume
 from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import check_finite, read_volume
+from msdk_rt.volumes import read_volume
 
 
 def real_window(
@@ -28,17 +28,11 @@ def real_window(
         volume = np.broadcast_to(template, (len(names), *template.shape))
         source = "MNI152 T1 template in every channel"
     elif isinstance(sample, np.ndarray):
-        volume, source = sample, "array"
+        volume, source = as_volume(sample, names), "array"
     else:
         paths = [sample] if isinstance(sample, str | Path) else list(sample)
         volume = read_volume(paths, names).data
         source = ", ".join(Path(path).name for path in paths)
-    if volume.ndim != 4 or len(volume) != len(names) or 0 in volume.shape:
-        raise InputError(
-            f"sample has shape {volume.shape}, expected ({len(names)}, D, H, W) for channels "
-            f"{', '.join(names)}: give one volume per channel"
-        )
-    check_finite(volume, names)
     if description.normalization == "nonzero_zscore":
         volume = normalize(volume)
     return centre_window(volume, description.window), source

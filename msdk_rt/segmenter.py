@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from msdk_rt.arrays import as_array, as_volume
 from msdk_rt.backends.base import Backend
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.labels import label_voxels, probabilities_of
 from msdk_rt.manifest import Manifest, read_manifest
 from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import Space, check_finite, read_volume
+from msdk_rt.volumes import Space, read_volume
 from msdk_rt.windows import blend_windows, importance, plan_windows
 
 BLENDS = ("gaussian", "constant")
+Source = np.ndarray | list[str | Path]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,28 +124,20 @@ class Segmenter:
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
         manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
 
-        Raises InputError before any inference on a volume that does not fit, BackendError if inference fails.
+        Raises InputError on a volume that does not fit: for arrays before the first inference, for files
+        before their own. Raises BackendError if inference fails.
         """
-        if _is_path(volumes):
-            return self._run_files([volumes], return_probabilities, progress)
-        if isinstance(volumes, (list, tuple)):
-            if not volumes:
-                raise InputError(
-                    "got an empty list: expected arrays (C, D, H, W), or one NIfTI path per channel"
-                )
-            if all(map(_is_path, volumes)):
-                return self._run_files(volumes, return_probabilities, progress)
-            return [
-                self.run(volume, return_probabilities=return_probabilities, progress=progress)
-                for volume in volumes
-            ]
-        array = np.asarray(volumes)
-        if array.ndim == 5:
-            return [self._run_array(volume, return_probabilities, progress) for volume in array]
-        return self._run_array(array, return_probabilities, progress)
+        sources, single = _sources(volumes)
+        for source in sources:
+            if isinstance(source, np.ndarray):
+                as_volume(source, self.manifest.channels)
+        results = [self._run_source(source, return_probabilities, progress) for source in sources]
+        return results[0] if single else results
 
-    def _run_array(self, array: np.ndarray, return_probabilities: bool, progress: bool):
-        volume = self._check_array(array)
+    def _run_source(self, source: Source, return_probabilities: bool, progress: bool):
+        if not isinstance(source, np.ndarray):
+            return self._run_files(source, return_probabilities, progress)
+        volume = as_volume(source, self.manifest.channels)
         labels, probabilities = self._segment(volume, return_probabilities, progress)
         return Segmentation(labels, probabilities) if return_probabilities else labels
 
@@ -190,34 +184,33 @@ class Segmenter:
             raise BackendError("this Segmenter is closed: open another")
         return self._backend
 
-    def _check_array(self, array: np.ndarray) -> np.ndarray:
-        """The array as float32, in C order. Raises InputError naming what is wrong with it."""
-        channels = self.manifest.channels
-        expected = f"expected (C, D, H, W) with C = {len(channels)} ({', '.join(channels)})"
-        if array.dtype.kind not in "biuf":
-            raise InputError(
-                f"got an array of {array.dtype}, expected integers or real numbers: convert it first"
-            )
-        if array.ndim != 4:
-            raise InputError(f"got an array of shape {array.shape}, {expected}: add or remove axes")
-        if len(array) != len(channels):
-            raise InputError(f"got {len(array)} channel(s), shape {array.shape}, {expected}")
-        if array.size == 0:
-            raise InputError(f"got an empty array of shape {array.shape}, {expected}")
-        with np.errstate(over="ignore"):
-            volume = np.ascontiguousarray(array, np.float32)
-        check_finite(volume, channels)
-        return volume
+
+def _sources(volumes) -> tuple[list[Source], bool]:
+    """The volumes of Segmenter.run one by one, and whether it was given one alone, not a list of one."""
+    if files := _files(volumes):
+        return [files], True
+    if isinstance(volumes, (list, tuple)):
+        sources = [_files(volume) or as_array(volume) for volume in volumes]
+    else:
+        array = as_array(volumes)
+        if array.ndim != 5:
+            return [array], True
+        sources = list(array)
+    if not sources:
+        raise InputError("got no volume: expected arrays (C, D, H, W), or one NIfTI path per channel")
+    return sources, False
+
+
+def _files(volume) -> list[str | Path]:
+    """The paths that a volume is given as; empty where it is something else."""
+    paths = volume if isinstance(volume, (list, tuple)) else [volume]
+    return list(paths) if all(isinstance(path, (str, os.PathLike)) for path in paths) else []
 
 
 def _open_backend(path: str | Path, manifest: Manifest, providers, threads: int | None) -> Backend:
     from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
 
     return OnnxRuntimeBackend(path, manifest, providers, threads)
-
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, (str, os.PathLike))
 
 
 def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:

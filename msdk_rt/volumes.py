@@ -10,6 +10,7 @@ import nibabel
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from msdk_rt.arrays import check_finite
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.files import atomic_write
 
@@ -108,18 +109,6 @@ def read_volume(
     data = np.stack([space.to_model(_voxels(image, Path(p))) for image, p in zip(images, paths, strict=True)])
     check_finite(data, names)
     return Volume(data, space)
-
-
-def check_finite(volume: np.ndarray, channels: Sequence[str]) -> None:
-    """Raise InputError naming the first channel of (C, D, H, W) that has NaN or Inf, and how many."""
-    for name, values in zip(channels, volume, strict=True):
-        wrong = values.size - np.count_nonzero(np.isfinite(values))
-        if wrong:
-            nans = np.count_nonzero(np.isnan(values))
-            raise InputError(
-                f"channel {name} has {nans} NaN and {wrong - nans} infinite of {values.size} voxels, "
-                "expected finite float32 values: repair the volume first"
-            )
 
 
 def check_suffix(path: Path) -> None:
