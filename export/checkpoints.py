@@ -103,13 +103,11 @@ def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
             f"the checkpoint's config does not describe a {family} network: {error}"
         ) from error
 
-    problems = _mismatches(model.state_dict(), state_dict)
-    if problems:
+    if problems := _load_weights(model, state_dict):
         raise CheckpointError(
             f"the weights do not fit the {family} network of the checkpoint's config "
             f"({'; '.join(problems)}): correct the config or take the checkpoint that belongs to it"
         )
-    model.load_state_dict(state_dict)
     return model.eval()
 
 
@@ -170,15 +168,21 @@ def _check_finite(path: Path, state_dict: dict[str, Tensor]) -> None:
             )
 
 
-def _mismatches(expected: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    missing = [name for name in expected if name not in found]
-    unexpected = [name for name in found if name not in expected]
-    misshapen = [
-        f"{name} is {tuple(found[name].shape)}, expected {tuple(tensor.shape)}"
+def _load_weights(model: nn.Module, state_dict: dict[str, Tensor]) -> list[str]:
+    """Load what fits; returns what does not. A layer may have its own say on a key that is missing."""
+    expected = model.state_dict()
+    misshapen = {
+        name: f"{name} is {tuple(state_dict[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+        if name in state_dict and state_dict[name].shape != tensor.shape
+    }
+    fitting = {name: tensor for name, tensor in state_dict.items() if name not in misshapen}
+    missing, unexpected = model.load_state_dict(fitting, strict=False)
+    kinds = {
+        "missing": [name for name in missing if name not in misshapen],
+        "unexpected": unexpected,
+        "misshapen": list(misshapen.values()),
+    }
     return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 
 

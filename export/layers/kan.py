@@ -20,8 +20,8 @@ class KANLinear(nn.Module):
 
     on `grid_size` uniform intervals of [-1, 1], hence G = grid_size + 3 bases, each zero outside its knots.
     Names, shapes and values are those of efficient-kan's KANLinear (there the token axis comes before the
-    channels). A state dict whose grid differs, for instance one adapted with update_grid, raises
-    CheckpointError.
+    channels). A state dict without spline_scaler, from enable_standalone_scale_spline=False, gets one of
+    ones. One whose grid differs, for instance adapted with update_grid, raises CheckpointError.
     """
 
     def __init__(self, in_features: int, out_features: int, grid_size: int = 5):
@@ -52,6 +52,8 @@ class KANLinear(nn.Module):
                     f"[{GRID_MIN:g}, {GRID_MAX:g}] (largest difference {difference:.3g}): only uniform grids "
                     "are supported, so train without update_grid or refit the splines on the uniform grid"
                 )
+        if f"{prefix}spline_weight" in state_dict:
+            state_dict.setdefault(f"{prefix}spline_scaler", torch.ones_like(self.spline_scaler))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

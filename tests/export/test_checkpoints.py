@@ -200,6 +200,16 @@ def test_weights_of_another_network_are_listed(model, description):
     assert "stem.weight is (4, 1, 7, 7, 7), expected (4, 2, 7, 7, 7)" in message
 
 
+def test_layers_may_fill_in_what_a_checkpoint_of_kin_leaves_out(model, description):
+    state = {name: tensor for name, tensor in model.state_dict().items() if "spline_scaler" not in name}
+
+    rebuilt = build_model(description, state)
+
+    assert rebuilt.stages[1][0].kan[0].spline_scaler.unique().tolist() == [1]
+    for name, tensor in state.items():
+        torch.testing.assert_close(rebuilt.state_dict()[name], tensor, rtol=0, atol=0)
+
+
 def test_long_lists_of_keys_are_cut_short(description):
     with pytest.raises(CheckpointError, match=r"missing: .* and \d+ more"):
         build_model(description, {})

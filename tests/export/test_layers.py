@@ -173,6 +173,17 @@ def test_kan_linear_refuses_an_adapted_grid(shift):
         layer.load_state_dict(state)
 
 
+def test_kan_linear_without_a_scaler_of_its_own_scales_by_one():
+    state = randomised(KANLinear(3, 2), seed=6).state_dict()
+    del state["spline_scaler"]
+    layer = KANLinear(3, 2)
+    layer.load_state_dict(state)
+    assert layer.spline_scaler.tolist() == [[1, 1, 1]] * 2
+
+    with pytest.raises(RuntimeError, match=r"spline_weight.*spline_scaler"):
+        layer.load_state_dict({"base_weight": state["base_weight"], "grid": state["grid"]})
+
+
 def test_kan_linear_reports_a_grid_of_another_size_as_torch_does():
     with pytest.raises(RuntimeError, match="size mismatch for grid"):
         KANLinear(3, 2).load_state_dict(KANLinear(3, 2, grid_size=7).state_dict())
