@@ -8,6 +8,7 @@ import numpy as np
 
 from msdk_rt.cases import Case, find_cases
 from msdk_rt.errors import InputError
+from msdk_rt.files import remove
 from msdk_rt.segmenter import Segmentation, Segmenter
 
 
@@ -59,6 +60,8 @@ def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace)
     if options.probabilities:
         segmentation.save_probabilities(case.probabilities)
         report["probabilities"] = str(case.probabilities)
+    elif options.overwrite:
+        remove(case.probabilities)
     segmentation.save(case.output)
     seconds = time.perf_counter() - start
     _say(f"{case.name}: {case.output}, {seconds:.1f} s")

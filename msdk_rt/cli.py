@@ -133,7 +133,9 @@ Results that are there already are kept, so an interrupted run is taken up by th
         action="store_true",
         help="also write <name>_probabilities.nii.gz, one map per label",
     )
-    parser.add_argument("--overwrite", action="store_true", help="segment again what has a result")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="segment again, replacing all of an earlier result"
+    )
     parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -38,6 +38,16 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             temporary.unlink()
 
 
+def remove(path: Path) -> None:
+    """Delete the file at `path`, if there is one. Raises OutputError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove {path}: {error.strerror or error}; delete it, or choose another output"
+        ) from error
+
+
 def check_writable(folder: str | Path) -> None:
     """Create `folder` where it is missing and prove that a file can be written there, before the long work.
 

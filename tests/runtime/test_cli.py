@@ -72,6 +72,15 @@ def test_a_folder_is_taken_up_where_it_stopped(artifact, scan, tmp_path, capsys)
     assert (out / "a.nii.gz").stat().st_mtime_ns > written
 
 
+def test_overwriting_leaves_no_probabilities_of_an_earlier_run(artifact, scan, tmp_path):
+    out = tmp_path / "out"
+    assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
+    assert run(artifact, scan, "-o", out, "--quiet") == 0
+    assert sorted(os.listdir(out)) == ["a.nii.gz", "a_probabilities.nii.gz"]
+    assert run(artifact, scan, "-o", out, "--quiet", "--overwrite") == 0
+    assert os.listdir(out) == ["a.nii.gz"]
+
+
 def test_several_channels(tmp_path, capsys):
     path = write_artifact(tmp_path / "model.onnx", channels=2)
     files = [write_scan(tmp_path / "scans" / f"{case}_000{c}.nii.gz", c) for case in "xy" for c in (0, 1)]
