@@ -28,10 +28,12 @@ def measure_parity(
 
     Returns, per window, max_error and relative_error (max |difference| / max |reference|) of the logits and
     label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
-    on the same side of a half); beside them the limits and onnxruntime's version.
+    on the same side of a half); beside them the limits and onnxruntime's version. Both run on the threads
+    that torch is allowed.
     Raises BackendError when the op library is missing.
     """
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
     options.register_custom_ops_library(str(ops_library()))
     session = onnxruntime.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
     parity = {
