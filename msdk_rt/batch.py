@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from msdk_rt.cases import Case, find_cases
-from msdk_rt.errors import InputError
+from msdk_rt.errors import InputError, one_line
 from msdk_rt.files import remove
 from msdk_rt.segmenter import Segmentation, Segmenter
 
@@ -55,8 +55,9 @@ def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace)
             case.inputs, return_probabilities=options.probabilities, progress=not options.quiet
         )
     except InputError as error:
-        _say(f"{case.name}: {error}")
-        return report | {"error": str(error)}
+        message = one_line(error)
+        _say(f"{case.name}: {message}")
+        return report | {"error": message}
     if options.probabilities:
         segmentation.save_probabilities(case.probabilities)
         report["probabilities"] = str(case.probabilities)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msdk_rt
-from msdk_rt.errors import InputError, MsdkError
+from msdk_rt.errors import InputError, MsdkError, one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except (MsdkError, OSError) as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
     except KeyboardInterrupt:
         message = "interrupted; results finished before are complete, nothing is half-written"
     print(f"msdk-rt: {message}", file=sys.stderr)

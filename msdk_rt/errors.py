@@ -31,3 +31,8 @@ class CheckpointError(MsdkError, ValueError):
 
 class ExportError(MsdkError):
     """Export failed or the exported artifact does not agree with the PyTorch model."""
+
+
+def one_line(error: Exception) -> str:
+    """The message without line breaks, which those of other libraries may hold."""
+    return " ".join(str(error).split())
