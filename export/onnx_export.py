@@ -51,8 +51,7 @@ def export(
         normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
         family, config: which network a checkpoint's weights belong to.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
-        Default:
-            the MNI152 T1 template, where nilearn is installed.
+            Default: the MNI152 T1 template, where nilearn is installed.
         progress: show the steps.
 
     Arguments override the checkpoint's own description; window, channels and labels must come from one of
@@ -63,7 +62,8 @@ def export(
     which is refused when read.
 
     Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
-    InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written).
+    InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written),
+    BackendError (the op library is missing, ONNX Runtime refuses the graph).
     """
     path = Path(path)
     _check_suffix(path)
@@ -85,7 +85,7 @@ def export(
         proto = to_onnx(network, description)
         with atomic_write(staged, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))
-        onnx.checker.check_model(str(staged), full_check=True)
+        _check_graph(staged)
 
         _begin(bar, "compare with PyTorch")
         windows = {"random": random_window(len(description.channels), description.window), "real": real}
@@ -103,6 +103,16 @@ def export(
         os.replace(staged, path)
         os.replace(staged_manifest, manifest_path(path))
     return manifest
+
+
+def _check_graph(artifact: Path) -> None:
+    try:
+        onnx.checker.check_model(str(artifact), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(
+            f"PyTorch's exporter wrote a graph that is not valid ONNX ({error}); nothing was written. Try "
+            "another torch or onnxscript, or write the layer it names in other operations"
+        ) from error
 
 
 def _check_suffix(path: Path) -> None:

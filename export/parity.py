@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
 
+from msdk_rt.backends.onnxruntime import VERSION, open_session
 from msdk_rt.errors import ExportError
-from msdk_rt.ops import ops_library
 
 RELATIVE_ERROR_LIMIT = 1e-3
 LABEL_AGREEMENT_LIMIT = 0.9999
@@ -30,14 +29,11 @@ def measure_parity(
     label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
     on the same side of a half); beside them the limits and onnxruntime's version. Both run on the threads
     that torch is allowed.
-    Raises BackendError when the op library is missing.
+    Raises BackendError when the op library is missing or ONNX Runtime refuses the artifact.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.register_custom_ops_library(str(ops_library()))
-    session = onnxruntime.InferenceSession(str(artifact), options, providers=["CPUExecutionProvider"])
+    session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
     parity = {
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": VERSION,
         "relative_error_limit": RELATIVE_ERROR_LIMIT,
         "label_agreement_limit": LABEL_AGREEMENT_LIMIT,
     }

@@ -41,8 +41,7 @@ class BiMamba(nn.Module):
         expand: D / C.
         dt_rank: R, or "auto" for ceil(C / 16).
         directions: comma-separated: forward, backward, slices:S, slices:S:backward, each kind at most once.
-        The
-            kind gives the parameters their suffix: none, _b, _s, _s_b (A_log, A_b_log, A_s_log, A_s_b_log).
+            The kind gives parameters their suffix: none, _b, _s, _s_b (A_log, A_b_log, A_s_log, A_s_b_log).
         scale: factor of the sum; 0.5 is Vim's if_divide_out.
 
     Raises InputError on a direction that is unknown or repeats a kind.

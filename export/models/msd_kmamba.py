@@ -11,6 +11,7 @@ decoder is SegResNet's (narrow, trilinear, additive skips).
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
@@ -59,8 +60,14 @@ class MSDKMambaConfig:
             raise InputError(
                 f"dims[0] must be at least 2 (full resolution has half of it), got {self.dims[0]}"
             )
+        if not isinstance(self.kan_ratio, (int, float)) or not 0 < self.kan_ratio < math.inf:
+            raise InputError(f"kan_ratio must be a positive number, got {self.kan_ratio!r}")
         if round(min(self.dims) * self.kan_ratio) < 1:
             raise InputError(f"kan_ratio {self.kan_ratio} leaves no hidden channel at width {min(self.dims)}")
+        if not isinstance(self.directions, str):
+            raise InputError(
+                f"directions must be a string such as 'forward,backward', got {self.directions!r}"
+            )
         parse_directions(self.directions)
 
     @property
@@ -142,8 +149,7 @@ class MSDKMamba(nn.Module):
 
 
 class Block(nn.Module):
-    """Local convolution, spatial-aware scan, KAN feed-forward, each a residual: (B, C, D, H, W) -> the
-    same."""
+    """Local convolution, spatial-aware scan, KAN feed-forward, each a residual; (B, C, D, H, W) stays."""
 
     def __init__(self, channels: int, config: MSDKMambaConfig):
         super().__init__()

@@ -17,6 +17,7 @@ except ImportError as error:
     ) from error
 
 Provider = str | tuple[str, dict]
+VERSION = onnxruntime.__version__
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ERRORS_ONLY = 3
 
@@ -37,19 +38,8 @@ class OnnxRuntimeBackend:
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
     ):
-        library = ops_library()
         chosen = _choose_providers(providers)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = ERRORS_ONLY
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            options.register_custom_ops_library(str(library))
-            self._session = onnxruntime.InferenceSession(str(artifact), options, providers=chosen)
-        except Exception as error:
-            raise BackendError(
-                f"ONNX Runtime {onnxruntime.__version__} refused {artifact}: {error}"
-            ) from error
+        self._session = open_session(artifact, chosen, threads)
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
 
@@ -73,13 +63,32 @@ class OnnxRuntimeBackend:
             )
 
 
+def open_session(
+    artifact: str | Path, providers: Sequence[Provider], threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """A session with the msdk ops; threads of one inference, by default one per physical core.
+
+    Raises BackendError when the op library is missing or ONNX Runtime refuses the file.
+    """
+    library = ops_library()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        options.register_custom_ops_library(str(library))
+        return onnxruntime.InferenceSession(str(artifact), options, providers=providers)
+    except Exception as error:
+        raise BackendError(f"ONNX Runtime {VERSION} refused {artifact}: {error}") from error
+
+
 def _choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
     available = onnxruntime.get_available_providers()
     if asked is None:
         return [name for name in PREFERRED if name in available]
     if missing := [name for name in map(_name, asked) if name not in available]:
         raise BackendError(
-            f"{', '.join(missing)} is not in this ONNX Runtime {onnxruntime.__version__}, which has "
+            f"{', '.join(missing)} is not in this ONNX Runtime {VERSION}, which has "
             f"{', '.join(available)}: choose among those or install another build of onnxruntime"
         )
     return list(asked)

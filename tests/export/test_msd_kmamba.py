@@ -101,7 +101,11 @@ def test_an_image_of_other_channels_or_rank_is_refused(shape):
         ({"dims": (1,), "depths": (1,)}, r"dims\[0\] must be at least 2"),
         ({"d_state": 0}, "d_state must be a whole number"),
         ({"in_channels": 1.5}, "in_channels must be a whole number"),
-        ({"kan_ratio": 0.0}, "no hidden channel"),
+        ({"kan_ratio": 0.0}, "kan_ratio must be a positive number, got 0.0"),
+        ({"kan_ratio": 0.01}, "no hidden channel"),
+        ({"kan_ratio": float("nan")}, "kan_ratio must be"),
+        ({"kan_ratio": "half"}, "kan_ratio must be"),
+        ({"directions": ["forward"]}, "directions must be a string"),
         ({"directions": "sideways"}, "sideways"),
     ],
 )

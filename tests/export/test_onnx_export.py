@@ -255,6 +255,16 @@ def test_graph_with_other_weights_than_the_model_is_refused(exported, model, tmp
     assert contents(tmp_path) == {}
 
 
+def test_graph_that_is_not_valid_onnx_is_refused(exported, model, tmp_path, monkeypatch):
+    tampered = onnx.load(exported[0])
+    tampered.graph.node[0].input[0] = "nowhere"
+    monkeypatch.setattr(msdk_export.onnx_export, "to_onnx", lambda *_: tampered)
+
+    with pytest.raises(ExportError, match=r"not valid ONNX .*nowhere"):
+        export(model, tmp_path / "model.onnx", sample=SAMPLE, **DESCRIPTION)
+    assert contents(tmp_path) == {}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 @pytest.mark.parametrize("where", ["to_onnx", "measure_parity", "write_manifest"])
 def test_interruption_leaves_the_earlier_pair_whole(exported, tmp_path, monkeypatch, model, where, error):

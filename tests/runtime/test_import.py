@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 import msdk_rt
 
 SLIM = ["torch", "onnx", "onnxruntime", "msdk_export", "numpy", "nibabel", "matplotlib", "tqdm"]
@@ -46,10 +48,17 @@ def test_every_public_name_loads():
     assert msdk_rt.__version__
 
 
-def test_export_without_pytorch_says_what_to_install():
+@pytest.mark.parametrize(
+    ("absent", "said", "remedy"),
+    [
+        ("torch", "torch is not installed", "pip install 'msdk_rt[export]'"),
+        ("onnxruntime", "ONNX Runtime cannot be imported", "pip install 'msdk_rt[cpu]'"),
+    ],
+)
+def test_export_says_what_to_install(absent, said, remedy):
     code = (
         "import json, sys\n"
-        "sys.modules['torch'] = None\n"
+        f"sys.modules[{absent!r}] = None\n"
         "import msdk_rt\n"
         "try:\n"
         "    msdk_rt.export\n"
@@ -57,5 +66,5 @@ def test_export_without_pytorch_says_what_to_install():
         "    print(json.dumps(str(error)))\n"
     )
     message = in_a_fresh_process(code)
-    assert "torch is not installed" in message
-    assert "pip install 'msdk_rt[export]'" in message
+    assert said in message
+    assert remedy in message
