@@ -34,15 +34,15 @@ static inline Vec min(Vec x, Vec y) { return -max(-x, -y); }
 // Runs the statement for g = 0 .. G-1, unrolled: independent chains side by side keep the FMA units busy.
 #define MSDK_EACH(G) _Pragma("GCC unroll 16") for (int g = 0; g < (G); ++g)
 
-// x[g] = 2^x[g] for x <= 127, at least 2^-126; relative error below 1.7e-7.
+// x[g] = 2^x[g] for x <= 127, at least 2^-126; relative error below 1.7e-7. Without kClamp x must be at least -126.
 // 2^round(x) is an integer add to the exponent; 2^fraction is a minimax polynomial that is exactly 1 at 0, so that
 // decays close to 1 keep their distance from 1.
-template <int G>
+template <int G, bool kClamp = true>
 static inline void exp2_each(Vec* x) {
   const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low mantissa bits
   VecInt exponent[G];
   Vec p[G];
-  MSDK_EACH(G) x[g] = max(x[g], splat(-126.0f));
+  if constexpr (kClamp) MSDK_EACH(G) x[g] = max(x[g], splat(-126.0f));
   MSDK_EACH(G) {
     const Vec shifted = x[g] + round;
     exponent[g] = (VecInt)shifted;
