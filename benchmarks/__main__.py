@@ -3,6 +3,8 @@
 import argparse
 import importlib
 
+from benchmarks import report
+
 QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
@@ -25,6 +27,8 @@ def main() -> None:
     for name in names:
         print(f"\n## {name}: {QUESTIONS[name]}\n", flush=True)
         importlib.import_module(f"benchmarks.{name}").main()
+    report.write()
+    print(f"wrote {report.PAGE}")
 
 
 if __name__ == "__main__":

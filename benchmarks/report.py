@@ -1,0 +1,85 @@
+"""Writes docs/performance.md from benchmarks/results/*.csv: for every case the figures measured last."""
+
+import csv
+from pathlib import Path
+
+from benchmarks.measure import RESULTS
+
+PAGE = RESULTS.parent.parent / "docs" / "performance.md"
+HEAD = """# Performance
+
+Written by `make bench` from [benchmarks/results](../benchmarks/results), where every run's figures are kept.
+Each table is one run, its contestants timed turn about in one process; p20 to p80 is the spread. Ratios are
+medians over ours, so above 1 is slower than msdk_rt. Speed depends on the machine: run it on yours.
+"""
+
+
+def write() -> None:
+    """Rewrite the page."""
+    sections = [HEAD]
+    for title, question, table in (
+        ("The selective scan", "scan_op", _times),
+        ("A KAN layer", "kan_op", _times),
+        ("The network", "network", _times),
+        ("Where the time goes", "network_profile", _values),
+        ("Peak memory", "network_memory", _values),
+    ):
+        rows = _read(question)
+        sections.append(f"## {title}\n")
+        sections += [table(case, _latest(rows, case)) for case in _cases(rows)]
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text("\n".join(sections))
+
+
+def _read(question: str) -> list[dict]:
+    path: Path = RESULTS / f"{question}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _cases(rows: list[dict]) -> list[str]:
+    return list(dict.fromkeys(row["case"] for row in rows))
+
+
+def _latest(rows: list[dict], case: str) -> list[dict]:
+    """The case's rows of the run that is last in the file."""
+    rows = [row for row in rows if row["case"] == case]
+    key = "contestant" if "contestant" in rows[0] else "what"
+    return list({row[key]: row for row in rows}.values())
+
+
+def _origin(row: dict) -> str:
+    return f"{row['machine']}, {row['cores']} cores; {row['versions']}; commit {row['commit']}, {row['date']}"
+
+
+def _times(case: str, rows: list[dict]) -> str:
+    unit = rows[0]["unit"]
+    columns = ["", "threads", "median, ms", "p20 to p80, ms", "runs", "ratio"]
+    columns += [f"{unit}/s/thread"] if unit else []
+    lines = [
+        f"### {case}\n",
+        f"{_origin(rows[0])}\n",
+        f"| {' | '.join(columns)} |",
+        "| --- " * len(columns) + "|",
+    ]
+    for row in rows:
+        ratio = float(row["p50_ms"]) / float(rows[0]["p50_ms"])
+        line = (
+            f"| {row['contestant']} | {row['threads']} | {float(row['p50_ms']):.1f} "
+            f"| {float(row['p20_ms']):.1f} to {float(row['p80_ms']):.1f} | {row['runs']} | {ratio:.2f} |"
+        )
+        if unit:
+            rate = float(row["work"]) / float(row["p50_ms"]) * 1e3 / int(row["threads"])
+            line += f" {rate:.2f} |"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def _values(case: str, rows: list[dict]) -> str:
+    total = sum(float(row["value"]) for row in rows)
+    lines = [f"### {case}\n", f"{_origin(rows[0])}\n", f"| | {rows[0]['unit']} |", "| --- | --- |"]
+    shown = [row for row in rows if float(row["value"]) > total / 200]
+    lines += [f"| {row['what']} | {float(row['value']):.0f} |" for row in shown]
+    return "\n".join(lines) + "\n"
