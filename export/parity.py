@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from msdk_rt.backends.onnxruntime import VERSION, open_session
+from msdk_rt.backends.onnxruntime import VERSION, open_session, run_session
 from msdk_rt.errors import ExportError
 
 RELATIVE_ERROR_LIMIT = 1e-3
@@ -29,7 +29,7 @@ def measure_parity(
     label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
     on the same side of a half); beside them the limits and onnxruntime's version. Both run on the threads
     that torch is allowed.
-    Raises BackendError when the op library is missing or ONNX Runtime refuses the artifact.
+    Raises BackendError when the op library is missing, or ONNX Runtime refuses the artifact or fails.
     """
     session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
     parity = {
@@ -43,8 +43,7 @@ def measure_parity(
             continue
         with torch.inference_mode():
             reference = model(torch.from_numpy(window)).numpy()
-        (logits,) = session.run(None, {session.get_inputs()[0].name: window})
-        parity[name] = _compare(logits, reference, activation)
+        parity[name] = _compare(run_session(session, window), reference, activation)
     return parity
 
 

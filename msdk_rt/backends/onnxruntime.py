@@ -48,11 +48,7 @@ class OnnxRuntimeBackend:
         return self._session.get_providers()
 
     def infer(self, windows: np.ndarray) -> np.ndarray:
-        try:
-            (logits,) = self._session.run(["logits"], {"image": windows})
-        except Exception as error:
-            raise BackendError(f"ONNX Runtime failed on windows of shape {windows.shape}: {error}") from error
-        return logits
+        return run_session(self._session, windows)
 
     def _check_started(self, asked: list[Provider]) -> None:
         """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
@@ -80,6 +76,15 @@ def open_session(
         return onnxruntime.InferenceSession(str(artifact), options, providers=providers)
     except Exception as error:
         raise BackendError(f"ONNX Runtime {VERSION} refused {artifact}: {error}") from error
+
+
+def run_session(session: onnxruntime.InferenceSession, windows: np.ndarray) -> np.ndarray:
+    """windows (B, C, D, H, W) float32 -> logits (B, K, D, H, W) float32, a new array. Raises BackendError."""
+    try:
+        (logits,) = session.run(["logits"], {"image": windows})
+    except Exception as error:
+        raise BackendError(f"ONNX Runtime failed on windows of shape {windows.shape}: {error}") from error
+    return logits
 
 
 def _choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:

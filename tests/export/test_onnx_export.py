@@ -1,6 +1,7 @@
 """Export: the artifact agrees with PyTorch, and whatever goes wrong leaves the folder as it was."""
 
 import collections
+import dataclasses
 import os
 import re
 
@@ -15,7 +16,7 @@ import msdk_export.onnx_export
 from msdk_export import export, save_checkpoint
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
 from msdk_export.samples import centre_window
-from msdk_rt.errors import ArtifactError, CheckpointError, ExportError, InputError, OutputError
+from msdk_rt.errors import ArtifactError, BackendError, CheckpointError, ExportError, InputError, OutputError
 from msdk_rt.manifest import read_manifest
 from msdk_rt.ops import ops_library
 
@@ -212,6 +213,14 @@ def test_networks_that_are_no_segmenter_are_refused(tmp_path, network, message):
     labels = {"background": 0, "lesion": 1}
     with pytest.raises(ExportError, match=message):
         export(network, tmp_path / "model.onnx", sample=SAMPLE, **(DESCRIPTION | {"labels": labels}))
+    assert contents(tmp_path) == {}
+
+
+def test_network_beyond_the_kernels_limits_is_refused(tmp_path):
+    network = MSDKMamba(dataclasses.replace(CONFIG, d_state=65))
+
+    with pytest.raises(BackendError, match="64"):
+        export(network, tmp_path / "model.onnx", sample=SAMPLE, **DESCRIPTION)
     assert contents(tmp_path) == {}
 
 
