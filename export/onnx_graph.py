@@ -13,7 +13,7 @@ from torch import nn
 from msdk_export.description import ModelDescription
 from msdk_export.functions import attach_functions
 from msdk_export.onnx_translation import custom_translation_table
-from msdk_rt.errors import ExportError
+from msdk_rt.errors import ExportError, MsdkError
 
 OPSET = 20
 _PROTOBUF_LIMIT = 2**31 - 1
@@ -35,8 +35,10 @@ def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProt
     with _quiet():
         try:
             proto = attach_functions(_export(network, description, size))
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+        except MsdkError:
+            raise
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ExportError(
                 f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, "
                 "whose control flow depends neither on voxel values nor on the batch size)"

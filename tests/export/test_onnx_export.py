@@ -196,6 +196,11 @@ class VoxelBound(torch.nn.Module):
         return image if image.sum() > 0 else -image
 
 
+class Faulty(torch.nn.Module):
+    def forward(self, image):
+        raise KeyError
+
+
 class Pair(torch.nn.Module):
     def forward(self, image):
         return image, image
@@ -206,6 +211,7 @@ class Pair(torch.nn.Module):
     [
         (BatchBound(), "PyTorch cannot export this network"),
         (VoxelBound(), "PyTorch cannot export this network"),
+        (Faulty(), "PyTorch cannot export this network: KeyError"),
         (Pair(), r"returns \(B, 2, 8, 12, 4\), \(B, 2, 8, 12, 4\)"),
     ],
 )
