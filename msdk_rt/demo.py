@@ -6,19 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-import msdk_rt
 from msdk_rt.batch import voxel_counts
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.files import check_writable
-from msdk_rt.manifest import Manifest
 from msdk_rt.report import parity_lines
 from msdk_rt.segmenter import Segmenter
 from msdk_rt.volumes import Space, read_volume
-
-UNTRAINED = "untrained weights: the labels mean nothing"
-WINDOW = (64, 64, 64)
-LABELS = {"background": 0, "cerebrospinal fluid": 1, "grey matter": 2, "white matter": 3}
-SEED = 0
 
 
 def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
@@ -31,7 +24,10 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
     _check_extras()
     check_writable(folder)
     t1 = _write_template(folder / "t1.nii.gz")
-    manifest, note = _export(weights, folder / "model.onnx")
+
+    from msdk_export.demo_network import export_demo
+
+    manifest, note = export_demo(folder / "model.onnx", weights)
     if len(manifest.channels) != 1:
         raise InputError(
             f"the demo volume has one channel (T1), the model takes {', '.join(manifest.channels)}"
@@ -77,24 +73,6 @@ def _write_template(path: Path) -> Path:
     space = Space(type(image), image.header, image.affine, image.shape, "RAS")
     space.save(np.asarray(image.dataobj, np.float32), path)
     return path
-
-
-def _export(weights: Path | None, artifact: Path) -> tuple[Manifest, str]:
-    """Export the demo network; returns its manifest and what to say of its weights."""
-    import torch
-
-    import msdk_export
-    from msdk_export.models.msd_kmamba import MSDKMamba, demo_config
-
-    own = Path(msdk_export.__file__).parent / "weights" / "demo.safetensors"
-    checkpoint = weights or (own if own.is_file() else None)
-    if checkpoint is not None:
-        return msdk_rt.export(checkpoint, artifact, progress=True), f"weights of {checkpoint.name}"
-
-    torch.manual_seed(SEED)
-    network = MSDKMamba(demo_config(in_channels=1, num_classes=len(LABELS)))
-    manifest = msdk_rt.export(network, artifact, window=WINDOW, channels=["t1"], labels=LABELS, progress=True)
-    return manifest, UNTRAINED
 
 
 def _check_extras() -> None:

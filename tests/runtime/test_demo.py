@@ -7,9 +7,8 @@ import nilearn.datasets
 import numpy as np
 import pytest
 
-import msdk_rt.demo
+from msdk_export import demo_network
 from msdk_rt.cli import main
-from msdk_rt.demo import UNTRAINED
 from msdk_rt.manifest import read_manifest
 
 
@@ -20,14 +19,14 @@ def small_brain(monkeypatch):
     ball = (np.linalg.norm(grid, axis=0) < 0.8) * np.random.default_rng(0).uniform(0.5, 1, grid.shape[1:])
     image = nibabel.Nifti1Image(ball.astype(np.float32), np.eye(4))
     monkeypatch.setattr(nilearn.datasets, "load_mni152_template", lambda resolution: image)
-    monkeypatch.setattr(msdk_rt.demo, "WINDOW", (32, 32, 32))
+    monkeypatch.setattr(demo_network, "WINDOW", (32, 32, 32))
     return image
 
 
 def test_untrained_weights_are_called_so(small_brain, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--threads", "2"]) == 0
     printed = capsys.readouterr().out
-    assert UNTRAINED in printed
+    assert demo_network.UNTRAINED in printed
     for line in ("parity    random", "latency   ", "label     white matter", "results   "):
         assert line in printed
     assert "8 windows of 32 x 32 x 32" in printed
