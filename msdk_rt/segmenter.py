@@ -128,9 +128,10 @@ class Segmenter:
         before their own. Raises BackendError if inference fails.
         """
         sources, single = _sources(volumes)
-        for source in sources:
-            if isinstance(source, np.ndarray):
-                as_volume(source, self.manifest.channels)
+        if len(sources) > 1:  # one alone is checked where it is used
+            for source in sources:
+                if isinstance(source, np.ndarray):
+                    as_volume(source, self.manifest.channels)
         results = [self._run_source(source, return_probabilities, progress) for source in sources]
         return results[0] if single else results
 

@@ -31,7 +31,8 @@ struct Kernels {
   void (*scan)(const SelectiveScanArgs<float>&, const ScanTask&, float* scratch);
   // As scan, but writes no y: only the end state and delta_sum.
   void (*scan_summary)(const SelectiveScanArgs<float>&, const ScanTask&, float* scratch);
-  // state[chunk] = exp(A * delta_sum) * incoming + state[chunk], for one channel block.
+  // outgoing = exp(A * delta_sum) * incoming + state: one channel block's state after the task's steps, from the
+  // state before them.
   void (*scan_carry)(const SelectiveScanArgs<float>&, const ScanTask&, const float* incoming, float* outgoing);
   void (*conv_row)(const DirectionalConv1dArgs<float>&, int64_t batch, int direction, int64_t channel);
   void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);

@@ -5,7 +5,8 @@
 // the same time without a buffer for either: in a first wave each takes the half it starts with, in a second the half
 // the other has just finished. Where that still leaves threads idle, the tokens are cut into chunks too: a summary
 // pass finds each chunk's end state from h = 0 and its decay, a carry pass joins them, and the waves start every chunk
-// from its true state. The summary repeats most of the work, so chunks pay only from kSplitCost idle threads on.
+// from its true state. The summary repeats most of the work, so chunks pay only where there are kSplitCost times more
+// threads than tasks.
 
 #include <algorithm>
 
