@@ -33,16 +33,17 @@ def volume():
 
 @pytest.fixture(scope="module")
 def network(volume):
-    """Random weights, the head's scaled so that every class wins somewhere."""
+    """Random weights, the heads' scaled so that every class wins somewhere."""
     torch.manual_seed(SEED)
     network = MSDKMamba(CONFIG).eval()
     with torch.inference_mode():
         logits = network(torch.from_numpy(normalized(volume)[None, :, :64, :48, :64]))
     deviation, mean = torch.std_mean(logits, dim=(0, 2, 3, 4))
-    head = network.heads[0]
     with torch.no_grad():
-        head.weight /= deviation[:, None, None, None, None]
-        head.bias.copy_((head.bias - mean) / deviation)
+        for head in network.heads:
+            head.weight /= deviation[:, None, None, None, None]
+            head.bias /= deviation
+        network.heads[0].bias -= mean / deviation
     return network
 
 

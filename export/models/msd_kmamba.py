@@ -6,7 +6,7 @@ non-linearity, and self-distillation between the decoder's scales. Everything mo
 module's reconstruction: widths and depths are SegMamba's; "spatial-aware" is a depthwise 3x3x3 convolution
 that adds to each token what its neighbours in all three axes say, since a scan knows only the one axis it
 runs along (conditional positional encoding, arXiv 2102.10882); the feed-forward is two KAN layers; the
-decoder is SegResNet's (narrow, trilinear, additive skips).
+decoder is SegResNet's (narrow, trilinear, additive skips); the output fuses the logits of all its scales.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from msdk_export.directions import parse_directions
 from msdk_export.layers import BiMamba, KANFeedForward, TokenNorm
+from msdk_export.models.scales import Scales
 from msdk_rt.errors import InputError
 
 
@@ -90,8 +91,8 @@ def demo_config(in_channels: int = 1, num_classes: int = 4) -> MSDKMambaConfig:
 class MSDKMamba(nn.Module):
     """image (B, in_channels, D, H, W) -> logits (B, num_classes, D, H, W); see the module's docstring.
 
-    In training mode forward returns the logits of every decoder scale, fine to coarse, each half the
-    resolution of the one before; in evaluation mode the full-resolution logits alone.
+    In training mode forward returns Scales, the logits and features of every decoder scale beside the fused
+    logits; in evaluation mode the fused logits alone.
 
     Raises InputError if the image has another number of channels, if a side does not divide by
     config.total_stride, or if a single voxel is left at the coarsest scale, where nothing can be normalised.
@@ -114,24 +115,24 @@ class MSDKMamba(nn.Module):
         widths = (narrow, *dims)
         self.decoder = nn.ModuleList(Upsample(coarse, fine) for fine, coarse in itertools.pairwise(widths))
         self.heads = nn.ModuleList(nn.Conv3d(width, config.num_classes, 1) for width in widths[:-1])
+        self.fusion = Fusion(config.num_classes, scales=len(self.heads))
 
-    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
+    def forward(self, image: Tensor) -> Tensor | Scales:
         self.check_image(image.shape)
-        features = []
+        skips = []
         x = image
         for enter, stage in zip((self.stem, *self.downsamples), self.stages, strict=True):
             x = stage(enter(x))
-            features.append(x)
+            skips.append(x)
 
-        x = features.pop()
-        scales = []
+        x = skips.pop()
+        features = []
         for upsample in reversed(self.decoder):
-            skip = features.pop() if features else self.full_resolution(image)
-            x = upsample(x, skip)
-            scales.append(x)
-        if not self.training:
-            return self.heads[0](x)
-        return [head(scale) for head, scale in zip(self.heads, reversed(scales), strict=True)]
+            x = upsample(x, skips.pop() if skips else self.full_resolution(image))
+            features.insert(0, x)
+        heads = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
+        fused = self.fusion(heads)
+        return Scales(fused, heads, features) if self.training else fused
 
     def check_image(self, shape: tuple[int, ...]) -> None:
         """Raise InputError unless an image (B, C, D, H, W) of this shape fits the network."""
@@ -202,5 +203,29 @@ class Upsample(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        doubled = F.interpolate(self.narrow(x), scale_factor=2, mode="trilinear", align_corners=False)
-        return self.mix(doubled + skip)
+        return self.mix(_doubled(self.narrow(x)) + skip)
+
+
+class Fusion(nn.ModuleList):
+    """Logits of all scales, fine to coarse -> logits at full resolution.
+
+    From the coarsest on, a scale's logits are mixed across classes, doubled in size and added to the next
+    finer ones: fused_s = logits_s + up(mix_s(fused_{s+1})). Mixing starts as the identity.
+    """
+
+    def __init__(self, classes: int, scales: int):
+        super().__init__(nn.Conv3d(classes, classes, kernel_size=1) for _ in range(scales - 1))
+        for mix in self:
+            nn.init.dirac_(mix.weight)
+            nn.init.zeros_(mix.bias)
+
+    def forward(self, logits: list[Tensor]) -> Tensor:
+        *finer, fused = logits
+        for mix, fine in zip(reversed(self), reversed(finer), strict=True):
+            fused = fine + _doubled(mix(fused))
+        return fused
+
+
+def _doubled(x: Tensor) -> Tensor:
+    """Every side twice as long, trilinear."""
+    return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)

@@ -36,23 +36,34 @@ def test_demo_network_takes_an_anisotropic_window_and_stays_small():
 def test_training_returns_every_scale_fine_to_coarse():
     model = MSDKMamba(MSDKMambaConfig(1, 3, dims=(4, 6, 8), depths=(1, 1, 1), d_state=2))
 
-    scales = model.train()(image(1, 1, 16, 32, 8))
+    fused, heads, features = model.train()(image(1, 1, 16, 32, 8))
 
-    assert [tuple(scale.shape) for scale in scales] == [(1, 3, 16, 32, 8), (1, 3, 8, 16, 4), (1, 3, 4, 8, 2)]
+    assert tuple(fused.shape) == (1, 3, 16, 32, 8)
+    assert [tuple(head.shape) for head in heads] == [(1, 3, 16, 32, 8), (1, 3, 8, 16, 4), (1, 3, 4, 8, 2)]
+    assert [tuple(x.shape) for x in features] == [(1, 2, 16, 32, 8), (1, 4, 8, 16, 4), (1, 6, 4, 8, 2)]
 
 
-def test_finest_scale_in_training_is_the_output_in_evaluation():
+def test_fused_logits_in_training_are_the_output_in_evaluation():
     model = MSDKMamba(SMALL)
     x = image(1, 2, 8, 12, 4)
 
     with torch.no_grad():
-        torch.testing.assert_close(model.train()(x)[0], model.eval()(x))
+        torch.testing.assert_close(model.train()(x).fused, model.eval()(x))
+
+
+def test_fused_logits_see_every_scale():
+    model = MSDKMamba(MSDKMambaConfig(1, 3, dims=(4, 6, 8), depths=(1, 1, 1), d_state=2)).train()
+    scales = model(image(1, 1, 16, 32, 8))
+
+    gradients = torch.autograd.grad(scales.fused.square().sum(), scales.heads)
+
+    assert all(gradient.abs().max() > 0 for gradient in gradients)
 
 
 def test_every_parameter_receives_a_gradient():
     model = MSDKMamba(SMALL).train()
 
-    sum(scale.square().mean() for scale in model(image(2, 2, 8, 12, 4))).backward()
+    model(image(2, 2, 8, 12, 4)).fused.square().mean().backward()
 
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert silent == []
