@@ -4,16 +4,18 @@ The idea is MSD-KMamba's (arXiv 2509.23677), of which only the abstract was read
 is known here. What stands below is a reconstruction from the parts such a loss is usually made of. With S
 scales, z the fused logits, z_s the logits and f_s the features of scale s, y the label map:
 
-    supervision   L(z, y) + sum_s w_s L(z_s, pool_s(y)),   L = Dice + cross-entropy, w_s = decay^s / sum decay^s
+    supervision   L(z, y) + sum_s w_s L(z_s, pool_s(y)), L = Dice + cross-entropy, w_s ~ decay^s, sum 1
     distillation  mean_s T^2 KL( pool_s(softmax(z / T)) || softmax(z_s / T) ), mean over voxels, z detached
                   (Hinton et al., arXiv 1503.02531; within one network: Zhang et al., arXiv 1905.08094)
-    feature       mean_s mean |a(f_s) - pool(a(f_{s-1}))|^2, f_{s-1} detached, a(f) = mean_c f_c^2 divided by its
-                  root mean square: where a scale looks (attention transfer, Zagoruyko & Komodakis, arXiv 1612.03928)
+    feature       mean_s mean |a(f_s) - pool(a(f_{s-1}))|^2, f_{s-1} detached, a(f) = mean_c f_c^2 divided
+                  by its root mean square: where a scale looks (attention transfer, Zagoruyko & Komodakis,
+                  arXiv 1612.03928)
 
 pool averages over the voxels that one coarser voxel covers, so coarse targets are fractions of classes, not
 one class picked of eight. Attention maps need no projection between the widths of two scales.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,14 +108,14 @@ def logit_distillation(scales: Scales, temperature: float) -> Tensor:
 
 
 def feature_distillation(features: list[Tensor]) -> Tensor:
-    """Mean squared difference of neighbouring scales' attention maps, the finer one detached; 0 for one scale."""
+    """Mean squared difference of neighbouring scales' attention maps, the finer detached; 0 for one scale."""
     if len(features) == 1:
         return features[0].new_zeros((), dtype=torch.float32)
     maps = [attention(feature) for feature in features]
     return torch.stack(
         [
             F.mse_loss(coarse, normalised(pooled(fine.detach(), coarse)))
-            for fine, coarse in zip(maps, maps[1:], strict=False)
+            for fine, coarse in itertools.pairwise(maps)
         ]
     ).mean()
 
