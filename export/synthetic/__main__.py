@@ -45,7 +45,10 @@ def write_dataset(
     workers: int,
     load: Callable[[], Template] = load_template,
 ) -> None:
-    """Write cases + validation volumes and labels, then dataset.json that lists them; load: once a process."""
+    """Write cases + validation volumes and labels, then dataset.json that lists them.
+
+    load: called once in each of the worker processes.
+    """
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     seeds = case_seeds(seed, cases + validation)

@@ -28,10 +28,16 @@ def random_spacing(random: Random) -> tuple[float, float, float]:
     return tuple(spacing)
 
 
-def random_positions(random: Random, sides: tuple[int, ...], spacing: tuple[float, ...]) -> Tensor:
+def random_positions(
+    random: Random,
+    sides: tuple[int, ...],
+    spacing: tuple[float, ...],
+    displacements: tuple[tuple[float, float], ...] = DISPLACEMENTS,
+) -> Tensor:
     """(D, H, W, 3): the template's voxel (1 mm) that each voxel of a new volume shows.
 
-    sides: the template's (D, H, W); spacing: the new volume's voxel sides in mm.
+    sides: the template's (D, H, W); spacing: the new volume's voxel sides in mm; displacements: as
+    DISPLACEMENTS, () for a pose that is affine.
     """
     margin = random.uniform(*MARGIN)
     shape = tuple(math.ceil((side + margin) / step) for side, step in zip(sides, spacing, strict=True))
@@ -46,7 +52,7 @@ def random_positions(random: Random, sides: tuple[int, ...], spacing: tuple[floa
         dim=-1,
     )
     positions = centred @ _random_affine(random).T
-    for knots, displacement in DISPLACEMENTS:
+    for knots, displacement in displacements:
         amount = displacement * random.uniform(0, 1)
         field = random.field(shape, knots / max(spacing), channels=3)
         positions += amount * field.movedim(0, -1)
