@@ -61,8 +61,11 @@ setup(
         "msdk_rt",
         "msdk_rt.backends",
         "msdk_export",
+        "msdk_export.adoption",
         "msdk_export.layers",
         "msdk_export.models",
+        "msdk_export.synthetic",
+        "msdk_export.training",
     ],
     package_data={"msdk_rt": ["lib/*.so", "lib/*.dylib"]},
 )

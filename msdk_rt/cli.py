@@ -1,4 +1,4 @@
-"""msdk-rt: export, run, info, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
+"""msdk-rt: export, run, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
 
 import argparse
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msdk_rt
 from msdk_rt.errors import InputError, MsdkError, one_line
+from msdk_rt.train_command import EXAMPLES, SUMMARY, add_arguments, run_training
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,8 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options)
     except (MsdkError, OSError) as error:
         message = one_line(error)
-    except KeyboardInterrupt:
-        message = "interrupted; results finished before are complete, nothing is half-written"
+    except KeyboardInterrupt as interrupt:
+        message = (
+            str(interrupt) or "interrupted; results finished before are complete, nothing is half-written"
+        )
     print(f"msdk-rt: {message}", file=sys.stderr)
     return 1
 
@@ -34,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_run(commands)
     _add_info(commands)
+    _add_train(commands)
     _add_demo(commands)
     return parser
 
@@ -150,6 +154,10 @@ def _add_info(commands) -> None:
     )
     parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def _add_train(commands) -> None:
+    add_arguments(_add_command(commands, "train", run_training, SUMMARY, EXAMPLES))
 
 
 def _add_demo(commands) -> None:

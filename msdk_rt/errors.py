@@ -33,6 +33,10 @@ class ExportError(MsdkError):
     """Export failed or the exported artifact does not agree with the PyTorch model."""
 
 
+class TrainingError(MsdkError):
+    """Training cannot go on: the loss is no longer finite."""
+
+
 def one_line(error: Exception) -> str:
     """The message without line breaks, which those of other libraries may hold."""
     return " ".join(str(error).split())

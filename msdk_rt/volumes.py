@@ -104,10 +104,35 @@ def read_volume(
     images = [_open(Path(path)) for path in paths]
     first = images[0]
     for path, image in zip(paths[1:], images[1:], strict=True):
-        _check_same_space(first, image, Path(paths[0]), Path(path))
+        check_same_space(first, image, Path(paths[0]), Path(path))
     space = Space(type(first), first.header.copy(), first.affine, first.shape[:3], orientation)
-    data = np.stack([space.to_model(_voxels(image, Path(p))) for image, p in zip(images, paths, strict=True)])
+    data = np.stack(
+        [
+            space.to_model(_voxels(image, Path(p)).reshape(space.shape))
+            for image, p in zip(images, paths, strict=True)
+        ]
+    )
     check_finite(data, names)
+    return Volume(data, space)
+
+
+def read_series(path: str | Path, channels: Sequence[str], orientation: str = "RAS") -> Volume:
+    """Read one NIfTI file (X, Y, Z) or (X, Y, Z, C) that holds all channels of a case.
+
+    Raises InputError as read_volume does, and when C is not the number of `channels`.
+    """
+    path = Path(path)
+    image = _open(path, series=True)
+    count = int(np.prod(image.shape[3:]))
+    if count != len(channels):
+        raise InputError(
+            f"{path} has shape {image.shape}, {count} channel(s), expected {len(channels)} "
+            f"({', '.join(channels)}) along the fourth axis"
+        )
+    space = Space(type(image), image.header.copy(), image.affine, image.shape[:3], orientation)
+    voxels = _voxels(image, path).reshape(*image.shape[:3], count)
+    data = np.stack([space.to_model(voxels[..., channel]) for channel in range(count)])
+    check_finite(data, channels)
     return Volume(data, space)
 
 
@@ -123,8 +148,8 @@ def stem(path: str | Path) -> str:
     return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
 
 
-def _open(path: Path) -> nibabel.Nifti1Image:
-    """The image with its header checked and its voxels still on disk."""
+def _open(path: Path, series: bool = False) -> nibabel.Nifti1Image:
+    """The image with its header checked and its voxels still on disk; a series may have several volumes."""
     if not path.is_file():
         raise InputError(f"no file at {path}: expected a NIfTI volume (.nii or .nii.gz)")
     try:
@@ -135,7 +160,7 @@ def _open(path: Path) -> nibabel.Nifti1Image:
     if not isinstance(image, nibabel.Nifti1Image):
         raise InputError(f"{path} is a {type(image).__name__}, expected a NIfTI file (.nii or .nii.gz)")
     shape = image.shape
-    if len(shape) < 3 or any(side != 1 for side in shape[3:]):
+    if len(shape) < 3 or any(side != 1 for side in shape[4 if series else 3 :]):
         raise InputError(f"{path} has shape {shape}, expected one 3D volume: split the series first")
     if 0 in shape:
         raise InputError(f"{path} has shape {shape}: it holds no voxels")
@@ -155,13 +180,14 @@ def _check_affine(affine: np.ndarray, path: Path) -> None:
         )
 
 
-def _check_same_space(
-    first: nibabel.Nifti1Image, other: nibabel.Nifti1Image, path: Path, other_path: Path
+def check_same_space(
+    first: nibabel.Nifti1Image | Space, other: nibabel.Nifti1Image | Space, path: Path, other_path: Path
 ) -> None:
+    """Raise InputError unless both have one shape and their corners meet within SAME_SPACE_LIMIT of a voxel."""
     if first.shape[:3] != other.shape[:3]:
         raise InputError(
-            f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample the "
-            "modalities onto one grid first"
+            f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample them "
+            "onto one grid first"
         )
     corners = np.stack([*np.meshgrid(*((0, n - 1) for n in first.shape[:3])), np.ones((2, 2, 2))], -1)
     distance = np.linalg.norm((corners @ (first.affine - other.affine).T)[..., :3], axis=-1).max()
@@ -169,14 +195,14 @@ def _check_same_space(
     if distance > limit:
         raise InputError(
             f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their "
-            "affines differ, resample the modalities onto one grid first"
+            "affines differ, resample them onto one grid first"
         )
 
 
 def _voxels(image: nibabel.Nifti1Image, path: Path) -> np.ndarray:
-    """Scaled float32 voxels (X, Y, Z)."""
+    """Scaled float32 voxels."""
     try:
         with np.errstate(over="ignore"):
-            return image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
+            return image.get_fdata(dtype=np.float32, caching="unchanged")
     except _UNREADABLE as error:
         raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error

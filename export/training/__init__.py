@@ -1,0 +1,1 @@
+"""Training: a dataset folder in, checkpoints that `msdk_rt.export` takes out."""

@@ -1,0 +1,112 @@
+"""One optimiser step: learning rate, mixed precision, clipping, averaged weights."""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from msdk_export.distillation import SelfDistillationLoss
+from msdk_export.models.scales import Scales
+from msdk_export.training.settings import TrainingSettings
+
+_AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "none": None}
+
+
+class Optimisation:
+    """A network, its averaged copy, and all that carries from one step to the next.
+
+    The averaged weights follow with the factor min(ema_decay, (1 + t) / (10 + t)) at step t, so that a short
+    run is not held back by its first weights.
+    """
+
+    def __init__(self, network: nn.Module, settings: TrainingSettings, device: torch.device):
+        self.settings = settings
+        self.device = device
+        self.network = network.to(device).train()
+        self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.loss = SelfDistillationLoss(settings.distillation)
+        self.optimiser = torch.optim.AdamW(_parameter_groups(self.network, settings.weight_decay))
+        amp = settings.amp
+        if amp == "auto":
+            amp = "float16" if device.type == "cuda" else "none"
+        self.amp_dtype = _AMP_DTYPES[amp]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=amp == "float16")
+
+    def step(self, step: int, image: Tensor, classes: Tensor) -> dict[str, Tensor]:
+        """Update the weights with one batch; the loss and its terms, on the device. step counts from 0."""
+        torch.manual_seed(_seed(self.settings.seed, step))
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.settings, step)
+        with self._autocast():
+            output = self.network(image.to(self.device, non_blocking=True))
+        losses = self.loss(in_float32(output), classes.to(self.device, non_blocking=True))
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(losses.total).backward()
+        self.scaler.unscale_(self.optimiser)
+        if self.settings.gradient_clip > 0:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self._average(step)
+        return {"loss": losses.total.detach(), **losses.terms}
+
+    def predict(self, windows: Tensor) -> Tensor:
+        """Logits (B, K, D, H, W) float32 of the averaged network."""
+        with torch.inference_mode(), self._autocast():
+            return self.averaged(windows).float()
+
+    @property
+    def recovers(self) -> bool:
+        """Whether steps without a finite gradient are left out, with room to scale the loss down further."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
+
+    def state_dict(self) -> dict:
+        """Everything that load_state_dict needs, tensors and plain values."""
+        return {name: getattr(self, name).state_dict() for name in self._parts()}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take up the state of an Optimisation with the same settings and network."""
+        for name in self._parts():
+            getattr(self, name).load_state_dict(state[name])
+
+    def _parts(self) -> tuple[str, ...]:
+        return "network", "averaged", "optimiser", "scaler"
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None)
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
+        pairs = (self.averaged.parameters(), self.network.parameters())
+        torch._foreach_lerp_(*(list(parameters) for parameters in pairs), 1 - decay)
+        for mean, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
+            mean.copy_(buffer)
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Linear from 0 over warmup_steps, then half a cosine down to 0 at the end; step counts from 0."""
+    warmup = min(settings.warmup_steps, settings.steps)
+    if step < warmup:
+        return settings.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / (settings.steps - warmup)
+    return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+
+def in_float32(output: Scales | Tensor) -> Scales | Tensor:
+    """A network's output in float32, whatever autocast made of it: losses are sums over many voxels."""
+    if isinstance(output, Tensor):
+        return output.float()
+    return Scales(output.fused.float(), *([x.float() for x in scales] for scales in output[1:]))
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
+    decayed, free = [], []
+    for name, parameter in network.named_parameters():
+        (decayed if name.endswith("weight") and parameter.ndim > 1 else free).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def _seed(seed: int, step: int) -> int:
+    return (seed * 1_000_003 + step + 1) % 2**63

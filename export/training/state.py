@@ -1,0 +1,65 @@
+"""The state of a run on disk: all that is needed to go on as if nothing had happened."""
+
+import json
+import pickle
+from pathlib import Path
+
+import torch
+
+from msdk_rt.errors import CheckpointError, InputError
+from msdk_rt.files import atomic_write
+
+FORMAT = 1
+
+
+def save_state(path: Path, state: dict, identity: dict) -> None:
+    """Write state (tensors and plain values) atomically, with the identity of its run. Raises OutputError."""
+    with atomic_write(path, "wb") as file:
+        torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, file)
+
+
+def load_state(path: Path, identity: dict) -> dict:
+    """The state of this run, its tensors on the CPU; pickled code is never run.
+
+    Raises CheckpointError on a damaged file and InputError when the state belongs to a run of other settings
+    or another dataset, naming what differs.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        found = content["format"]
+        if found != FORMAT:
+            raise CheckpointError(
+                f"{path} has format {found}, expected {FORMAT}: go on with the version that wrote it, or begin "
+                "anew with --restart"
+            )
+        saved, state = json.loads(content["identity"]), content["state"]
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{path}: damaged or foreign ({error}); begin anew with --restart") from error
+    if differing := differences(saved, identity):
+        raise InputError(
+            f"{path.parent} holds a run with other settings ({'; '.join(differing)}): repeat its settings to go "
+            "on with it, choose another folder, or begin anew with --restart"
+        )
+    return state
+
+
+def differences(saved: dict, given: dict, prefix: str = "") -> list[str]:
+    """What of two nested dicts of JSON values is not the same, a line each."""
+    lines = []
+    for name in sorted(saved.keys() | given.keys()):
+        was, now = saved.get(name), given.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            lines += differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            lines.append(f"{prefix}{name} was {was!r}, now {now!r}")
+    return lines

@@ -1,0 +1,83 @@
+"""The stream of training batches: a pure function of (seed, step, sample in batch), made ahead by threads."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msdk_export.training.augmentation import WindowSampler
+from msdk_export.training.cases import CaseArrays
+from msdk_export.training.settings import TrainingSettings
+
+BATCHES_AHEAD = 3
+_ORDER, _WINDOW = 1, 2
+
+
+class BatchStream:
+    """Batches by step: image (B, C, *window) float32, classes (B, 1, *window) int64.
+
+    Every epoch visits every case once, in an order of its own. Nothing depends on the number of workers or on
+    where the stream was begun. Use as a context manager: leaving it ends the threads.
+    """
+
+    def __init__(self, cases: Sequence[CaseArrays], settings: TrainingSettings):
+        self.cases = cases
+        self.settings = settings
+        self._local = threading.local()
+        self._pool = ThreadPoolExecutor(settings.workers, "samples")
+
+    def __enter__(self) -> "BatchStream":
+        _make_single_threaded(self._pool, self.settings.workers)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def batches(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of the steps first, ..., stop - 1."""
+        queue: deque[list[Future]] = deque()
+        for step in range(first, stop + BATCHES_AHEAD):
+            if step < stop:
+                samples = range(self.settings.batch_size)
+                queue.append([self._pool.submit(self.sample, step, sample) for sample in samples])
+            if step >= first + BATCHES_AHEAD and queue:
+                images, classes = zip(*(future.result() for future in queue.popleft()), strict=True)
+                yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(classes)).long()
+
+    def sample(self, step: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """One sample of a batch: image (C, *window) float32, classes (1, *window) uint8."""
+        seed = self.settings.seed
+        epoch, position = divmod(step * self.settings.batch_size + sample, len(self.cases))
+        order = random_state(seed, _ORDER, epoch).permutation(len(self.cases))
+        if not hasattr(self._local, "sampler"):
+            self._local.sampler = WindowSampler(self.settings)
+        case = self.cases[int(order[position])]
+        return self._local.sampler.draw(case, random_state(seed, _WINDOW, step, sample))
+
+
+def random_state(*key: int) -> np.random.RandomState:
+    """A generator for this key alone; different keys are independent."""
+    return np.random.RandomState(np.random.SeedSequence(key).generate_state(8))
+
+
+def _make_single_threaded(pool: ThreadPoolExecutor, workers: int) -> None:
+    """Give each worker thread an OpenMP team of one, and leave the caller's as it was.
+
+    PyTorch's thread count is the calling thread's own once that thread has asked for it; a worker with a team of
+    its own would compete with the training step for the cores, which makes a sample cost ten times as much.
+    """
+    threads = torch.get_num_threads()
+    together = threading.Barrier(workers)
+
+    def limit() -> None:
+        together.wait()
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    for done in [pool.submit(limit) for _ in range(workers)]:
+        done.result()
+    torch.set_num_threads(threads)
