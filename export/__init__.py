@@ -7,14 +7,36 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from msdk_export.adoption import adopt
     from msdk_export.checkpoints import build_model, load_checkpoint, save_checkpoint
+    from msdk_export.graph_export import export_graph
     from msdk_export.onnx_export import export
+    from msdk_export.training.run import train
+    from msdk_export.training.settings import TrainingSettings
 
-__all__ = ["build_model", "export", "load_checkpoint", "save_checkpoint"]
+_HOMES = {
+    "TrainingSettings": "training.settings",
+    "adopt": "adoption",
+    "build_model": "checkpoints",
+    "export": "onnx_export",
+    "export_graph": "graph_export",
+    "load_checkpoint": "checkpoints",
+    "save_checkpoint": "checkpoints",
+    "train": "training.run",
+}
+__all__ = [
+    "TrainingSettings",
+    "adopt",
+    "build_model",
+    "export",
+    "export_graph",
+    "load_checkpoint",
+    "save_checkpoint",
+    "train",
+]
 
 
 def __getattr__(name: str):
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'msdk_export' has no attribute {name!r}")
-    home = "msdk_export.onnx_export" if name == "export" else "msdk_export.checkpoints"
-    return getattr(importlib.import_module(home), name)
+    return getattr(importlib.import_module(f"msdk_export.{_HOMES[name]}"), name)

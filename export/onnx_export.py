@@ -1,7 +1,6 @@
 """From a model or checkpoint to an artifact: model.onnx and its manifest, model.onnx.json."""
 
 import contextlib
-import copy
 import dataclasses
 import os
 import tempfile
@@ -15,6 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 import msdk_rt
+from msdk_export.adoption import adopt
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
 from msdk_export.description import ModelDescription, describe
 from msdk_export.onnx_graph import to_onnx
@@ -43,7 +43,9 @@ def export(
 
     Args:
         model: a module image (B, C, D, H, W) -> logits (B, K, D, H, W) in evaluation mode, which is left
-            untouched, or the path of a .safetensors or .pt checkpoint.
+            untouched, or the path of a .safetensors or .pt checkpoint. Mamba blocks in the module, of
+            whatever class, run on the msdk ops (`msdk_export.adopt` says which blocks). Other modules, 2D
+            ones among them, are for `msdk_export.export_graph`.
         window: (D, H, W) in voxels.
         channels: names of the C modalities, in input order.
         labels: {name: voxel value} of the K logit channels, in order.
@@ -66,7 +68,7 @@ def export(
     BackendError (the op library is missing, ONNX Runtime refuses the graph).
     """
     path = Path(path)
-    _check_suffix(path)
+    check_suffix(path)
     given = {
         "window": window,
         "channels": channels,
@@ -76,7 +78,8 @@ def export(
         "family": family,
         "config": config,
     }
-    with tqdm(total=4, unit="step", disable=not progress) as bar, _staging(path) as staged:
+    targets = [path, manifest_path(path)]
+    with tqdm(total=4, unit="step", disable=not progress) as bar, staging(path, targets) as staged:
         _begin(bar, "load the model")
         network, description = _load(model, given)
         real, source = real_window(sample, description)
@@ -85,7 +88,7 @@ def export(
         proto = to_onnx(network, description)
         with atomic_write(staged, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))
-        _check_graph(staged)
+        check_graph(staged)
 
         _begin(bar, "compare with PyTorch")
         windows = {"random": random_window(len(description.channels), description.window), "real": real}
@@ -105,7 +108,8 @@ def export(
     return manifest
 
 
-def _check_graph(artifact: Path) -> None:
+def check_graph(artifact: Path) -> None:
+    """Raise ExportError unless the file is valid ONNX."""
     try:
         onnx.checker.check_model(str(artifact), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -115,7 +119,8 @@ def _check_graph(artifact: Path) -> None:
         ) from error
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
+    """Raise ExportError unless artifacts of this suffix can be written."""
     if path.suffix == ".engine":
         raise ExportError(f"{path}: .engine files are not built yet; model.onnx runs everywhere")
     if path.suffix != ".onnx":
@@ -127,7 +132,7 @@ def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelD
     given = {name: value for name, value in given.items() if value is not None}
     if isinstance(model, nn.Module):
         entries = {"family": type(model).__name__, "config": {}} | given | describe_model(model)
-        network = copy.deepcopy(model)
+        network = adopt(model)
     else:
         state_dict, stored = load_checkpoint(model)
         entries = stored | given
@@ -136,10 +141,13 @@ def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelD
 
 
 @contextlib.contextmanager
-def _staging(path: Path) -> Iterator[Path]:
-    """A path of the same name in a temporary folder beside `path`; the folder is gone at the end."""
+def staging(path: Path, targets: Sequence[Path]) -> Iterator[Path]:
+    """A path of the same name in a temporary folder beside `path`; the folder is gone at the end.
+
+    Raises OutputError, at once if one of the targets is a folder.
+    """
     try:
-        for target in (path, manifest_path(path)):
+        for target in targets:
             if target.is_dir():
                 raise IsADirectoryError(f"the folder {target.name} is in the way")
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:

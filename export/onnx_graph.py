@@ -3,12 +3,12 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import onnx
 import onnxscript.optimizer
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from msdk_export.description import ModelDescription
 from msdk_export.functions import attach_functions
@@ -26,7 +26,42 @@ def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProt
     ExportError when the network is too large for a file, cannot be exported, or does not map channels to
     labels at the window's size; InputError when it refuses the window.
     """
-    size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    example = torch.zeros(2, len(description.channels), *description.window)
+    with _exporting(network, "; one that does not segment volumes is for msdk_export.export_graph"):
+        program = _trace(network, (example,), dynamic_batch=True)
+        _check_logits(program, description)
+        return _translate(program, network, ["image"], ["logits"], dynamic_batch=True)
+
+
+def module_to_onnx(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    input_names: Sequence[str],
+    output_names: Sequence[str] | None,
+    dynamic_batch: bool,
+) -> onnx.ModelProto:
+    """Any function of tensors, traced at the sizes of `inputs`, with the bodies of the msdk ops attached.
+
+    With dynamic_batch axis 0 of every input is free, and of the same size in all of them; the inputs must
+    then have at least 2 along it. Outputs are named output_0, output_1, .. unless output_names are given,
+    one for each. Raises ExportError when the network is too large for a file, cannot be exported, or has
+    another number of outputs; InputError when it refuses the inputs.
+    """
+    with _exporting(network):
+        program = _trace(network, tuple(inputs), dynamic_batch)
+        count = len(program.graph.output_node().args[0])
+        names = [f"output_{index}" for index in range(count)] if output_names is None else list(output_names)
+        if len(names) != count:
+            raise ExportError(
+                f"the network returns {count} tensors: give {count} output_names, not {len(names)}"
+            )
+        return _translate(program, network, list(input_names), names, dynamic_batch)
+
+
+@contextlib.contextmanager
+def _exporting(network: nn.Module, also: str = "") -> Iterator[None]:
+    """Refuse what does not fit a file, keep the exporter quiet and its errors in the project's terms."""
+    size = _size(network)
     if size > _PROTOBUF_LIMIT:
         raise ExportError(
             f"the weights take {size / 2**30:.1f} GiB and an .onnx file holds at most 2 GiB: export a "
@@ -34,39 +69,58 @@ def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProt
         )
     with _quiet():
         try:
-            proto = attach_functions(_export(network, description, size))
+            yield
         except MsdkError:
             raise
         except Exception as error:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ExportError(
                 f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, "
-                "whose control flow depends neither on voxel values nor on the batch size)"
+                f"whose control flow depends neither on voxel values nor on the batch size{also})"
             ) from error
-    _strip_debug_metadata(proto)
-    return proto
 
 
-def _export(network: nn.Module, description: ModelDescription, size: int) -> onnx.ModelProto:
+def _trace(
+    network: nn.Module, inputs: tuple[Tensor, ...], dynamic_batch: bool
+) -> torch.export.ExportedProgram:
+    batch = {0: torch.export.Dim("batch")}
+    with torch.no_grad():
+        return torch.export.export(
+            network, inputs, dynamic_shapes=tuple(batch for _ in inputs) if dynamic_batch else None
+        )
+
+
+def _translate(
+    program: torch.export.ExportedProgram,
+    network: nn.Module,
+    input_names: list[str],
+    output_names: list[str],
+    dynamic_batch: bool,
+) -> onnx.ModelProto:
     exported = torch.onnx.export(
-        _trace(network, description),
-        input_names=["image"],
-        output_names=["logits"],
+        program,
+        input_names=input_names,
+        output_names=output_names,
         opset_version=OPSET,
-        dynamic_shapes=({0: "batch"},),
+        dynamic_shapes=tuple({0: "batch"} for _ in input_names) if dynamic_batch else None,
         dynamo=True,
         verbose=False,
         custom_translation_table=custom_translation_table(),
     )
+    size = _size(network)
     onnxscript.optimizer.fold_constants(exported.model, input_size_limit=size, output_size_limit=size)
     onnxscript.optimizer.remove_unused_nodes(exported.model)
-    return exported.model_proto
+    proto = attach_functions(exported.model_proto)
+    _strip_debug_metadata(proto)
+    return proto
 
 
-def _trace(network: nn.Module, description: ModelDescription) -> torch.export.ExportedProgram:
-    example = torch.zeros(2, len(description.channels), *description.window)
-    with torch.no_grad():
-        program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+def _size(network: nn.Module) -> int:
+    """Bytes of the parameters and buffers."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+
+
+def _check_logits(program: torch.export.ExportedProgram, description: ModelDescription) -> None:
     outputs = [node.meta["val"] for node in program.graph.output_node().args[0]]
     shapes = [tuple(output.shape[1:]) for output in outputs]
     expected = (len(description.labels), *description.window)
@@ -77,7 +131,6 @@ def _trace(network: nn.Module, description: ModelDescription) -> torch.export.Ex
             "label for each logit channel, and give a network that returns one tensor at its input's "
             "resolution"
         )
-    return program
 
 
 def _strip_debug_metadata(proto: onnx.ModelProto) -> None:

@@ -38,11 +38,13 @@ class BiMamba(nn.Module):
         d_model: C. The scans run over D = expand * C channels.
         d_state: N, states per channel.
         d_conv: W, width of the causal convolution before each scan.
-        expand: D / C.
+        expand: D / C; D is rounded to a whole number.
         dt_rank: R, or "auto" for ceil(C / 16).
         directions: comma-separated: forward, backward, slices:S, slices:S:backward, each kind at most once.
             The kind gives parameters their suffix: none, _b, _s, _s_b (A_log, A_b_log, A_s_log, A_s_b_log).
         scale: factor of the sum; 0.5 is Vim's if_divide_out.
+        bias: whether in_proj and out_proj have one.
+        conv_bias: whether the convolutions have one.
 
     Raises InputError on a direction that is unknown or repeats a kind.
     """
@@ -52,22 +54,25 @@ class BiMamba(nn.Module):
         d_model: int,
         d_state: int = 16,
         d_conv: int = 4,
-        expand: int = 2,
+        expand: float = 2,
         dt_rank: int | str = "auto",
         directions: str = "forward,backward",
         scale: float = 1.0,
+        bias: bool = False,
+        conv_bias: bool = True,
     ):
         super().__init__()
         self.directions = directions
         self.scale = scale
+        self.conv_bias = conv_bias
         self.suffixes = _parameter_suffixes(directions)
-        inner = expand * d_model
+        inner = round(expand * d_model)
         rank = math.ceil(d_model / 16) if dt_rank == "auto" else dt_rank
 
-        self.in_proj = nn.Linear(d_model, 2 * inner, bias=False)
-        self.out_proj = nn.Linear(inner, d_model, bias=False)
+        self.in_proj = nn.Linear(d_model, 2 * inner, bias=bias)
+        self.out_proj = nn.Linear(inner, d_model, bias=bias)
         for suffix in self.suffixes:
-            self.add_module(f"conv1d{suffix}", nn.Conv1d(inner, inner, d_conv, groups=inner))
+            self.add_module(f"conv1d{suffix}", nn.Conv1d(inner, inner, d_conv, groups=inner, bias=conv_bias))
             self.add_module(f"x_proj{suffix}", nn.Linear(inner, rank + 2 * d_state, bias=False))
             self.add_module(f"dt_proj{suffix}", _dt_projection(rank, inner))
             states = torch.arange(1, d_state + 1, dtype=torch.float32)
@@ -80,9 +85,10 @@ class BiMamba(nn.Module):
         def stacked(name: str) -> Tensor:
             return torch.stack([self.get_parameter(name.format(suffix)) for suffix in self.suffixes])
 
+        conv_weight = stacked("conv1d{}.weight").squeeze(2)
         return ScanParameters(
-            conv_weight=stacked("conv1d{}.weight").squeeze(2),
-            conv_bias=stacked("conv1d{}.bias"),
+            conv_weight=conv_weight,
+            conv_bias=stacked("conv1d{}.bias") if self.conv_bias else torch.zeros_like(conv_weight[:, :, 0]),
             x_weight=stacked("x_proj{}.weight"),
             dt_weight=stacked("dt_proj{}.weight"),
             dt_bias=stacked("dt_proj{}.bias"),
@@ -92,10 +98,8 @@ class BiMamba(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         scan = self.scan_parameters()
-        inner = self.out_proj.in_features
-        x = self.in_proj.weight[:inner] @ tokens
-        z = self.in_proj.weight[inner:] @ tokens
-        u = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, self.directions)
+        x, z = self._inputs(tokens)
+        u = self._convolved(x, scan)
         y = torch.ops.msdk.bidirectional_selective_scan(
             u,
             scan.x_weight @ u,
@@ -107,7 +111,47 @@ class BiMamba(nn.Module):
             self.directions,
             self.scale,
         )
-        return self.out_proj.weight @ y
+        out = self.out_proj.weight @ y
+        return out if self.out_proj.bias is None else out + self.out_proj.bias.unsqueeze(-1)
+
+    def _inputs(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, C, L) -> x and z (B, D, L), each from its half of in_proj."""
+        inner = self.out_proj.in_features
+        x, z = self.in_proj.weight[:inner] @ tokens, self.in_proj.weight[inner:] @ tokens
+        if self.in_proj.bias is None:
+            return x, z
+        return x + self.in_proj.bias[:inner].unsqueeze(-1), z + self.in_proj.bias[inner:].unsqueeze(-1)
+
+    def _convolved(self, x: Tensor, scan: ScanParameters) -> Tensor:
+        """x (B, D, L) -> u (B, K, D, L)."""
+        return torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, self.directions)
+
+
+class SharedBiMamba(BiMamba):
+    """Vim's bimamba_type "v1": forward and backward scan share every parameter but A.
+
+    Beside a plain block's parameters there is A_b_log (D, N), for the backward scan. Both scans read the
+    same u, whose convolution runs forward. The arguments are BiMamba's, without directions and scale.
+    """
+
+    def __init__(self, d_model: int, d_state: int = 16, *args, **options):
+        super().__init__(d_model, d_state, *args, **options, directions="forward")
+        self.directions = "forward,backward"
+        self.A_b_log = nn.Parameter(self.A_log.detach().clone())
+
+    def scan_parameters(self) -> ScanParameters:
+        """As BiMamba's, with the convolution's parameters for one scan and the others for two."""
+        scan = super().scan_parameters()
+        twice = {name: value.expand(2, *value.shape[1:]) for name, value in scan._asdict().items()}
+        return ScanParameters(**twice)._replace(
+            conv_weight=scan.conv_weight,
+            conv_bias=scan.conv_bias,
+            A=torch.cat([scan.A, -self.A_b_log.exp().unsqueeze(0)]),
+        )
+
+    def _convolved(self, x: Tensor, scan: ScanParameters) -> Tensor:
+        u = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, "forward")
+        return u.expand(-1, 2, -1, -1)
 
 
 def _parameter_suffixes(directions: str) -> tuple[str, ...]:

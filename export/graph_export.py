@@ -1,0 +1,128 @@
+"""Any PyTorch module as an .onnx file on the msdk ops: 2D networks, classifiers, single blocks."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from msdk_export.adoption import adopt
+from msdk_export.onnx_export import check_graph, check_suffix, staging
+from msdk_export.onnx_graph import module_to_onnx
+from msdk_export.parity import RELATIVE_ERROR_LIMIT
+from msdk_rt.backends.onnxruntime import open_session
+from msdk_rt.errors import BackendError, ExportError, InputError
+from msdk_rt.files import atomic_write
+
+
+def export_graph(
+    module: nn.Module,
+    example_inputs: Tensor | Sequence[Tensor],
+    path: str | Path,
+    *,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    dynamic_batch: bool = True,
+) -> dict[str, float]:
+    """Write `path` (.onnx): the module in evaluation mode, its Mamba blocks on the msdk ops.
+
+    For networks that `msdk_rt.export` is not for, which takes images (B, C, D, H, W) to one logit map of the
+    same size. Here inputs and outputs are what they are, and there is no manifest: run the file in a session
+    of your own that has `msdk_rt.ops_library()` registered, or, slowly, in any ONNX runtime.
+
+    Args:
+        module: a function of tensors; left untouched. Its Mamba blocks may be of any class: see
+            `msdk_export.adopt`.
+        example_inputs: the tensor or tensors to trace with and to compare on. Their sizes are fixed in the
+            graph, but for the batch.
+        input_names: one for each input. Default: input_0, input_1, ...
+        output_names: one for each tensor returned, nested ones in order. Default: output_0, output_1, ...
+        dynamic_batch: leave axis 0 of every input free.
+
+    Returns, for each output, the largest difference from PyTorch on the example, and with dynamic_batch on
+    the example repeated, over the largest magnitude PyTorch gives. Above 1e-3 nothing is written.
+
+    Raises ExportError (a block or the module cannot be exported, parity out of limits), InputError
+    (`example_inputs` are not tensors with a batch axis of one size, or do not fit the blocks), OutputError
+    (`path` cannot be written), BackendError (the op library is missing, ONNX Runtime refuses the graph).
+    """
+    path = Path(path)
+    check_suffix(path)
+    inputs = _checked(example_inputs, dynamic_batch)
+    names = [f"input_{index}" for index in range(len(inputs))] if input_names is None else list(input_names)
+    if len(names) != len(inputs):
+        raise InputError(f"{len(inputs)} example_inputs need as many input_names, got {len(names)}")
+    network = adopt(module).cpu().float().eval().requires_grad_(False)
+
+    repeated = [torch.cat([value, value.flip(0)]) for value in inputs] if dynamic_batch else inputs
+    with staging(path, [path]) as staged:
+        proto = module_to_onnx(network, repeated, names, output_names, dynamic_batch)
+        with atomic_write(staged, "wb") as file:
+            file.write(proto.SerializeToString(deterministic=True))
+        check_graph(staged)
+        errors = _measure(network, staged, names, [inputs, repeated] if dynamic_batch else [inputs])
+        _check(errors)
+        os.replace(staged, path)
+    return errors
+
+
+def _checked(example_inputs: Tensor | Sequence[Tensor], dynamic_batch: bool) -> list[Tensor]:
+    """The inputs on the CPU, floating point ones as float32."""
+    inputs = [example_inputs] if isinstance(example_inputs, Tensor) else list(example_inputs)
+    if not inputs or not all(isinstance(value, Tensor) for value in inputs):
+        kinds = ", ".join(type(value).__name__ for value in inputs) or "nothing"
+        raise InputError(f"example_inputs must be a tensor or a sequence of tensors, got {kinds}")
+    if not all(value.numel() for value in inputs) or (dynamic_batch and not _share_a_batch(inputs)):
+        shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
+        raise InputError(
+            f"example_inputs must not be empty and must share the size of axis 0, the batch, got {shapes}; "
+            "with dynamic_batch=False they need not share it"
+        )
+    on_cpu = [value.detach().cpu() for value in inputs]
+    return [value.float() if value.is_floating_point() else value for value in on_cpu]
+
+
+def _share_a_batch(inputs: list[Tensor]) -> bool:
+    return len({value.shape[:1] for value in inputs}) == 1 and inputs[0].dim() > 0
+
+
+def _measure(
+    network: nn.Module, artifact: Path, names: list[str], batches: list[list[Tensor]]
+) -> dict[str, float]:
+    """Relative error of every output, the worst over the batches."""
+    session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
+    outputs = [output.name for output in session.get_outputs()]
+    worst = dict.fromkeys(outputs, 0.0)
+    for inputs in batches:
+        feed = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+        try:
+            found = session.run(outputs, feed)
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime failed on the example inputs: {error}") from error
+        with torch.inference_mode():
+            expected = tree_leaves(network(*inputs))
+        for name, ours, theirs in zip(outputs, found, expected, strict=True):
+            worst[name] = max(worst[name], _relative(ours, theirs.numpy()))
+    return worst
+
+
+def _relative(found: np.ndarray, expected: np.ndarray) -> float:
+    """max |difference| / max |expected|; infinite where shapes differ or anything is not finite."""
+    if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
+        return float("inf")
+    scale = np.abs(expected).max()
+    error = np.abs(found.astype(np.float64) - expected).max()
+    return float(error / scale) if scale else float(error)
+
+
+def _check(errors: dict[str, float]) -> None:
+    if wrong := {name: error for name, error in errors.items() if error > RELATIVE_ERROR_LIMIT}:
+        raise ExportError(
+            f"the exported graph does not agree with the PyTorch module (relative error "
+            f"{', '.join(f'{error:.3g} of {name}' for name, error in wrong.items())}, limit "
+            f"{RELATIVE_ERROR_LIMIT:g}); nothing was written. Check that the module in evaluation mode is a "
+            "pure function of its inputs, finite on the example"
+        )
