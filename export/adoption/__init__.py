@@ -32,11 +32,11 @@ def adopt(module: nn.Module) -> nn.Module:
     attribute is taken not to halve the sum, which a UserWarning says. Vim's and SegMamba's own code with
     use_fast_path=False silently runs the forward scan alone; here every direction runs, as in training.
 
-    The meaning of a block is taken from these repositories, not from the module's own forward, so whatever
-    else a block holds (further parameters or buffers, norms of dt, B and C, another activation, hooks) is
-    refused rather than ignored. Modules whose forward reaches into a block's parts, say calls
-    block.in_proj, cannot be served: the parts are gone. The copy's parameters are the blocks' own, so
-    sharing between blocks is kept, and a block that is used in several places stays one block.
+    The meaning of a block is taken from these repositories, so whatever else a block holds (further
+    parameters or buffers, norms of dt, B and C, another activation, hooks) is refused rather than ignored,
+    and a block that runs on this machine must agree with its replacement on a few random tokens. Modules
+    whose forward reaches into a block's parts, say calls block.in_proj, cannot be served: the parts are
+    gone. The copy keeps what is shared: parameters between blocks, and a block used in several places.
 
     Raises ExportError when a block lacks some of the names (they are listed), or has anything above; when
     its recurrence is Mamba-2's; when the module cannot be copied.

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from msdk_export.adoption.agreement import check_agreement
 from msdk_export.adoption.parts import (
     Shape,
     check_activation,
@@ -76,7 +77,10 @@ def adopt_mamba(block: nn.Module, label: str, unsaid: list[str]) -> MambaTokens:
             directions = _directions(block, label, suffixes)
             mamba = BiMamba(sizes.model, **options, directions=directions, scale=scale)
     take_over(mamba, parameters_of(block))
-    return MambaTokens(label, mamba, _gamma(block, label)).train(block.training)
+    adopted = MambaTokens(label, mamba, _gamma(block, label)).train(block.training)
+    slices = block.nslices if variant == "v3" else 2
+    check_agreement(block, adopted, label, (1, 3 * slices, sizes.model))
+    return adopted
 
 
 class _Sizes:

@@ -11,6 +11,7 @@ import functools
 import torch
 from torch import Tensor, nn
 
+from msdk_export.adoption.agreement import check_agreement
 from msdk_export.adoption.parts import (
     Shape,
     check_activation,
@@ -87,7 +88,10 @@ def adopt_ss2d(block: nn.Module, label: str) -> CrossScanBlock:
         scan = CrossScan(inner, states, rank)
     take_over(scan, parameters)
     adopted = CrossScanBlock(label, block, scan, _gated(block, label, inner), _norm_first(block, label))
-    return adopted.train(block.training)
+    adopted.train(block.training)
+    model = block.out_proj.weight.shape[0]
+    check_agreement(block, adopted, label, (1, model, 3, 4) if adopted.channels_first else (1, 3, 4, model))
+    return adopted
 
 
 def _shapes(parameters: dict[str, nn.Parameter]) -> tuple[dict[str, Shape], int, int, int]:
@@ -121,10 +125,11 @@ def _check_order(block: nn.Module, label: str) -> None:
     options = core.keywords if isinstance(core, functools.partial) else {}
     scan = options.get("CrossScan")
     name = getattr(scan, "__name__", scan)
-    if (name is not None and name not in _CROSS_SCANS) or options.get("scan_mode", 0) not in (0, "cross2d"):
+    mode = options.get("scan_mode", getattr(block, "scan_mode", "cross2d"))
+    if (name is not None and name not in _CROSS_SCANS) or mode not in (0, "cross2d"):
         raise refuse(
             label,
-            f"it reads the tokens in the order {name or options['scan_mode']!r}",
+            f"it reads the tokens in the order {name or mode!r}",
             "only the cross-scan of rows and columns, both ways, is known",
         )
 

@@ -301,6 +301,70 @@ def test_mamba2_is_another_recurrence():
         adopt(nn.Sequential(Mamba2()))
 
 
+class EverySecond(SequenceMixer):
+    """Mamba's parameters, read in another order."""
+
+    def forward(self, hidden_states):
+        order = torch.cat([torch.arange(0, 6, 2), torch.arange(1, 6, 2)])
+        return super().forward(hidden_states[:, order])[:, order.argsort()]
+
+
+class Halves(SequenceMixer):
+    def forward(self, hidden_states):
+        return super().forward(hidden_states).chunk(2)
+
+
+class Shorter(SequenceMixer):
+    def forward(self, hidden_states):
+        return super().forward(hidden_states)[:, 1:]
+
+
+class OneDirection(SequenceMixer):
+    """The fallback that Vim's and SegMamba's code takes without its kernels."""
+
+    def forward(self, hidden_states, full=False):
+        if full:
+            return super().forward(hidden_states)
+        xz = self.in_proj(hidden_states).transpose(1, 2)
+        return self.out_proj(self.directed(xz, "").transpose(1, 2))
+
+
+class KernelOnly(SequenceMixer):
+    def forward(self, hidden_states):
+        raise RuntimeError("expected a CUDA tensor")
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (EverySecond(6), "differs from the published"),
+        (Halves(6), r"into tuple.*\(1, 6, 6\)"),
+        (Shorter(6), r"into \(1, 5, 6\)"),
+        (OneDirection(6, "v2", if_divide_out=True), "one direction alone.*use_fast_path"),
+    ],
+)
+def test_block_that_runs_and_means_something_else_is_refused(block, message):
+    with pytest.raises(ExportError, match=rf"0 cannot be exported.*{message}"):
+        adopt(nn.Sequential(randomised(block)))
+
+
+def test_block_whose_output_starts_at_zero_is_taken():
+    block = randomised(SequenceMixer(6))
+    nn.init.zeros_(block.out_proj.weight)
+
+    assert not adopt(block)(tokens_of()).any()
+
+
+def test_block_that_cannot_run_or_leaves_directions_out_is_taken_at_its_names():
+    options = {"bimamba_type": "v2", "if_divide_out": True}
+    reference = randomised(SequenceMixer(6, **options))
+    for kind in (KernelOnly, OneDirection):
+        block = kind(6, **options, use_fast_path=kind is KernelOnly)
+        block.load_state_dict(reference.state_dict())
+
+        assert_computes(adopt(block), in_float64(reference, tokens_of()), tokens_of())
+
+
 def cross_scan_of(name):
     return having(forward_core=functools.partial(print, CrossScan=type(name, (), {})))
 
