@@ -13,6 +13,7 @@ from msdk_export.synthetic.cases import make_case
 from msdk_export.synthetic.deformation import random_positions, sample
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.template import Template
+from msdk_rt.labels import dice
 
 TISSUES = {"cerebrospinal fluid": 1, "grey matter": 2, "white matter": 3}
 
@@ -25,16 +26,10 @@ class Judged(NamedTuple):
     where: np.ndarray | None = None
 
 
-def dice(labels: np.ndarray, judged: Judged) -> dict[str, float]:
-    """Dice coefficient of each tissue."""
-    found, expected = labels, judged.reference
-    if judged.where is not None:
-        found, expected = found[judged.where], expected[judged.where]
-    return {
-        tissue: 2 * np.sum((found == value) & (expected == value))
-        / (np.sum(found == value) + np.sum(expected == value))
-        for tissue, value in TISSUES.items()
-    }  # fmt: skip
+def tissue_dice(labels: np.ndarray, judged: Judged) -> dict[str, float]:
+    """Dice coefficient of each tissue over the voxels that count."""
+    where = slice(None) if judged.where is None else judged.where
+    return dice(labels[where], judged.reference[where], TISSUES)
 
 
 def template_itself(template: Template) -> Judged:

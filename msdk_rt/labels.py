@@ -1,4 +1,4 @@
-"""From blended logits to voxel values and probabilities."""
+"""From blended logits to voxel values and probabilities, and how well two label maps agree."""
 
 from collections.abc import Sequence
 
@@ -38,3 +38,13 @@ def probabilities_of(logits: np.ndarray, activation: str) -> np.ndarray:
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=0)
     return logits
+
+
+def dice(labels: np.ndarray, reference: np.ndarray, values: dict[str, int]) -> dict[str, float]:
+    """Dice coefficient 2 |A and B| / (|A| + |B|) of each named value; NaN where neither map has it."""
+    coefficients = {}
+    for name, value in values.items():
+        found, expected = labels == value, reference == value
+        total = np.count_nonzero(found) + np.count_nonzero(expected)
+        coefficients[name] = 2 * np.count_nonzero(found & expected) / total if total else float("nan")
+    return coefficients
