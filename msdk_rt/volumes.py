@@ -183,7 +183,7 @@ def _check_affine(affine: np.ndarray, path: Path) -> None:
 def check_same_space(
     first: nibabel.Nifti1Image | Space, other: nibabel.Nifti1Image | Space, path: Path, other_path: Path
 ) -> None:
-    """Raise InputError unless both have one shape and their corners meet within SAME_SPACE_LIMIT of a voxel."""
+    """Raise InputError unless both have one shape and corners within SAME_SPACE_LIMIT of a voxel side."""
     if first.shape[:3] != other.shape[:3]:
         raise InputError(
             f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample them "

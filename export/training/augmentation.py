@@ -1,7 +1,7 @@
-"""Random windows of a case: cropped first, augmented after, so that only a window's voxels are ever touched.
+"""Random windows of a case: cropped first, augmented after, so that only a window's voxels are touched.
 
-Ranges and probabilities of "strong" are roughly those that nnU-Net trains with (Isensee et al., Nature Methods
-2021, supplement), written with MONAI's transforms.
+Ranges and probabilities of "strong" are roughly those that nnU-Net trains with (Isensee et al., Nature
+Methods 2021, supplement), written with MONAI's transforms.
 """
 
 import numpy as np
@@ -30,20 +30,20 @@ class WindowSampler:
     """Draws (image (C, *window) float32, classes (1, *window) uint8) of a case from a RandomState.
 
     With the probability settings.foreground the window holds a voxel of a random class that the case has;
-    otherwise it lies anywhere. What reaches beyond the volume is zero and background. Not to be shared by threads:
-    MONAI's transforms hold random state.
+    otherwise it lies anywhere. What reaches beyond the volume is zero and background. Not to be shared by
+    threads: MONAI's transforms hold random state.
     """
 
     def __init__(self, settings: TrainingSettings):
         self.window = np.array(settings.window)
         self.foreground = settings.foreground
         self.mirror_axes = settings.mirror_axes if settings.augmentation != "none" else ()
-        strong = settings.augmentation == "strong"
-        self.affine = _affine(settings.window) if strong else None
-        self.intensity = _strong_intensity() if strong else None
-        self.brightness = (
-            RandScaleIntensity(factors=0.2, prob=0.5) if settings.augmentation == "light" else None
-        )
+        self.affine = self.intensity = None
+        if settings.augmentation == "light":
+            self.intensity = RandScaleIntensity(factors=0.2, prob=0.5)
+        elif settings.augmentation == "strong":
+            self.affine = _affine(settings.window)
+            self.intensity = _strong_intensity()
 
     def draw(self, case: CaseArrays, random: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
         """One window of the case; equal states draw equal windows."""
@@ -60,10 +60,9 @@ class WindowSampler:
             if random.random_sample() < 0.5:
                 image, classes = np.flip(image, axis + 1), np.flip(classes, axis + 1)
         image = np.ascontiguousarray(image)
-        for transform in (self.brightness, self.intensity):
-            if transform is not None:
-                transform.set_random_state(seed=_seed(random))
-                image = _within_foreground(image, transform)
+        if self.intensity is not None:
+            self.intensity.set_random_state(seed=_seed(random))
+            image = _within_foreground(image, self.intensity)
         return image, np.ascontiguousarray(classes)
 
     def _start(self, case: CaseArrays, random: np.random.RandomState) -> np.ndarray:

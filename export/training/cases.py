@@ -66,8 +66,8 @@ class ReadCase(Transform):
         wrong = values[indices] != label
         if wrong.any():
             raise InputError(
-                f"{files.label} has voxels of value {label[wrong][0]:g}, which dataset.json does not list: it "
-                f"has {', '.join(f'{name} = {value}' for name, value in self.labels.items())}"
+                f"{files.label} has voxels of value {label[wrong][0]:g}, which dataset.json does not list: "
+                f"it has {', '.join(f'{name} = {value}' for name, value in self.labels.items())}"
             )
         return indices.astype(np.uint8)
 

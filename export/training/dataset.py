@@ -17,8 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
+from msdk_export.training.randomness import SPLIT, random_state
 from msdk_rt.errors import InputError
 from msdk_rt.volumes import SUFFIXES, stem
 
@@ -36,8 +35,8 @@ class CaseFiles:
 class Dataset:
     """What a dataset folder holds; every file named is there.
 
-    channels: modalities in order. labels: {name: voxel value}, ascending, background = 0 first; the index of a
-    label is its logit channel. digest: SHA-256 of dataset.json and of the names of all cases in their split.
+    channels: modalities in order. labels: {name: voxel value}, ascending, background = 0 first; the index
+    of a label is its logit channel. digest: SHA-256 of dataset.json and of the cases' names in their split.
     """
 
     channels: tuple[str, ...]
@@ -82,8 +81,8 @@ def _read_json(path: Path) -> dict:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"cannot read {path}: {error}; expected a dataset folder of the Medical Segmentation Decathlon or "
-            "of nnU-Net"
+            f"cannot read {path}: {error}; expected a dataset folder of the Medical Segmentation Decathlon "
+            "or of nnU-Net"
         ) from error
     if not isinstance(description, dict):
         raise InputError(f"{path} holds a {type(description).__name__}, expected an object")
@@ -94,7 +93,8 @@ def _channels(description: Mapping, key: str, path: Path) -> tuple[str, ...]:
     channels = description.get(key)
     if not isinstance(channels, dict) or sorted(channels) != sorted(map(str, range(len(channels)))):
         raise InputError(
-            f'{path}: expected "modality" or "channel_names" such as {{"0": "T1", "1": "T2"}}, got {channels!r}'
+            f'{path}: expected "modality" or "channel_names" such as {{"0": "T1", "1": "T2"}}, got '
+            f"{channels!r}"
         )
     if not channels:
         raise InputError(f"{path}: {key!r} names no channel, expected at least one")
@@ -111,8 +111,8 @@ def _labels(description: Mapping, path: Path) -> dict[str, int]:
     for name, value in given.items():
         if not isinstance(value, int) or not 0 <= value < 2**15:
             raise InputError(
-                f"{path}: label {name!r} is {value!r}, expected one voxel value (regions of several values and "
-                "ignored labels are not trained: give every voxel one class)"
+                f"{path}: label {name!r} is {value!r}, expected one voxel value (regions of several values "
+                "and ignored labels are not trained: give every voxel one class)"
             )
     labels = dict(sorted(given.items(), key=lambda item: item[1]))
     values = list(labels.values())
@@ -149,8 +149,8 @@ def _nnunet_cases(description: Mapping, path: Path, channels: int) -> dict[str, 
     wanted = description.get("numTraining", len(names))
     if wanted != len(names):
         raise InputError(
-            f"{path}: numTraining is {wanted!r}, and labelsTr holds {len(names)} *{ending} file(s): a copy is "
-            "incomplete, or the number is wrong"
+            f"{path}: numTraining is {wanted!r}, and labelsTr holds {len(names)} *{ending} file(s): a copy "
+            "is incomplete, or the number is wrong"
         )
     images = path.parent / "imagesTr"
     return {
@@ -184,7 +184,5 @@ def _random_validation(
             "train on: give more cases, or hold out fewer"
         )
     names = sorted(cases)
-    chosen = np.random.RandomState(np.random.SeedSequence([seed, 0]).generate_state(8)).permutation(
-        len(names)
-    )
-    return {names[index]: cases[names[index]] for index in sorted(chosen[:count])}
+    chosen = random_state(seed, SPLIT).permutation(len(names))[:count]
+    return {names[index]: cases[names[index]] for index in sorted(chosen)}

@@ -16,7 +16,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Inside, the first SIGINT or SIGTERM is kept until check(); a second one acts at once, as it would outside.
+    """Inside, the first SIGINT or SIGTERM is kept until check(); a second one acts as it would outside.
 
     Outside the main thread, where Python takes no signals, it changes nothing.
     """
@@ -47,7 +47,7 @@ class StopRequest:
 
 
 def torch_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA where there is one. Raises InputError on one that is not there."""
+    """The device of that name; "auto" is CUDA where there is one. Raises InputError if it is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""metrics.csv: a row every few steps, never one too many after a resume."""
+"""metrics.csv: a row every few steps, none of them twice after a resume."""
 
 import csv
 import io
@@ -12,17 +12,18 @@ STEP = "step"
 
 
 class MetricsLog:
-    """A CSV file of rows with ascending steps. Rows after `step`, where a resumed run begins, are dropped.
-
-    A row that a kill left half-written is dropped with them. Raises OutputError when it cannot be written.
+    """A CSV file of rows with ascending steps. Rows after the first `kept`, which a resumed run writes again,
+    are dropped, and with them one that a kill left half-written. Raises OutputError where it cannot write.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], step: int):
+    def __init__(self, path: Path, columns: Sequence[str], kept: int):
         self.path = path
         self.columns = (STEP, *columns)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        rows = lines[1 : 1 + kept]
         with atomic_write(path, "w") as file:
             file.write(_line(self.columns))
-            file.writelines(_rows_until(path, step))
+            file.writelines(rows)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a row; columns without a value stay empty."""
@@ -32,15 +33,9 @@ class MetricsLog:
                 file.write(_line(row))
         except OSError as error:
             raise OutputError(
-                f"cannot write {self.path}: {error.strerror or error}; make space and go on with the same command"
+                f"cannot write {self.path}: {error.strerror or error}; make space, then go on with the same "
+                "command"
             ) from error
-
-
-def _rows_until(path: Path, step: int) -> list[str]:
-    if not path.is_file():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:]
-    return [line for line in lines if line.endswith("\n") and int(line.split(",", 1)[0]) <= step]
 
 
 def _line(row: Sequence) -> str:

@@ -8,10 +8,10 @@ The output folder:
     settings.json      settings and dataset of the run
     state.pt           what a resumed run needs
 
-Everything random is a function of (seed, step, sample in batch), so nothing random is ever carried from step to
-step: a run that was killed at any moment and resumed ends with the weights of one that ran through. On a CPU with
-the same number of threads they are the same bit for bit; on CUDA some of PyTorch's backward kernels add in an
-order that changes (trilinear interpolation is one), so there they agree to rounding.
+Everything random is a function of (seed, step, sample in batch), so nothing random is carried from step to
+step: a run that was killed at any moment and resumed ends with the weights of one that ran through. On a CPU
+with the same number of threads they are the same bit for bit; on CUDA some of PyTorch's backward kernels add
+in an order that changes (trilinear interpolation is one), so there they agree to rounding.
 """
 
 import json
@@ -45,7 +45,7 @@ STATE, BEST, LAST, METRICS, SETTINGS = (
     "metrics.csv",
     "settings.json",
 )
-_PROGRESS = ("step", "validated_at", "best", "sums", "summed")
+_PROGRESS = ("step", "validated_at", "best", "sums", "summed", "rows")
 TERMS = ("loss", "fused", "heads", "distillation", "feature")
 
 
@@ -79,6 +79,8 @@ def train(
     dataset = read_dataset(data, settings.validation, settings.seed)
     out = Path(out)
     check_writable(out)
+    for leftover in out.glob(".msdk-*.part"):
+        remove(leftover)
     if restart:
         for name in (STATE, BEST, LAST, METRICS, SETTINGS):
             remove(out / name)
@@ -102,10 +104,11 @@ class _Run:
         self.best = {"dice": -1.0, "step": 0}
         self.sums: dict[str, Tensor] = {}
         self.summed = 0
+        self.rows = 0  # of the log
         self._resume()
         scored = [f"{score} {label}" for score in ("dice", "hd95") for label in list(dataset.labels)[1:]]
         columns = (*TERMS, "learning rate", "seconds a step", "dice mean", *scored)
-        self.log = MetricsLog(out / METRICS, columns, self.step)
+        self.log = MetricsLog(out / METRICS, columns, self.rows)
         self._write_settings()
         read = (dataset.channels, dataset.labels, settings.cache, progress)
         self.training = cached_cases(dataset.training, *read)
@@ -155,9 +158,13 @@ class _Run:
         """Log the means since the last row."""
         means = self._means()
         rate = learning_rate(self.settings, self.step - 1)
-        self.log.write(self.step, means | {"learning rate": rate} | more)
+        self._write(means | {"learning rate": rate} | more)
         self.sums, self.summed = {}, 0
         self._show({name: f"{value:.4f}" for name, value in means.items()} | {"lr": f"{rate:.2g}"})
+
+    def _write(self, values: dict[str, float]) -> None:
+        self.log.write(self.step, values)
+        self.rows += 1
 
     def _means(self) -> dict[str, float]:
         """Of the loss terms since the last row. Raises TrainingError when the run has diverged."""
@@ -179,6 +186,7 @@ class _Run:
         if self.validated_at == self.step or not self._due(self.settings.validate_every):
             return
         early = self.step == 0
+        self.bar.set_description("validation")
         scores = validate(
             self._predict,
             (self.validation[index] for index in range(1 if early else len(self.validation))),
@@ -188,11 +196,12 @@ class _Run:
             self.device,
         )
         if not early:
-            self.log.write(self.step, _row(scores))
+            self._write(_row(scores))
             if scores.mean_dice > self.best["dice"]:
                 self.best = {"dice": scores.mean_dice, "step": self.step}
                 self._save_checkpoint(BEST)
             self._show({"dice": f"{scores.mean_dice:.4f}"})
+        self.bar.set_description("training")
         self.validated_at = self.step
         self._save()
 
@@ -214,8 +223,8 @@ class _Run:
         if not (self.out / STATE).is_file():
             if (self.out / BEST).is_file():
                 raise OutputError(
-                    f"{self.out} holds {BEST} without the {STATE} of its run: choose another folder, or replace "
-                    "it with --restart"
+                    f"{self.out} holds {BEST} without the {STATE} of its run: choose another folder, or "
+                    "replace it with --restart"
                 )
             return
         state = load_state(self.out / STATE, self.identity)

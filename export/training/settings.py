@@ -1,6 +1,7 @@
 """Everything that a training run can be told."""
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,22 +23,22 @@ class TrainingSettings:
     steps: optimiser steps in all. window: (D, H, W) in voxels. batch_size: windows a step.
     learning_rate: of AdamW, reached after warmup_steps and let down along a half cosine to 0 at `steps`.
     weight_decay: of convolutions and projections; biases, norms and the scan's A and D have none.
-    gradient_clip: largest norm of the gradient. ema_decay: of the averaged weights, which are what is validated
-    and saved; 0 averages nothing. seed: of the weights and of every random choice.
+    gradient_clip: largest norm of the gradient, 0 for any. ema_decay: of the averaged weights, which are what
+    is validated and saved; 0 averages nothing. seed: of the weights and of every random choice.
 
     network: "demo" (under a million parameters), "base", or fields of MSDKMambaConfig as a dict; channels and
     classes come from the dataset. init: a checkpoint with weights of that network, to start from.
     validation: cases held out where dataset.json names none, a fraction below 1 or a count.
     validate_every, save_every, log_every: in steps. overlap: of neighbouring windows in validation.
-    augmentation: "none", "light" (flips, brightness) or "strong" (nnU-Net-like: rotation, zoom, contrast, bias
-    field, noise, blur, low resolution). mirror_axes: axes that may be flipped; 0 is left-right.
+    augmentation: "none", "light" (flips, brightness) or "strong" (also rotation, zoom, contrast, bias field,
+    noise, blur, low resolution). mirror_axes: axes that may be flipped; 0 is left-right.
     foreground: share of windows that are sure to hold a voxel of a random label.
     amp: arithmetic of the forward pass, "auto" is float16 on CUDA and none (float32) on a CPU.
     distillation: what the terms of the loss count.
 
     device ("auto", "cpu", "cuda", "cuda:1", ...), threads of PyTorch (None: its default), workers (threads
-    that make samples) and cache (share of the cases kept in memory) belong to the machine: a run may be resumed
-    with others. Bit-identical results need the same device and threads.
+    that make samples) and cache (share of the cases kept in memory) belong to the machine: a run may be
+    resumed with others. Bit-identical results need the same device and threads.
     """
 
     steps: int = 20_000
@@ -113,18 +114,18 @@ class TrainingSettings:
         if self.network == "demo":
             return demo_config(in_channels, num_classes)
         fields = {} if self.network == "base" else dict(self.network)
+        for name, found in (("in_channels", in_channels), ("num_classes", num_classes)):
+            if fields.setdefault(name, found) != found:
+                raise InputError(f"the network's config has {name} {fields[name]}, the dataset has {found}")
         try:
-            return MSDKMambaConfig(**fields | {"in_channels": in_channels, "num_classes": num_classes})
+            return MSDKMambaConfig(**fields)
         except TypeError as error:
             raise InputError(f"the network's config is not one of MSDKMambaConfig: {error}") from error
 
     def deciding(self) -> dict:
-        """What decides the result, as plain JSON values: all but MACHINE_SETTINGS."""
-        values = dataclasses.asdict(self) | {
-            "window": list(self.window),
-            "mirror_axes": list(self.mirror_axes),
-        }
-        return {name: value for name, value in values.items() if name not in MACHINE_SETTINGS}
+        """What decides the result, as JSON gives it back: all but MACHINE_SETTINGS."""
+        values = dataclasses.asdict(self)
+        return json.loads(json.dumps({name: values[name] for name in values if name not in MACHINE_SETTINGS}))
 
 
 def _whole(value: object, least: int) -> bool:

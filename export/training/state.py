@@ -10,6 +10,7 @@ from msdk_rt.errors import CheckpointError, InputError
 from msdk_rt.files import atomic_write
 
 FORMAT = 1
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError)
 
 
 def save_state(path: Path, state: dict, identity: dict) -> None:
@@ -26,29 +27,18 @@ def load_state(path: Path, identity: dict) -> dict:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["format"]
-        if found != FORMAT:
-            raise CheckpointError(
-                f"{path} has format {found}, expected {FORMAT}: go on with the version that wrote it, or begin "
-                "anew with --restart"
-            )
-        saved, state = json.loads(content["identity"]), content["state"]
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
-        if isinstance(error, CheckpointError):
-            raise
+        found, saved, state = content["format"], json.loads(content["identity"]), content["state"]
+    except _UNREADABLE as error:
         raise CheckpointError(f"{path}: damaged or foreign ({error}); begin anew with --restart") from error
+    if found != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {found}, expected {FORMAT}: go on with the version that wrote it, or begin "
+            "anew with --restart"
+        )
     if differing := differences(saved, identity):
         raise InputError(
-            f"{path.parent} holds a run with other settings ({'; '.join(differing)}): repeat its settings to go "
-            "on with it, choose another folder, or begin anew with --restart"
+            f"{path.parent} holds a run with other settings ({'; '.join(differing)}): repeat its settings to "
+            "go on with it, choose another folder, or begin anew with --restart"
         )
     return state
 

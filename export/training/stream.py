@@ -11,10 +11,10 @@ from torch import Tensor
 
 from msdk_export.training.augmentation import WindowSampler
 from msdk_export.training.cases import CaseArrays
+from msdk_export.training.randomness import ORDER, WINDOW, random_state
 from msdk_export.training.settings import TrainingSettings
 
 BATCHES_AHEAD = 3
-_ORDER, _WINDOW = 1, 2
 
 
 class BatchStream:
@@ -52,23 +52,18 @@ class BatchStream:
         """One sample of a batch: image (C, *window) float32, classes (1, *window) uint8."""
         seed = self.settings.seed
         epoch, position = divmod(step * self.settings.batch_size + sample, len(self.cases))
-        order = random_state(seed, _ORDER, epoch).permutation(len(self.cases))
+        order = random_state(seed, ORDER, epoch).permutation(len(self.cases))
         if not hasattr(self._local, "sampler"):
             self._local.sampler = WindowSampler(self.settings)
         case = self.cases[int(order[position])]
-        return self._local.sampler.draw(case, random_state(seed, _WINDOW, step, sample))
-
-
-def random_state(*key: int) -> np.random.RandomState:
-    """A generator for this key alone; different keys are independent."""
-    return np.random.RandomState(np.random.SeedSequence(key).generate_state(8))
+        return self._local.sampler.draw(case, random_state(seed, WINDOW, step, sample))
 
 
 def _make_single_threaded(pool: ThreadPoolExecutor, workers: int) -> None:
     """Give each worker thread an OpenMP team of one, and leave the caller's as it was.
 
-    PyTorch's thread count is the calling thread's own once that thread has asked for it; a worker with a team of
-    its own would compete with the training step for the cores, which makes a sample cost ten times as much.
+    PyTorch's thread count is the calling thread's own once that thread has asked for it; a worker with a
+    team of its own competes with the training step for the cores and makes a sample cost ten times as much.
     """
     threads = torch.get_num_threads()
     together = threading.Barrier(workers)

@@ -1,6 +1,7 @@
-"""Validation on whole volumes, blended as the runtime blends: Dice and the 95th percentile Hausdorff distance."""
+"""Validation on whole volumes, blended as the runtime blends: Dice and the 95% Hausdorff distance (HD95)."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -40,7 +41,10 @@ def validate(
     overlap: float,
     device: torch.device,
 ) -> Scores:
-    """Segment every case and score it. predict: windows (B, C, *window) on device -> logits (B, K, *window)."""
+    """Segment every case and score it.
+
+    predict: windows (B, C, *window) on device -> logits (B, K, *window). overlap: of neighbouring windows.
+    """
     dice, hd95 = [], []
     for case in cases:
         with torch.inference_mode():
@@ -79,17 +83,17 @@ def _hd95(found: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, flo
         kept = np.flatnonzero(either.any(axis=tuple(a for a in range(3) if a != axis)))
         box.append(slice(int(kept[0]), int(kept[-1]) + 1))
     stride = math.ceil((math.prod(b.stop - b.start for b in box) / HD95_VOXELS) ** (1 / 3))
-    pair = [
-        np.ascontiguousarray(mask[tuple(box)][(slice(None, None, stride),) * 3]) for mask in (found, truth)
-    ]
+    pair = [mask[tuple(box)][(slice(None, None, stride),) * 3] for mask in (found, truth)]
     if not all(mask.any() for mask in pair):
         return math.nan
     pair = [torch.from_numpy(np.pad(mask, 1))[None, None] for mask in pair]
-    return float(
-        compute_hausdorff_distance(
+    with warnings.catch_warnings():
+        # MONAI calls its own get_mask_edges with an argument that it has deprecated.
+        warnings.simplefilter("ignore", FutureWarning)
+        distance = compute_hausdorff_distance(
             *pair, include_background=True, percentile=95, spacing=[stride * side for side in spacing]
         )
-    )
+    return float(distance)
 
 
 def _means(names: list[str], rows: list[list[float]]) -> dict[str, float]:

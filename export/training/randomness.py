@@ -1,0 +1,10 @@
+"""Random numbers by key: what is drawn for a purpose depends on its key, never on what was drawn before."""
+
+import numpy as np
+
+SPLIT, ORDER, WINDOW = range(3)
+
+
+def random_state(seed: int, purpose: int, *key: int) -> np.random.RandomState:
+    """The generator of a purpose (SPLIT, ORDER, WINDOW) and key; different ones are independent."""
+    return np.random.RandomState(np.random.SeedSequence([seed, purpose, *key]).generate_state(8))
