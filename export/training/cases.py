@@ -1,6 +1,7 @@
 """Cases in memory: normalised as the runtime normalises, in the compact types that training reads from."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from monai.transforms import Transform
 from nibabel.orientations import io_orientation
 
 from msdk_export.training.dataset import CaseFiles
-from msdk_rt.errors import InputError
+from msdk_rt.errors import InputError, MsdkError
 from msdk_rt.preprocess import normalize
 from msdk_rt.volumes import Space, check_same_space, read_series, read_volume
 
@@ -72,13 +73,41 @@ class ReadCase(Transform):
         return indices.astype(np.uint8)
 
 
-def cached_cases(
-    files: Sequence[CaseFiles], channels: Sequence[str], labels: dict[str, int], share: float, progress: bool
-) -> CacheDataset:
-    """The cases by index, `share` of them read now and kept, the others read each time they are asked for."""
-    return CacheDataset(
-        list(files), ReadCase(channels, labels), cache_rate=share, num_workers=1, progress=progress
-    )
+class Cases(Sequence[CaseArrays]):
+    """The cases by index, `share` of them read now and kept, the others read each time they are asked for.
+
+    Raises what ReadCase raises, when it reads.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[CaseFiles],
+        channels: Sequence[str],
+        labels: dict[str, int],
+        share: float,
+        progress: bool,
+    ):
+        read = ReadCase(channels, labels)
+        with _own_errors():
+            self._cases = CacheDataset(list(files), read, cache_rate=share, num_workers=1, progress=progress)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int) -> CaseArrays:
+        with _own_errors():
+            return self._cases[index]
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Take our errors out of the RuntimeError in which MONAI wraps whatever a transform raises."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, MsdkError):
+            raise error.__cause__ from None
+        raise
 
 
 def _spacing(space: Space) -> tuple[float, float, float]:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint, save_checkpoint
 from msdk_export.models import MSDKMamba
-from msdk_export.training.cases import cached_cases
+from msdk_export.training.cases import Cases
 from msdk_export.training.dataset import Dataset, read_dataset
 from msdk_export.training.environment import Stopped, StopRequest, reproducible, torch_device
 from msdk_export.training.log import MetricsLog
@@ -111,8 +111,8 @@ class _Run:
         self.log = MetricsLog(out / METRICS, columns, self.rows)
         self._write_settings()
         read = (dataset.channels, dataset.labels, settings.cache, progress)
-        self.training = cached_cases(dataset.training, *read)
-        self.validation = cached_cases(dataset.validation, *read)
+        self.training = Cases(dataset.training, *read)
+        self.validation = Cases(dataset.validation, *read)
         self.bar = tqdm(
             total=settings.steps, initial=self.step, unit="step", disable=not progress, dynamic_ncols=True
         )
