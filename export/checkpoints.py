@@ -1,8 +1,9 @@
 """Checkpoints: weights in a file, and a description that says which network they belong to.
 
 A .safetensors file carries the description as JSON under the metadata key "msdk"; a .pt or .pth file is a
-dict {"state_dict": {...}, "msdk": {...}}, or a bare state dict, which has no description. The description's
-keys:
+dict {"state_dict": {...}, "msdk": {...}}, or a bare state dict, which has no description. Other names that
+trainers give the state dict in such a dict are WRAPPERS; prefixes that wrapped networks give to all their
+keys, PREFIXES, are taken off. The description's keys, all optional:
 
     family          key of msdk_export.models.FAMILIES
     config          the family's configuration, a dict
@@ -25,10 +26,13 @@ import torch
 from torch import Tensor, nn
 
 from msdk_export.models import FAMILIES
+from msdk_export.recognition import identify, listed
 from msdk_rt.errors import CheckpointError, InputError
 from msdk_rt.files import atomic_write
 
 METADATA_KEY = "msdk"
+WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model")
+PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -50,7 +54,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
             f"{path}: its {METADATA_KEY!r} entry must be an object, got {type(description).__name__}"
         )
     _check_finite(path, state_dict)
-    return state_dict, description
+    return _without_prefix(state_dict), description
 
 
 def save_checkpoint(path: str | Path, model: nn.Module, description: dict | None = None) -> Path:
@@ -80,21 +84,15 @@ def describe_model(model: nn.Module) -> dict:
 
 
 def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
-    """The described network with these weights, in evaluation mode.
+    """The network that these weights belong to, with them, in evaluation mode.
 
-    Raises CheckpointError when the description lacks its family or config, names one that is unknown or
-    invalid, or when the weights are not exactly the network's (missing, unexpected and misshapen keys are
-    listed).
+    What the description leaves out, family or sizes, is read from the names and shapes of the weights, as far
+    as they tell (see msdk_export.recognition.identify).
+
+    Raises CheckpointError when the family is unknown or unrecognisable, when no network has the config, or
+    when the weights are not exactly the network's (missing, unexpected and misshapen keys are listed).
     """
-    for key in ("family", "config"):
-        if key not in description:
-            raise CheckpointError(
-                f"the checkpoint's description has no {key!r}: it decides the network's layers and cannot be "
-                f"read from the weights, so save it with save_checkpoint or pass {key}= to export"
-            )
-    family, config = description["family"], description["config"]
-    if family not in FAMILIES:
-        raise CheckpointError(f"unknown model family {family!r}: expected one of {', '.join(FAMILIES)}")
+    family, config = identify(description, state_dict)
     model_type, config_type = FAMILIES[family]
     try:
         model = model_type(config_type(**config))
@@ -104,9 +102,10 @@ def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
         ) from error
 
     if problems := _load_weights(model, state_dict):
+        source = "of the checkpoint's config" if "config" in description else "that they resemble most"
         raise CheckpointError(
-            f"the weights do not fit the {family} network of the checkpoint's config "
-            f"({'; '.join(problems)}): correct the config or take the checkpoint that belongs to it"
+            f"the weights do not fit the {family} network {source} ({'; '.join(problems)}): give the "
+            "checkpoint that belongs to it, whole, or correct the config"
         )
     return model.eval()
 
@@ -139,15 +138,23 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: truncated or damaged ({error}); fetch or save it again") from error
 
-    wrapped = isinstance(content, dict) and "state_dict" in content
-    state_dict = content["state_dict"] if wrapped else content
-    description = content.get(METADATA_KEY, {}) if wrapped else {}
+    wrappers = [key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+    state_dict = content[wrappers[0]] if wrappers else content
+    description = content.get(METADATA_KEY, {}) if wrappers else {}
     if not isinstance(state_dict, dict) or not all(isinstance(t, Tensor) for t in state_dict.values()):
         raise CheckpointError(
-            f"{path}: expected a dict of tensors, or one under the key 'state_dict', got "
+            f"{path}: expected a dict of tensors, or one under a key {' or '.join(map(repr, WRAPPERS))}, got "
             f"{_summary(state_dict)}"
         )
     return dict(state_dict), description
+
+
+def _without_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, without what a wrapper of the network put before all their names."""
+    for prefix in PREFIXES:
+        if state_dict and all(name.startswith(prefix) for name in state_dict):
+            return _without_prefix({name.removeprefix(prefix): t for name, t in state_dict.items()})
+    return state_dict
 
 
 def _summary(content: object) -> str:
@@ -183,9 +190,4 @@ def _load_weights(model: nn.Module, state_dict: dict[str, Tensor]) -> list[str]:
         "unexpected": unexpected,
         "misshapen": list(misshapen.values()),
     }
-    return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
-
-
-def _listed(names: list[str], limit: int = 8) -> str:
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    return [f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds.items() if names]

@@ -51,7 +51,8 @@ def export(
         labels: {name: voxel value} of the K logit channels, in order.
         activation: "softmax", or "sigmoid" for overlapping regions. Default "softmax".
         normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
-        family, config: which network a checkpoint's weights belong to.
+        family, config: which network a checkpoint's weights belong to. What neither these nor the checkpoint
+            say is read from the names and shapes of its weights.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
         progress: show the steps.
@@ -137,6 +138,7 @@ def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelD
         state_dict, stored = load_checkpoint(model)
         entries = stored | given
         network = build_model(entries, state_dict)
+        entries |= describe_model(network)
     return network.cpu().float().eval().requires_grad_(False), describe(entries)
 
 

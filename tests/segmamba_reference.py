@@ -1,8 +1,8 @@
 """SegMamba as published: MONAI's blocks, tokens (B, L, C), and the oracle for its three scans.
 
-The layers and what they are called are those of ge-xing/SegMamba (model_segmamba/segmamba.py, and bimamba_type
-"v3" of its fork of mamba_ssm): sequences are flipped, or cut into slices and interleaved, before each scan and
-turned back after it. Nothing of this project is used but the oracle.
+The layers and their names are those of ge-xing/SegMamba (model_segmamba/segmamba.py, and bimamba_type "v3" of
+its fork of mamba_ssm): sequences are flipped, or cut into slices and interleaved, before each scan and turned
+back after it. Nothing of this project is used but the oracle.
 """
 
 import math

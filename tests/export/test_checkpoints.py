@@ -62,7 +62,7 @@ def test_pickle_of_weights_brings_back_network_and_description(model, descriptio
     assert_same_weights(build_model(found, state_dict).state_dict(), model)
 
 
-def test_bare_state_dict_has_no_description(model, tmp_path):
+def test_bare_state_dict_has_no_description_and_is_recognised(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "bare.pt")
     safetensors.torch.save_file(model.state_dict(), tmp_path / "bare.safetensors")
 
@@ -70,8 +70,7 @@ def test_bare_state_dict_has_no_description(model, tmp_path):
         state_dict, description = load_checkpoint(tmp_path / name)
         assert description == {}
         assert_same_weights(state_dict, model)
-        with pytest.raises(CheckpointError, match="no 'family'"):
-            build_model(description, state_dict)
+        assert build_model(description, state_dict).config == CONFIG
 
 
 class Marker:
@@ -164,11 +163,30 @@ def test_safetensors_with_an_unreadable_description_is_refused(tmp_path, text, m
         load_checkpoint(tmp_path / "odd.safetensors")
 
 
-def test_description_without_family_or_config_is_refused(model, description):
-    for key in ("family", "config"):
-        partial = {name: value for name, value in description.items() if name != key}
-        with pytest.raises(CheckpointError, match=f"no '{key}'"):
-            build_model(partial, model.state_dict())
+@pytest.mark.parametrize("key", ["family", "config"])
+def test_what_the_description_leaves_out_is_read_from_the_weights(model, description, key):
+    partial = {name: value for name, value in description.items() if name != key}
+
+    assert build_model(partial, model.state_dict()).config == CONFIG
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "network_weights", "model"])
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod."])
+def test_wrappers_of_the_state_dict_and_of_its_keys_are_taken_off(model, tmp_path, wrapper, prefix):
+    state = {prefix + name: tensor for name, tensor in model.state_dict().items()}
+    torch.save({"epoch": 3, wrapper: state, "optimizer": {"lr": 0.1}}, tmp_path / "wrapped.pt")
+
+    state_dict, description = load_checkpoint(tmp_path / "wrapped.pt")
+
+    assert description == {}
+    assert_same_weights(state_dict, model)
+
+
+def test_a_prefix_that_only_some_keys_have_is_theirs(tmp_path):
+    state = {"model.weight": torch.ones(2), "criterion.weight": torch.ones(3)}
+    torch.save(state, tmp_path / "mixed.pt")
+
+    assert load_checkpoint(tmp_path / "mixed.pt")[0].keys() == state.keys()
 
 
 @pytest.mark.parametrize(
@@ -177,6 +195,7 @@ def test_description_without_family_or_config_is_refused(model, description):
         ({"family": "resnet"}, "unknown model family 'resnet': expected one of msd_kmamba"),
         ({"config": {"widths": 3}}, "widths"),
         ({"config": {"dims": [4, 6], "depths": [1]}}, "must name the same stages"),
+        ({"family": ["segmamba"]}, "unknown model family"),
         ({"config": ["dims"]}, "does not describe a msd_kmamba network"),
     ],
 )
