@@ -117,6 +117,17 @@ def test_every_block_is_replaced_wherever_it_is_and_stays_one_block():
     assert_computes(adopted, in_float64(network, tokens_of()), tokens_of())
 
 
+def test_a_block_may_share_parameters_between_its_directions():
+    block = SequenceMixer(6, "v2", if_divide_out=True)
+    block.conv1d_b, block.x_proj_b, block.A_b_log = block.conv1d, block.x_proj, block.A_log
+    randomised(block)
+
+    adopted = adopt(block)
+
+    assert adopted.mamba.A_b_log is adopted.mamba.A_log
+    assert_computes(adopted, in_float64(block, tokens_of()), tokens_of())
+
+
 @pytest.mark.parametrize(
     ("network", "shape"),
     [(VimClassifier(), (2, 3, 20, 28)), (VSSBlock(4), (2, 5, 3, 4)), (UMambaBot(), (1, 2, 6, 4, 8))],
