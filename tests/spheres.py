@@ -12,7 +12,7 @@ TINY = {"dims": (6, 8), "depths": (1, 1), "d_state": 2}
 
 
 def spheres(seed: int, shape=(34, 32, 30), channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Image (X, Y, Z, C) float32 and label (X, Y, Z) uint8; the second channel shows the dark sphere alone."""
+    """Image (X, Y, Z, C) float32 and label (X, Y, Z) uint8; the last channel shows the dark one."""
     random = np.random.default_rng(seed)
     grid = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))
     label = np.zeros(shape, np.uint8)
@@ -32,7 +32,7 @@ def save(array: np.ndarray, path: Path, affine: np.ndarray = AFFINE) -> Path:
 
 
 def decathlon(folder: Path, cases: int = 4, channels: int = 1, **entries) -> Path:
-    """Write `cases` cases and dataset.json in the Decathlon's form, `entries` overriding; returns the folder."""
+    """Write `cases` cases and dataset.json in the Decathlon's form, `entries` overriding."""
     names = [f"case_{index}.nii.gz" for index in range(cases)]
     for index, name in enumerate(names):
         image, label = spheres(index, channels=channels)

@@ -1,16 +1,14 @@
 """The state of a run on disk: all that is needed to go on as if nothing had happened."""
 
 import json
-import pickle
 from pathlib import Path
 
 import torch
 
-from msdk_rt.errors import CheckpointError, InputError
+from msdk_rt.errors import CheckpointError, InputError, one_line
 from msdk_rt.files import atomic_write
 
 FORMAT = 1
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, TypeError, ValueError)
 
 
 def save_state(path: Path, state: dict, identity: dict) -> None:
@@ -28,8 +26,10 @@ def load_state(path: Path, identity: dict) -> dict:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         found, saved, state = content["format"], json.loads(content["identity"]), content["state"]
-    except _UNREADABLE as error:
-        raise CheckpointError(f"{path}: damaged or foreign ({error}); begin anew with --restart") from error
+    except Exception as error:  # PyTorch's unpickler raises whatever the bytes lead it to
+        raise CheckpointError(
+            f"{path}: damaged or foreign ({one_line(error)}); begin anew with --restart"
+        ) from error
     if found != FORMAT:
         raise CheckpointError(
             f"{path} has format {found}, expected {FORMAT}: go on with the version that wrote it, or begin "
