@@ -9,6 +9,7 @@ QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
+    "segmamba": "a SegMamba checkpoint of the published size: export and a window",
 }
 
 

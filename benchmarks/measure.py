@@ -98,6 +98,13 @@ def _write(question: str, columns: tuple, rows: list[tuple]) -> None:
         writer.writerows((*origin, *row) for row in rows)
 
 
+def own_peak_memory() -> float:
+    """Peak resident MB of this process so far."""
+    # Not getrusage: its peak starts from that of the process that started this one.
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in status if line.startswith("VmHWM"))
+
+
 def machine() -> str:
     """The processor's name and the widest vectors it has."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Contestant, measure, record
+from benchmarks.measure import Contestant, measure, own_peak_memory, record
 
 THREADS = 2
 SIDES = (96, 128)
@@ -137,8 +137,4 @@ if __name__ == "__main__":
         run_artifact(path, side)[0]()
     else:
         run_pytorch(pytorch_model(), side)()
-    # Not getrusage: its peak starts from that of the process that started this one.
-    peak = next(
-        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
-    )
-    print(int(peak.split()[1]) / 1e3)
+    print(own_peak_memory())

@@ -23,6 +23,8 @@ def write() -> None:
         ("The network", "network", _times),
         ("Where the time goes", "network_profile", _values),
         ("Peak memory", "network_memory", _values),
+        ("SegMamba", "segmamba", _figures),
+        ("Where SegMamba's time goes", "segmamba_profile", _values),
     ):
         rows = _read(question)
         sections.append(f"## {title}\n")
@@ -82,4 +84,11 @@ def _values(case: str, rows: list[dict]) -> str:
     lines = [f"### {case}\n", f"{_origin(rows[0])}\n", f"| | {rows[0]['unit']} |", "| --- | --- |"]
     shown = [row for row in rows if float(row["value"]) > total / 200]
     lines += [f"| {row['what']} | {float(row['value']):.0f} |" for row in shown]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(case: str, rows: list[dict]) -> str:
+    """Rows of different units."""
+    lines = [f"### {case}\n", f"{_origin(rows[0])}\n", "| | |", "| --- | --- |"]
+    lines += [f"| {row['what']} | {float(row['value']):.4g} {row['unit']} |" for row in rows]
     return "\n".join(lines) + "\n"
