@@ -3,6 +3,10 @@
 Tokens are taken in segments whose (B, K, T, N, D) tensors fit `SEGMENT_BYTES`, so nothing of size L*D*N ever
 exists. The backward pass recomputes the state before every segment, then walks the segments from the last to
 the first. D is the innermost axis: elementwise kernels then run over contiguous channels.
+
+A step of one token is too little work for a PyTorch call. A segment is therefore cut into P chunks of
+`CHUNK_TOKENS`, whose steps are taken together: once from zero, which gives what each chunk adds, then, with the
+state before each chunk known from P small steps, once more for the states themselves.
 """
 
 from collections.abc import Iterator
@@ -14,7 +18,8 @@ from torch import Tensor
 from msdk_export.causal_conv import silu_slope
 from msdk_export.directions import Direction, to_steps, to_tokens
 
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 21
+CHUNK_TOKENS = 16
 
 
 def scan_forward(
@@ -42,7 +47,7 @@ def scan_backward(
     h = scan.initial_state()
     for tokens in scan.segments():
         states_before.append(h)
-        h = _Segment(scan, tokens).advance(h)
+        h = _Segment(scan, tokens).last_state(h)
 
     dy = scale * dy.to(scan.dtype)
     dy_scan = dy if z is None else dy * F.silu(z.to(scan.dtype))
@@ -97,10 +102,15 @@ class _Scan:
         return self.A.new_zeros(batch, paths, self.states, channels)
 
     def segments(self) -> Iterator[slice]:
+        """Slices of whole chunks, and at the end one of what is left over."""
         batch, paths, channels, length = self.u.shape
-        tokens = max(1, SEGMENT_BYTES // (batch * paths * self.states * channels * self.A.element_size()))
-        for start in range(0, length, tokens):
-            yield slice(start, min(start + tokens, length))
+        chunk_bytes = CHUNK_TOKENS * batch * paths * self.states * channels * self.A.element_size()
+        tokens = CHUNK_TOKENS * max(1, SEGMENT_BYTES // chunk_bytes)
+        whole = length - length % CHUNK_TOKENS
+        for start in range(0, whole, tokens):
+            yield slice(start, min(start + tokens, whole))
+        if whole < length:
+            yield slice(whole, length)
 
 
 class _Segment:
@@ -119,10 +129,35 @@ class _Segment:
 
     def advance(self, before: Tensor) -> Tensor:
         """Turn h, which holds the states' inputs, into the states, in place; returns the last."""
-        state = before
-        for decay, h in zip(self.decay.unbind(2), self.h.unbind(2), strict=True):
+        state, _ = self._states_before_chunks(before)
+        for decay, h in zip(self.in_chunks(self.decay), self.in_chunks(self.h), strict=True):
             state = h.addcmul_(decay, state)
-        return state.clone()
+        return state[:, :, -1].clone()
+
+    def last_state(self, before: Tensor) -> Tensor:
+        """The state after the segment; h keeps the states' inputs."""
+        return self._states_before_chunks(before)[1]
+
+    def in_chunks(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        """(B,K,T,...) -> for every step of a chunk, a view (B,K,P,...) of that step in all chunks."""
+        chunk = min(CHUNK_TOKENS, tokens.shape[2])
+        return tokens.unflatten(2, (-1, chunk)).unbind(3)
+
+    def chunk_decay(self) -> tuple[Tensor, ...]:
+        """exp(A sum of delta) of every chunk: how much of the state before it is left after it, (B,K,N,D)."""
+        total = sum(self.in_chunks(self.delta))
+        return (total.unsqueeze(3) * self.scan.A).exp_().unbind(2)
+
+    def _states_before_chunks(self, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The states before every chunk (B,K,P,N,D), and the one after the last (B,K,N,D)."""
+        (_, *decays), (first, *inputs) = self.in_chunks(self.decay), self.in_chunks(self.h)
+        added = first.clone()
+        for decay, h in zip(decays, inputs, strict=True):
+            torch.addcmul(h, decay, added, out=added)
+        states = [before]
+        for kept, more in zip(self.chunk_decay(), added.unbind(2), strict=True):
+            states.append(torch.addcmul(more, kept, states[-1]))
+        return torch.stack(states[:-1], dim=2), states[-1]
 
     def outputs(self) -> Tensor:
         """C . h + D_skip * u of every token: (B,K,T,D)."""
@@ -149,10 +184,7 @@ class _Gradients:
         scan = self.scan
         dC = (segment.h @ dy.unsqueeze(4)).squeeze(4)
         g = segment.C.unsqueeze(4) * dy.unsqueeze(3)
-        g_steps, decay_steps = g.unbind(2), segment.decay.unbind(2)
-        g_next = g_steps[-1].add_(dh)
-        for g_t, decay_next in zip(reversed(g_steps[:-1]), reversed(decay_steps[1:]), strict=True):
-            g_next = g_t.addcmul_(decay_next, g_next)
+        _accumulate_backwards(segment, g, dh)
         ddecay_log = segment.decay.mul_(g)
         handed_back = ddecay_log[:, :, 0].clone()
         ddecay_log[:, :, 0] *= before
@@ -181,3 +213,22 @@ class _Gradients:
             self.dA.squeeze(1).transpose(1, 2).contiguous(),
             self.dD_skip.squeeze(1),
         )
+
+
+def _accumulate_backwards(segment: _Segment, g: Tensor, dh: Tensor) -> None:
+    """Turn g, which holds C_t dy_t (B,K,T,N,D), into the states' whole gradients, in place, chunks together."""
+    *g_steps, g_last = segment.in_chunks(g)
+    first_decay, *decays = segment.in_chunks(segment.decay)
+    steps = list(zip(reversed(g_steps), reversed(decays), strict=True))
+    handed_back = g_last.clone()
+    for g_t, decay_next in steps:
+        torch.addcmul(g_t, decay_next, handed_back, out=handed_back)
+    handed_back *= first_decay
+
+    after_chunks = [dh]
+    kept_and_handed = list(zip(segment.chunk_decay(), handed_back.unbind(2), strict=True))
+    for kept, handed in reversed(kept_and_handed[1:]):
+        after_chunks.append(torch.addcmul(handed, kept, after_chunks[-1]))
+    g_next = g_last.add_(torch.stack(after_chunks[::-1], dim=2))
+    for g_t, decay_next in steps:
+        g_next = g_t.addcmul_(decay_next, g_next)
