@@ -5,8 +5,8 @@ exists. The backward pass recomputes the state before every segment, then walks 
 the first. D is the innermost axis: elementwise kernels then run over contiguous channels.
 
 A step of one token is too little work for a PyTorch call. A segment is therefore cut into P chunks of
-`CHUNK_TOKENS`, whose steps are taken together: once from zero, which gives what each chunk adds, then, with the
-state before each chunk known from P small steps, once more for the states themselves.
+`CHUNK_TOKENS`, whose steps are taken together: once from zero, which gives what each chunk adds, then, with
+the state before each chunk known from P small steps, once more for the states themselves.
 """
 
 from collections.abc import Iterator
@@ -216,7 +216,7 @@ class _Gradients:
 
 
 def _accumulate_backwards(segment: _Segment, g: Tensor, dh: Tensor) -> None:
-    """Turn g, which holds C_t dy_t (B,K,T,N,D), into the states' whole gradients, in place, chunks together."""
+    """Turn g, which holds C_t dy_t (B,K,T,N,D), into the states' whole gradients, in place."""
     *g_steps, g_last = segment.in_chunks(g)
     first_decay, *decays = segment.in_chunks(segment.decay)
     steps = list(zip(reversed(g_steps), reversed(decays), strict=True))
