@@ -13,12 +13,14 @@ from torch import nn
 
 
 def randomised(module, seed=1):
-    """The module with every parameter moved, so that no initial zero or one hides a mistake."""
+    """The module with every parameter drawn anew, so that no initial zero or one hides a mistake."""
     print(f"seed {seed}")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+            drawn = torch.randn(parameter.shape, generator=generator)
+            vector = parameter.dim() == 1
+            parameter.copy_(0.5 + 0.3 * drawn if vector else drawn / parameter[0].numel() ** 0.5)
     return module.eval()
 
 
