@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from msdk_export.causal_conv import conv_backward, conv_forward
-from msdk_export.directions import check_slices, parse_directions
+from msdk_export.directions import Direction, check_slices, parse_directions
 from msdk_export.kan_spline import kan_backward, kan_forward
 from msdk_export.selective_scan import scan_backward, scan_forward
 from msdk_rt.errors import InputError
@@ -57,13 +57,13 @@ def bidirectional_selective_scan(
     Raises InputError when shapes and directions do not fit.
     Source: Gu and Dao, Mamba (arXiv 2312.00752); two directions after Zhu et al., Vim (arXiv 2401.09417).
     """
-    paths = _check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
+    paths = check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
     return scan_forward(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths, scale)
 
 
 @bidirectional_selective_scan.register_fake
 def _(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale):
-    _check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
+    check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
     return u.new_empty(u.shape[0], u.shape[2], u.shape[3])
 
 
@@ -170,7 +170,8 @@ def _check_conv(x, weight, bias, directions):
     return paths
 
 
-def _check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions):
+def check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions: str) -> tuple[Direction, ...]:
+    """The parsed directions of a bidirectional_selective_scan; InputError when shapes and they do not fit."""
     paths = parse_directions(directions)
     _check_rank(u=(u, 4), x_dbl=(x_dbl, 4), dt_weight=(dt_weight, 3), A=(A, 3))
     batch, _, channels, length = u.shape

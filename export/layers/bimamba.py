@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import msdk_export.ops  # noqa: F401  registers the msdk operators
 from msdk_export.directions import Direction, parse_directions
+from msdk_export.mamba_ssm_scan import selective_scan
 from msdk_rt.errors import InputError
 
 _DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
@@ -100,7 +101,7 @@ class BiMamba(nn.Module):
         scan = self.scan_parameters()
         x, z = self._inputs(tokens)
         u = self._convolved(x, scan)
-        y = torch.ops.msdk.bidirectional_selective_scan(
+        y = selective_scan(
             u,
             scan.x_weight @ u,
             scan.dt_weight,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-import msdk_export.ops  # noqa: F401  registers the msdk operators
+from msdk_export.mamba_ssm_scan import selective_scan
 
 
 class CrossScan(nn.Module):
@@ -26,7 +26,7 @@ class CrossScan(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height = x.shape[2]
         tokens = x.flatten(2).unsqueeze(1)
-        y = torch.ops.msdk.bidirectional_selective_scan(
+        y = selective_scan(
             tokens.expand(-1, 4, -1, -1),
             self.x_proj_weight @ tokens,
             self.dt_projs_weight,
