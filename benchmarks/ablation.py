@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import accuracy_report
 from benchmarks.accuracy import Judged, colin27, synthetic, template_at_2_mm, template_itself, tissue_dice
 from benchmarks.measure import record
 from msdk_export.distillation import DistillationWeights
@@ -56,6 +57,7 @@ def main(arguments: list[str] = ()) -> None:
                 ema_decay=0.98,
                 validate_every=options.steps,
                 overlap=0.0,
+                threads=1,
                 seed=seed,
                 distillation=weights,
             )
@@ -66,6 +68,7 @@ def main(arguments: list[str] = ()) -> None:
                 for tissue, value in scores.items():
                     case = f"{where}, {tissue}, {options.steps} steps"
                     record(QUESTION, case, {f"{side}, seed {seed}": value}, "Dice")
+    accuracy_report.write()
 
 
 def _judge(checkpoint: Path, template: Template, colin: Path | None) -> dict[str, dict[str, float]]:

@@ -10,6 +10,7 @@ import torch
 from monai.inferers import sliding_window_inference
 from monai.transforms import NormalizeIntensity
 
+from benchmarks import accuracy_report
 from benchmarks.accuracy import Judged, colin27, template_at_2_mm, template_itself, tissue_dice
 from benchmarks.measure import record
 from msdk_export.checkpoints import build_model, load_checkpoint
@@ -45,6 +46,7 @@ def main(arguments: list[str] = ()) -> None:
                 scores = tissue_dice(segmenter.run(judged.image[None]), judged)
                 print(f"Colin27: {scores}")
                 record(QUESTION, "Colin27, whole head, against a Gaussian mixture", scores, "Dice")
+    accuracy_report.write()
 
 
 def _whole_template(segmenter: Segmenter, judged: Judged, weights: Path) -> dict[str, float]:

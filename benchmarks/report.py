@@ -26,14 +26,14 @@ def write() -> None:
         ("SegMamba", "segmamba", _figures),
         ("Where SegMamba's time goes", "segmamba_profile", _values),
     ):
-        rows = _read(question)
+        rows = read(question)
         sections.append(f"## {title}\n")
-        sections += [table(case, _latest(rows, case)) for case in _cases(rows)]
+        sections += [table(case, latest(rows, case)) for case in cases(rows)]
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text("\n".join(sections))
 
 
-def _read(question: str) -> list[dict]:
+def read(question: str) -> list[dict]:
     path: Path = RESULTS / f"{question}.csv"
     if not path.exists():
         return []
@@ -41,18 +41,18 @@ def _read(question: str) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def _cases(rows: list[dict]) -> list[str]:
+def cases(rows: list[dict]) -> list[str]:
     return list(dict.fromkeys(row["case"] for row in rows))
 
 
-def _latest(rows: list[dict], case: str) -> list[dict]:
+def latest(rows: list[dict], case: str) -> list[dict]:
     """The case's rows of the run that is last in the file."""
     rows = [row for row in rows if row["case"] == case]
     key = "contestant" if "contestant" in rows[0] else "what"
     return list({row[key]: row for row in rows}.values())
 
 
-def _origin(row: dict) -> str:
+def origin(row: dict) -> str:
     return f"{row['machine']}, {row['cores']} cores; {row['versions']}; commit {row['commit']}, {row['date']}"
 
 
@@ -62,7 +62,7 @@ def _times(case: str, rows: list[dict]) -> str:
     columns += [f"{unit}/s/thread"] if unit else []
     lines = [
         f"### {case}\n",
-        f"{_origin(rows[0])}\n",
+        f"{origin(rows[0])}\n",
         f"| {' | '.join(columns)} |",
         "| --- " * len(columns) + "|",
     ]
@@ -81,7 +81,7 @@ def _times(case: str, rows: list[dict]) -> str:
 
 def _values(case: str, rows: list[dict]) -> str:
     total = sum(float(row["value"]) for row in rows)
-    lines = [f"### {case}\n", f"{_origin(rows[0])}\n", f"| | {rows[0]['unit']} |", "| --- | --- |"]
+    lines = [f"### {case}\n", f"{origin(rows[0])}\n", f"| | {rows[0]['unit']} |", "| --- | --- |"]
     shown = [row for row in rows if float(row["value"]) > total / 200]
     lines += [f"| {row['what']} | {float(row['value']):.0f} |" for row in shown]
     return "\n".join(lines) + "\n"
@@ -89,6 +89,6 @@ def _values(case: str, rows: list[dict]) -> str:
 
 def _figures(case: str, rows: list[dict]) -> str:
     """Rows of different units."""
-    lines = [f"### {case}\n", f"{_origin(rows[0])}\n", "| | |", "| --- | --- |"]
+    lines = [f"### {case}\n", f"{origin(rows[0])}\n", "| | |", "| --- | --- |"]
     lines += [f"| {row['what']} | {float(row['value']):.4g} {row['unit']} |" for row in rows]
     return "\n".join(lines) + "\n"

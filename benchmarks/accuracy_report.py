@@ -1,0 +1,67 @@
+"""Writes docs/accuracy.md from benchmarks/results: the demo network's Dice, and the ablation's."""
+
+import numpy as np
+
+from benchmarks.accuracy import TISSUES
+from benchmarks.report import PAGE as PERFORMANCE
+from benchmarks.report import cases, latest, origin, read
+
+PAGE = PERFORMANCE.with_name("accuracy.md")
+HEAD = """# Accuracy
+
+Written by `python -m benchmarks.demo_accuracy` and `python -m benchmarks.ablation` from
+[benchmarks/results](../benchmarks/results). Dice coefficients; what the volumes are is told in
+[benchmarks/accuracy.py](../benchmarks/accuracy.py).
+"""
+
+
+def write() -> None:
+    """Rewrite the page from the figures measured last."""
+    PAGE.write_text("\n".join([HEAD, *_demo(read("demo_accuracy")), *_ablation(read("ablation"))]))
+
+
+def _demo(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    lines = ["## The demo network\n", f"{origin(rows[-1])}\n", f"| | {' | '.join(TISSUES)} |"]
+    lines += ["| --- " * (1 + len(TISSUES)) + "|"]
+    others = []
+    for case in cases(rows):
+        found = {row["what"]: row for row in latest(rows, case)}
+        if set(found) == set(TISSUES):
+            scores = " | ".join(f"{float(found[tissue]['value']):.3f}" for tissue in TISSUES)
+            lines.append(f"| {case} | {scores} |")
+        else:
+            others += [f"- {case}, {what}: {row['value']} {row['unit']}" for what, row in found.items()]
+    return [*lines, "", *others, ""]
+
+
+def _ablation(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for case in cases(rows):
+        table[case] = {}
+        for row in latest(rows, case):
+            side, seed = row["what"].rsplit(", ", 1)
+            table[case].setdefault(side, {})[seed] = float(row["value"])
+    sides = list(next(iter(table.values())))
+    lines = [
+        "## Self-distillation, with and without\n",
+        "The same network, data, seeds and steps; every head is supervised on both sides, only the two",
+        "distillation terms are switched. Mean over seeds, each seed's value in brackets; the difference is",
+        "of runs with the same seed, mean and extremes.\n",
+        f"{origin(rows[-1])}\n",
+        f"| | {' | '.join(sides)} | difference |",
+        "| --- " * (2 + len(sides)) + "|",
+    ]
+    for case, runs in table.items():
+        cells = [
+            f"{np.mean(list(seeds.values())):.3f} ({', '.join(f'{value:.3f}' for value in seeds.values())})"
+            for seeds in runs.values()
+        ]
+        first, second = runs.values()
+        gains = [first[seed] - second[seed] for seed in first if seed in second]
+        spread = f"{np.mean(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})" if gains else ""
+        lines.append(f"| {case} | {' | '.join(cells)} | {spread} |")
+    return [*lines, ""]
