@@ -60,7 +60,7 @@ demo-weights: setup
 	cp $(DEMO_RUN)/run/last.safetensors export/weights/demo.safetensors
 
 wheel: setup
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 lock:
 	rm -rf build/lock
