@@ -242,6 +242,12 @@ void test_all(const cpu::Kernels& isa) {
       }
     }
   }
+  // Several panels, with slices that some vectors, all and none divide.
+  for (const int threads : {1, 3, 64}) {
+    test_scan(isa, {1, 19, 2 * 2192, 16, 3, "forward,backward,slices:16", true}, threads);
+    test_scan(isa, {2, 3, 48 * 99, 8, 2, "slices:48:backward,slices:48", false}, threads);
+    test_scan(isa, {1, 9, 6000, 5, 1, "slices:250,forward,slices:40:backward", true}, threads);
+  }
   test_scan(isa, {1, 1, 1, 1, 1, "forward,backward", true}, 2);
   test_scan(isa, {1, 40, 200, 64, 24, "forward,backward", true}, 2);
   for (const int states : {8, 16, 17}) {
@@ -259,7 +265,7 @@ void test_all(const cpu::Kernels& isa) {
     test_kan(isa, 1, 1, 1, length, 4);
     test_kan(isa, 2, 50, 13, length, 8);
   }
-  std::printf("%s: %d scans, conv and KAN cases done\n", isa.name, cases + 20);
+  std::printf("%s: %d scans, conv and KAN cases done\n", isa.name, cases + 29);
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ struct Groups {
   Group items[kMaxDirections];
 };
 
+// Those across slices come first: the later ones also read y, and the last one z, which are cheapest in token order.
 Groups group_directions(const DirectionList& directions) {
   Groups groups;
   bool taken[kMaxDirections] = {};
@@ -50,6 +51,9 @@ Groups group_directions(const DirectionList& directions) {
     }
     groups.items[groups.count++] = group;
   }
+  std::stable_sort(groups.items, groups.items + groups.count, [&](const Group& a, const Group& b) {
+    return directions.items[a.first].slices > directions.items[b.first].slices;
+  });
   return groups;
 }
 
