@@ -1,0 +1,21 @@
+// Kernels that exercise the emulator, right ones and wrong ones.
+#pragma once
+
+namespace kernels {
+
+void block_sums(const float* x, float* sums, int blocks, int threads);
+void warp_prefix(const int* x, int* prefix, int lanes);
+void look_back(const int* values, int* prefix, int* flags, int* ticket, int blocks);
+void early_exit(int* out, int threads);
+void dynamic_reverse(int* values, int count);
+void thread_numbers(int* out);
+
+void divergent_barrier();
+void two_barriers();
+void shuffle_from_an_exited_lane();
+void shared_overflow();
+void reads_unwritten_shared(float* out);
+void missing_barrier(int* out);
+void endless_spin(int* flag);
+
+}  // namespace kernels

@@ -1,0 +1,151 @@
+// The emulator itself: right kernels give right results in every order, wrong ones are reported with file and line.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "cuda_fp16.h"
+#include "emulator.h"
+#include "kernels.h"
+
+namespace {
+
+int failures = 0;
+
+template <class... Words>
+void expect(bool holds, const Words&... words) {
+  if (holds) return;
+  std::cout << "FAILED: ";
+  (std::cout << ... << words) << std::endl;
+  ++failures;
+}
+
+void test_right_kernels(const std::string& order) {
+  std::vector<float> x(7 * 96), sums(7, NAN);
+  std::iota(x.begin(), x.end(), 1.0f);
+  kernels::block_sums(x.data(), sums.data(), 7, 96);
+  for (int b = 0; b < 7; ++b) expect(sums[b] == 96.0f * (96 * b + 48.5f), "block sums, ", order);
+
+  for (const int lanes : {1, 5, 32}) {
+    std::vector<int> values(lanes, 2), prefix(lanes, -1);
+    kernels::warp_prefix(values.data(), prefix.data(), lanes);
+    for (int i = 0; i < lanes; ++i) expect(prefix[i] == 2 * (i + 1), "warp prefix, ", order);
+  }
+
+  std::vector<int> values(20, 3), prefix(20, -1), flags(20, 0);
+  int ticket = 0;
+  kernels::look_back(values.data(), prefix.data(), flags.data(), &ticket, 20);
+  for (int b = 0; b < 20; ++b) expect(prefix[b] == 3 * (b + 1), "look-back, ", order);
+
+  std::vector<int> out(50, -1);
+  kernels::early_exit(out.data(), 50);
+  for (int i = 0; i < 50; ++i) expect(out[i] == (i % 3 == 0 ? -1 : i), "early exit, ", order);
+
+  std::vector<int> reversed(40);
+  std::iota(reversed.begin(), reversed.end(), 0);
+  kernels::dynamic_reverse(reversed.data(), 40);
+  for (int i = 0; i < 40; ++i) expect(reversed[i] == 39 - i, "dynamic shared memory, ", order);
+
+  std::vector<int> numbers(2 * 3 * 2 * 30, -1);
+  kernels::thread_numbers(numbers.data());
+  for (int i = 0; i < static_cast<int>(numbers.size()); ++i) expect(numbers[i] == i, "thread numbers, ", order);
+
+  std::vector<float> unwritten(32, 0);
+  kernels::reads_unwritten_shared(unwritten.data());
+  for (const float value : unwritten) expect(std::isnan(value), "shared memory is poisoned, ", order);
+
+  std::vector<int> raced(64, 0);
+  kernels::missing_barrier(raced.data());
+  bool as_with_a_barrier = true;
+  for (int i = 0; i < 64; ++i) as_with_a_barrier = as_with_a_barrier && raced[i] == 63 - i;
+  expect(!as_with_a_barrier, "a missing barrier shows, ", order);
+}
+
+// Runs `body` in a child process, which must abort and say `message`.
+void expect_report(const char* name, const std::string& message, const std::function<void()>& body) {
+  std::fflush(nullptr);
+  int ends[2];
+  if (pipe(ends) != 0) std::abort();
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+    body();
+    _exit(0);
+  }
+  close(ends[1]);
+  std::string said;
+  char buffer[4096];
+  for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;) said.append(buffer, static_cast<size_t>(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  const bool died = !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  expect(died && said.find(message) != std::string::npos, name, ": expected a report with '", message, "', got '", said,
+         "'");
+}
+
+void test_wrong_kernels() {
+  expect_report("divergent barrier", "kernels.cu:", kernels::divergent_barrier);
+  expect_report("divergent barrier", "none can go on", kernels::divergent_barrier);
+  expect_report("two barriers", "is at this __syncthreads while thread 0 is at the one of", kernels::two_barriers);
+  expect_report("shuffle", "which takes no part in this shuffle", kernels::shuffle_from_an_exited_lane);
+  expect_report("endless spin", "endless spin", [] {
+    int flag = 0;
+    kernels::endless_spin(&flag);
+  });
+#ifdef __SANITIZE_ADDRESS__
+  expect_report("shared memory overflow", "heap-buffer-overflow", kernels::shared_overflow);
+#endif
+}
+
+// Every float16 to float and back, and floats around the places where rounding turns.
+void test_half() {
+  for (unsigned bits = 0; bits < 0x10000; ++bits) {
+    const float value = __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+    const int exponent = static_cast<int>(bits >> 10 & 31), fraction = static_cast<int>(bits & 1023);
+    const float sign = bits & 0x8000 ? -1.0f : 1.0f;
+    if (exponent == 31) {
+      expect(fraction ? std::isnan(value) : value == sign * INFINITY, "half infinity and NaN");
+      continue;
+    }
+    const double exact = exponent == 0 ? std::ldexp(fraction, -24) : std::ldexp(1024 + fraction, exponent - 25);
+    expect(value == sign * exact, "half to float");
+    expect(__half_as_ushort(__float2half_rn(value)) == bits, "half to float and back");
+    if (exponent == 30 && fraction == 1023) continue;
+    // Halfway to the next value: to even; a little more or less: to the nearer.
+    const float next = __half2float(__ushort_as_half(static_cast<unsigned short>(bits + 1)));
+    const float middle = value + (next - value) / 2;
+    const unsigned even = bits & 1 ? bits + 1 : bits;
+    expect(__half_as_ushort(__float2half_rn(middle)) == even, "a tie rounds to even");
+    expect(__half_as_ushort(__float2half_rn(std::nextafterf(middle, value))) == bits, "below a tie");
+    expect(__half_as_ushort(__float2half_rn(std::nextafterf(middle, next))) == bits + 1, "above a tie");
+  }
+  expect(__half_as_ushort(__float2half_rn(65519.0f)) == 0x7bff, "65519 is the largest half");
+  expect(__half_as_ushort(__float2half_rn(65520.0f)) == 0x7c00, "65520 is infinite");
+  expect(__half_as_ushort(__float2half_rn(-1e30f)) == 0xfc00, "-1e30 is infinite");
+}
+
+}  // namespace
+
+int main() {
+  test_half();
+  cuda_emulator::run_in_launch_order();
+  test_right_kernels("launch order");
+  for (const unsigned seed : {1, 2, 3, 4, 5}) {
+    cuda_emulator::run_shuffled(seed);
+    test_right_kernels("shuffled " + std::to_string(seed));
+  }
+  cuda_emulator::run_in_launch_order();
+  test_wrong_kernels();
+  std::printf("%s\n", failures ? "FAILED" : "passed");
+  return failures ? 1 : 0;
+}
