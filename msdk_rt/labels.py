@@ -46,5 +46,6 @@ def dice(labels: np.ndarray, reference: np.ndarray, values: dict[str, int]) -> d
     for name, value in values.items():
         found, expected = labels == value, reference == value
         total = np.count_nonzero(found) + np.count_nonzero(expected)
-        coefficients[name] = 2 * np.count_nonzero(found & expected) / total if total else float("nan")
+        overlap = np.count_nonzero(found & expected)
+        coefficients[name] = float(2 * overlap / total) if total else float("nan")
     return coefficients
