@@ -12,14 +12,16 @@ IR_VERSION = 10
 
 
 def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> onnx.ModelProto:
-    """A model of one node: `inputs` in the op's order, None where an optional one is left out."""
+    """A model of one node: `inputs` in the op's order, None where one is left out; y as the first."""
     present = {name: array for name, array in inputs.items() if array is not None}
     node = onnx.helper.make_node(op, list(present), ["y"], domain="msdk", **attributes)
     values = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, array.shape)
+        onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
+        )
         for name, array in present.items()
     ]
-    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    output = onnx.helper.make_tensor_value_info("y", values[0].type.tensor_type.elem_type, None)
     graph = onnx.helper.make_graph([node], "one_node", values, [output])
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("msdk", 1)]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)

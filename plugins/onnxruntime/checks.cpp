@@ -32,6 +32,23 @@ bool release_is_ok(OrtStatus* status) {
 
 void fail(const std::string& sentence) { throw Ort::Exception(sentence, ORT_INVALID_ARGUMENT); }
 
+void check_shape(const char* name, const std::vector<int64_t>& shape, const std::vector<int64_t>& expected) {
+  if (!fits(shape, expected)) {
+    fail(std::string(name) + ": expected shape " + text_of(expected) + ", got " + text_of(shape));
+  }
+}
+
+void check_at_most(const char* what, int64_t value, int64_t most) {
+  if (value < 1 || value > most) {
+    fail(std::string(what) + ": expected 1 to " + std::to_string(most) + ", got " + std::to_string(value));
+  }
+}
+
+void check_tokens(const DirectionList& directions, int64_t length) {
+  const std::string problem = check_directions(directions, length);
+  if (!problem.empty()) fail(problem);
+}
+
 float float_attribute(const OrtKernelInfo* info, const char* name, float otherwise) {
   float value = otherwise;
   return release_is_ok(Ort::GetApi().KernelInfoGetAttribute_float(info, name, &value)) ? value : otherwise;
@@ -53,23 +70,14 @@ DirectionList directions_attribute(const OrtKernelInfo* info) {
   return directions;
 }
 
-Input float_input(const Ort::KernelContext& context, size_t index, const char* name,
-                  std::initializer_list<int64_t> expected) {
-  const Ort::ConstValue value = context.GetInput(index);
-  Input input{value.GetTensorData<float>(), value.GetTensorTypeAndShapeInfo().GetShape()};
-  const std::vector<int64_t> wanted(expected);
-  if (!fits(input.shape, wanted)) {
-    fail(std::string(name) + ": expected shape " + text_of(wanted) + ", got " + text_of(input.shape));
-  }
-  return input;
+const void* data_of(const OrtValue* value) {
+  void* data = nullptr;
+  Ort::ThrowOnError(Ort::GetApi().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
+  return data;
 }
 
 bool has_input(const Ort::KernelContext& context, size_t index) {
   return index < context.GetInputCount() && context.GetInput(index) != nullptr;
-}
-
-float* float_output(const Ort::KernelContext& context, std::initializer_list<int64_t> shape) {
-  return context.GetOutput(0, shape.begin(), shape.size()).GetTensorMutableData<float>();
 }
 
 }  // namespace msdk::ort

@@ -15,6 +15,10 @@ constexpr int64_t kAny = -1;
 
 [[noreturn]] void fail(const std::string& sentence);
 
+void check_shape(const char* name, const std::vector<int64_t>& shape, const std::vector<int64_t>& expected);
+void check_at_most(const char* what, int64_t value, int64_t most);  // and at least 1
+void check_tokens(const DirectionList& directions, int64_t length);
+
 // The attribute's value, or `otherwise` where the node does not have it.
 float float_attribute(const OrtKernelInfo* info, const char* name, float otherwise);
 std::string string_attribute(const OrtKernelInfo* info, const char* name, const char* otherwise);
@@ -22,18 +26,31 @@ std::string string_attribute(const OrtKernelInfo* info, const char* name, const 
 // The `directions` attribute of a node, parsed.
 DirectionList directions_attribute(const OrtKernelInfo* info);
 
-// A float32 input: its shape must have the rank and the sizes of `expected`.
+// What ConstValue::GetTensorData returns, which asks for API 23.
+const void* data_of(const OrtValue* value);
+
+// An input tensor, of T by the op's declared types: its shape must have the rank and the sizes of `expected`.
+template <class T>
 struct Input {
-  const float* data;
+  const T* data;
   std::vector<int64_t> shape;
   int64_t operator[](size_t axis) const { return shape[axis]; }
 };
-Input float_input(const Ort::KernelContext& context, size_t index, const char* name,
-                  std::initializer_list<int64_t> expected);
+template <class T>
+Input<T> input(const Ort::KernelContext& context, size_t index, const char* name,
+               std::initializer_list<int64_t> expected) {
+  const Ort::ConstValue value = context.GetInput(index);
+  Input<T> input{static_cast<const T*>(data_of(value)), value.GetTensorTypeAndShapeInfo().GetShape()};
+  check_shape(name, input.shape, expected);
+  return input;
+}
 
 // True when the node has the optional input `index`.
 bool has_input(const Ort::KernelContext& context, size_t index);
 
-float* float_output(const Ort::KernelContext& context, std::initializer_list<int64_t> shape);
+template <class T>
+T* output(const Ort::KernelContext& context, std::initializer_list<int64_t> shape) {
+  return context.GetOutput(0, shape.begin(), shape.size()).GetTensorMutableData<T>();
+}
 
 }  // namespace msdk::ort

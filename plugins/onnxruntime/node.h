@@ -1,7 +1,8 @@
-// The part of an ONNX Runtime custom op that is the same for every msdk op.
+// What makes an op and a device a custom op of ONNX Runtime.
 #pragma once
 
 #include <exception>
+#include <type_traits>
 
 #include "ort.h"
 
@@ -20,34 +21,43 @@ OrtStatusPtr guarded(F&& f) noexcept {
   }
 }
 
-// A node: Impl is built from the node's attributes and has `void compute(const Ort::KernelContext&) const`.
-template <class Impl>
+// A node of ops.h on a device, which has `run(const Ort::KernelContext&, const Arguments&)` for the op's arguments.
+template <class Op, class Device>
 class Node {
  public:
-  explicit Node(const OrtKernelInfo* info) : impl_(info) {}
+  explicit Node(const OrtKernelInfo* info) : op_(info) {}
   OrtStatusPtr ComputeV2(OrtKernelContext* context) {
-    return guarded([&] { impl_.compute(Ort::KernelContext(context)); });
+    return guarded([&] {
+      const Ort::KernelContext kernel(context);
+      Device::run(kernel, op_.arguments(kernel));
+    });
   }
 
  private:
-  const Impl impl_;
+  const Op op_;
 };
 
-// A float32 op of the CPU provider. Impl names it: kName, kInputs, kOptionalInputs (the last ones).
-template <class Impl>
-struct CpuOp : Ort::CustomOpBase<CpuOp<Impl>, Node<Impl>, true> {
-  CpuOp() { this->version = kApiVersion; }
-  const char* GetName() const { return Impl::kName; }
-  const char* GetExecutionProviderType() const { return "CPUExecutionProvider"; }
-  size_t GetInputTypeCount() const { return Impl::kInputs; }
+// The op of type T for the device's provider. ONNX Runtime merges the ops of one name into one schema, and picks
+// among them by the provider and the types of a node's inputs.
+template <template <class> class Op, class T, class Device>
+struct CustomOp : Ort::CustomOpBase<CustomOp<Op, T, Device>, Node<Op<T>, Device>, true> {
+  static constexpr ONNXTensorElementDataType kType =
+      std::is_same_v<T, float> ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+
+  CustomOp() { this->version = kApiVersion; }
+  const char* GetName() const { return Op<T>::kName; }
+  const char* GetExecutionProviderType() const { return Device::kProvider; }
+  size_t GetInputTypeCount() const { return Op<T>::kInputs; }
   size_t GetOutputTypeCount() const { return 1; }
-  ONNXTensorElementDataType GetInputType(size_t) const { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
-  ONNXTensorElementDataType GetOutputType(size_t) const { return ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT; }
+  ONNXTensorElementDataType GetInputType(size_t index) const {
+    return Op<T>::is_parameter(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : kType;
+  }
+  ONNXTensorElementDataType GetOutputType(size_t) const { return kType; }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(size_t index) const {
-    return index + Impl::kOptionalInputs < Impl::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+    return index + Op<T>::kOptionalInputs < Op<T>::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
   OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
-    return guarded([&] { *kernel = new Node<Impl>(info); });
+    return guarded([&] { *kernel = new Node<Op<T>, Device>(info); });
   }
 };
 

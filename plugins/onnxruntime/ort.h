@@ -6,7 +6,7 @@
 
 namespace msdk::ort {
 
-// The oldest ONNX Runtime API with all that is called here: 17 brought KernelContext_ParallelFor.
-constexpr uint32_t kApiVersion = 17;
+// The oldest ONNX Runtime API with all that is called here: 18 brought KernelContext_GetScratchBuffer.
+constexpr uint32_t kApiVersion = 18;
 
 }  // namespace msdk::ort

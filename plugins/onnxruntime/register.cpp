@@ -1,21 +1,34 @@
 // The library's entry point: SessionOptions.register_custom_ops_library calls it.
 
 #include "cpu_ops.h"
+#include "cuda_ops.h"
 #include "node.h"
+#include "ops.h"
 
 namespace msdk::ort {
 namespace {
 
-// Kept for the life of the process: sessions refer to it, and may be closed as late as at exit.
+// Sessions refer to the ops, and may be closed as late as at exit: they live as long as the process.
+template <class T, class Device>
+void add_ops(Ort::CustomOpDomain& domain) {
+  static const CustomOp<DirectionalConv1d, T, Device> conv;
+  static const CustomOp<BidirectionalSelectiveScan, T, Device> scan;
+  static const CustomOp<KanLinear, T, Device> kan;
+  domain.Add(&conv);
+  domain.Add(&scan);
+  domain.Add(&kan);
+}
+
 const OrtCustomOpDomain* domain() {
   static const OrtCustomOpDomain* const registered = [] {
-    static const CpuOp<DirectionalConv1d> conv;
-    static const CpuOp<BidirectionalSelectiveScan> scan;
-    static const CpuOp<KanLinear> kan;
     Ort::CustomOpDomain ops{"msdk"};
-    ops.Add(&conv);
-    ops.Add(&scan);
-    ops.Add(&kan);
+    add_ops<float, Cpu>(ops);
+#ifdef MSDK_CUDA
+    add_ops<float, Cuda>(ops);
+    add_ops<Half, Cuda>(ops);
+#else
+    add_ops<Half, CudaNotBuilt>(ops);
+#endif
     return ops.release();
   }();
   return registered;
