@@ -5,7 +5,6 @@ Both sides keep the supervision of every head; what is switched is the two disti
 
 import argparse
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,7 @@ def main(arguments: list[str] = ()) -> None:
     )
     options = parser.parse_args(arguments)
     write_dataset(options.folder / "data", CASES, validation=1, seed=0, workers=2)
-    template = load_template()
+    volumes = _volumes(load_template(), options.colin27)
     for seed in range(options.seeds):
         for side, weights in SIDES.items():
             settings = TrainingSettings(
@@ -63,7 +62,7 @@ def main(arguments: list[str] = ()) -> None:
             )
             out = options.folder / f"{side.replace(' ', '-')}-{seed}"
             checkpoint = train(options.folder / "data", out, settings, progress=True).last
-            for where, scores in _judge(checkpoint, template, options.colin27).items():
+            for where, scores in _judge(checkpoint, volumes).items():
                 print(f"seed {seed}, {side}, {where}: {scores}", flush=True)
                 for tissue, value in scores.items():
                     case = f"{where}, {tissue}, {options.steps} steps"
@@ -71,28 +70,30 @@ def main(arguments: list[str] = ()) -> None:
     accuracy_report.write()
 
 
-def _judge(checkpoint: Path, template: Template, colin: Path | None) -> dict[str, dict[str, float]]:
+def _judge(checkpoint: Path, volumes: dict[str, list[Judged]]) -> dict[str, dict[str, float]]:
     """Mean Dice of each tissue over the volumes of every kind."""
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "model.onnx"
         export(checkpoint, artifact)
-        with Segmenter(artifact, overlap=0.25) as segmenter:
+        with Segmenter(artifact, overlap=0.0, threads=1) as segmenter:
             means = {}
-            for where, volumes in _volumes(template, colin):
-                scores = [tissue_dice(segmenter.run(judged.image[None]), judged) for judged in volumes]
+            for where, kind in volumes.items():
+                scores = [tissue_dice(segmenter.run(judged.image[None]), judged) for judged in kind]
                 means[where] = {
                     tissue: float(np.mean([score[tissue] for score in scores])) for tissue in scores[0]
                 }
             return means
 
 
-def _volumes(template: Template, colin: Path | None) -> Iterator[tuple[str, list[Judged]]]:
-    yield "held-out synthetic", list(synthetic(template, case_seeds(HELD_OUT_SEED, HELD_OUT)))
-    variants = [template_at_2_mm(template, HELD_OUT_SEED + draw) for draw in range(HELD_OUT)]
-    yield "MNI152 T1, random at 2 mm", variants
-    yield "MNI152 T1", [template_itself(template)]
-    if colin:
-        yield "Colin27", [colin27(colin)]
+def _volumes(template: Template, colin: Path | None) -> dict[str, list[Judged]]:
+    volumes = {
+        "held-out synthetic": list(synthetic(template, case_seeds(HELD_OUT_SEED, HELD_OUT))),
+        "MNI152 T1, random at 2 mm": [
+            template_at_2_mm(template, HELD_OUT_SEED + draw) for draw in range(HELD_OUT)
+        ],
+        "MNI152 T1": [template_itself(template)],
+    }
+    return volumes | ({"Colin27": [colin27(colin)]} if colin else {})
 
 
 if __name__ == "__main__":
