@@ -1,0 +1,122 @@
+#include <cmath>
+
+#include "grid.cuh"
+#include "volume.h"
+
+namespace msdk::volume {
+namespace {
+
+struct Box {
+  int64_t volume[3], window[3];
+};
+
+int64_t product(const int64_t (&sides)[3]) { return sides[0] * sides[1] * sides[2]; }
+
+Box box_of(const MsdkWindows& plan) {
+  Box box;
+  for (int axis = 0; axis < 3; ++axis) {
+    box.volume[axis] = plan.volume[axis];
+    box.window[axis] = plan.window[axis];
+  }
+  return box;
+}
+
+// The voxel of the volume under voxel `inside` of a window, or -1 where the window reaches beyond it.
+__device__ int64_t voxel_under(const Box& box, const int64_t* start, int64_t inside) {
+  const int64_t w = start[2] + inside % box.window[2];
+  const int64_t h = start[1] + inside / box.window[2] % box.window[1];
+  const int64_t d = start[0] + inside / box.window[2] / box.window[1];
+  const bool within = d >= 0 && d < box.volume[0] && h >= 0 && h < box.volume[1] && w >= 0 && w < box.volume[2];
+  return within ? (d * box.volume[1] + h) * box.volume[2] + w : -1;
+}
+
+__device__ void store(float* to, float value) { *to = value; }
+__device__ void store(__half* to, float value) { *to = __float2half_rn(value); }
+__device__ float load(const float* from) { return *from; }
+__device__ float load(const __half* from) { return __half2float(*from); }
+
+template <class T>
+__global__ void gather(Box box, const int64_t* starts, int64_t channels, int64_t inside, int64_t outside,
+                       int64_t elements, const float* volume, T* windows) {
+  const int64_t i = element();
+  if (i >= elements) return;
+  const int64_t voxel = voxel_under(box, starts + 3 * (i / inside / channels), i % inside);
+  store(windows + i, voxel < 0 ? 0.0f : volume[i / inside % channels * outside + voxel]);
+}
+
+// One window: no two threads meet in a voxel. Products and sums are rounded one by one, as NumPy rounds them.
+template <class T>
+__global__ void accumulate(Box box, const int64_t* start, int64_t channels, int64_t inside, int64_t outside,
+                           const T* logits, const float* weights, float* total, float* weight_sum,
+                           int32_t* not_finite) {
+  const int64_t i = element();
+  if (i >= inside) return;
+  const int64_t voxel = voxel_under(box, start, i);
+  const float weight = weights[i];
+  bool finite = true;
+  for (int64_t channel = 0; channel < channels; ++channel) {
+    const float logit = load(logits + channel * inside + i);
+    finite = finite && std::isfinite(logit);
+    if (voxel < 0) continue;
+    float& sum = total[channel * outside + voxel];
+    sum = __fadd_rn(sum, __fmul_rn(logit, weight));
+  }
+  if (voxel >= 0) weight_sum[voxel] = __fadd_rn(weight_sum[voxel], weight);
+  if (!finite) atomicExch(not_finite, 1);
+}
+
+__global__ void divide(float* total, const float* weight_sum, int64_t voxels, int64_t elements) {
+  const int64_t i = element();
+  if (i < elements) total[i] /= weight_sum[i % voxels];
+}
+
+const char* check(const MsdkWindows& plan, int type) {
+  bool positive = plan.channels > 0 && plan.count > 0;
+  for (int axis = 0; axis < 3; ++axis) positive = positive && plan.volume[axis] > 0 && plan.window[axis] > 0;
+  if (!positive) return "windows: expected sides, channels and count of at least 1";
+  if (type != MSDK_FLOAT32 && type != MSDK_FLOAT16) return "windows: expected type MSDK_FLOAT32 or MSDK_FLOAT16";
+  return nullptr;
+}
+
+template <class T>
+const char* launch_gather(const MsdkWindows& plan, const float* volume, void* windows, void* stream) {
+  const int64_t inside = product(plan.window), elements = plan.count * plan.channels * inside;
+  return launch_elements(elements, stream, gather<T>, box_of(plan), plan.starts, plan.channels, inside,
+                         product(plan.volume), elements, volume, static_cast<T*>(windows));
+}
+
+template <class T>
+const char* launch_accumulate(const MsdkWindows& plan, const void* logits, const float* weights, float* total,
+                              float* weight_sum, int32_t* not_finite, void* stream) {
+  const int64_t inside = product(plan.window);
+  for (int64_t i = 0; i < plan.count; ++i) {
+    const T* const window = static_cast<const T*>(logits) + i * plan.channels * inside;
+    const char* const refused =
+        launch_elements(inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i, plan.channels, inside,
+                        product(plan.volume), window, weights, total, weight_sum, not_finite + i);
+    if (refused) return refused;
+  }
+  return nullptr;
+}
+
+}  // namespace
+}  // namespace msdk::volume
+
+using namespace msdk::volume;
+
+const char* msdk_volume_gather(const MsdkWindows* plan, const float* volume, void* windows, int type, void* stream) {
+  if (const char* problem = check(*plan, type)) return problem;
+  const auto launch = type == MSDK_FLOAT16 ? launch_gather<__half> : launch_gather<float>;
+  return launch(*plan, volume, windows, stream);
+}
+
+const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, const float* weights,
+                                   float* total, float* weight_sum, int32_t* not_finite, void* stream) {
+  if (const char* problem = check(*plan, type)) return problem;
+  const auto launch = type == MSDK_FLOAT16 ? launch_accumulate<__half> : launch_accumulate<float>;
+  return launch(*plan, logits, weights, total, weight_sum, not_finite, stream);
+}
+
+const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, void* stream) {
+  return launch_elements(channels * voxels, stream, divide, total, weight_sum, voxels, channels * voxels);
+}

@@ -1,0 +1,73 @@
+// Device memory and time for tests/gpu/device.py. Each call returns null or the sentence it failed with.
+#include <cuda_runtime.h>
+
+#include <cstdio>
+
+#define CHECK_API extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+const char* sentence_of(cudaError_t error) { return error == cudaSuccess ? nullptr : cudaGetErrorString(error); }
+
+}  // namespace
+
+CHECK_API const char* check_allocate(void** pointer, size_t bytes) { return sentence_of(cudaMalloc(pointer, bytes)); }
+
+CHECK_API const char* check_release(void* pointer) { return sentence_of(cudaFree(pointer)); }
+
+CHECK_API const char* check_fill(void* pointer, int byte, size_t bytes) {
+  return sentence_of(cudaMemset(pointer, byte, bytes));
+}
+
+CHECK_API const char* check_upload(void* to, const void* from, size_t bytes) {
+  return sentence_of(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+}
+
+CHECK_API const char* check_download(void* to, const void* from, size_t bytes) {
+  return sentence_of(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost));
+}
+
+// Waits for all work, so that a kernel's own failure is reported here at the latest.
+CHECK_API const char* check_synchronize() { return sentence_of(cudaDeviceSynchronize()); }
+
+#ifndef MSDK_CUDA_EMULATOR
+
+CHECK_API const char* check_describe(char* name, size_t size, int* driver, int* runtime) {
+  cudaDeviceProp properties;
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, 0)) return sentence_of(error);
+  std::snprintf(name, size, "%s, compute capability %d.%d, %d SMs, %.1f GB", properties.name, properties.major,
+                properties.minor, properties.multiProcessorCount, static_cast<double>(properties.totalGlobalMem) / 1e9);
+  if (const cudaError_t error = cudaDriverGetVersion(driver)) return sentence_of(error);
+  return sentence_of(cudaRuntimeGetVersion(runtime));
+}
+
+CHECK_API const char* check_stream(cudaStream_t* stream) {
+  return sentence_of(cudaStreamCreateWithFlags(stream, cudaStreamNonBlocking));
+}
+
+CHECK_API const char* check_event(cudaEvent_t* event) { return sentence_of(cudaEventCreate(event)); }
+
+CHECK_API const char* check_record(cudaEvent_t event, cudaStream_t stream) {
+  return sentence_of(cudaEventRecord(event, stream));
+}
+
+CHECK_API const char* check_elapsed(float* milliseconds, cudaEvent_t start, cudaEvent_t stop) {
+  if (const cudaError_t error = cudaEventSynchronize(stop)) return sentence_of(error);
+  return sentence_of(cudaEventElapsedTime(milliseconds, start, stop));
+}
+
+CHECK_API const char* check_capture(cudaStream_t stream) {
+  return sentence_of(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+}
+
+// Ends the capture and runs what was captured `times` times.
+CHECK_API const char* check_replay(cudaStream_t stream, int times) {
+  cudaGraph_t graph;
+  if (const cudaError_t error = cudaStreamEndCapture(stream, &graph)) return sentence_of(error);
+  cudaGraphExec_t replay;
+  cudaError_t error = cudaGraphInstantiateWithFlags(&replay, graph, 0);
+  for (int i = 0; i < times && error == cudaSuccess; ++i) error = cudaGraphLaunch(replay, stream);
+  return sentence_of(error == cudaSuccess ? cudaStreamSynchronize(stream) : error);
+}
+
+#endif
