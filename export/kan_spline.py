@@ -9,7 +9,7 @@ from torch import Tensor
 
 from msdk_export.causal_conv import silu_slope
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 1 << 20
 
 
 def kan_forward(

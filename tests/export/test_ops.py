@@ -54,8 +54,9 @@ def kan_arguments(length, dtype=torch.float64):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Several segments, the last one shorter, even in a case of a few tokens."""
+    """Several segments, and a chunk that is cut short, even in a case of a few tokens."""
     monkeypatch.setattr(selective_scan, "SEGMENT_BYTES", 600)
+    monkeypatch.setattr(selective_scan, "CHUNK_TOKENS", 3)
     monkeypatch.setattr(kan_spline, "BLOCK_BYTES", 600)
 
 
@@ -106,15 +107,27 @@ def test_kan_gradients(length):
     assert torch.autograd.gradcheck(ops.kan_linear, kan_arguments(length))
 
 
-def test_scan_gradients_do_not_depend_on_segments(monkeypatch):
+def test_scan_gradients_do_not_depend_on_segments_and_chunks(monkeypatch):
     gradients = []
-    for segment_bytes in (1, 5000, 1 << 30):
+    for segment_bytes, chunk_tokens in ((1, 1), (5000, 16), (1, 7), (5000, 5), (1 << 30, 200)):
         monkeypatch.setattr(selective_scan, "SEGMENT_BYTES", segment_bytes)
+        monkeypatch.setattr(selective_scan, "CHUNK_TOKENS", chunk_tokens)
         arguments = scan_arguments("forward,backward", 129, True)
         ops.bidirectional_selective_scan(*arguments).square().sum().backward()
         gradients.append([a.grad for a in arguments[:7]])
-    for segmented in gradients[:2]:
-        torch.testing.assert_close(segmented, gradients[2], rtol=1e-10, atol=1e-12)
+    for segmented in gradients[:-1]:
+        torch.testing.assert_close(segmented, gradients[-1], rtol=1e-10, atol=1e-12)
+
+
+def test_training_step_repeats_bit_for_bit():
+    results = []
+    for _ in range(2):
+        scan = scan_arguments("forward,backward", 1031, True, torch.float32)
+        kan = kan_arguments(1031, torch.float32)
+        y = ops.bidirectional_selective_scan(*scan), ops.kan_linear(*kan)
+        sum(output.square().sum() for output in y).backward()
+        results.append([*y, *(leaf.grad for leaf in (*scan[:7], *kan[:3]))])
+    assert all(first.equal(second) for first, second in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize(("directions", "length", "gated"), TRAINABLE)
