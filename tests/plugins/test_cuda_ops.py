@@ -1,0 +1,169 @@
+"""The CUDA kernels, run by the emulator, against the float64 oracle on the grid of the op contract."""
+
+from pathlib import Path
+
+import emulated
+import numpy as np
+import oracle
+import pytest
+from cases import ScanCase, conv_grid, kan_grid, scan_grid
+
+SCAN_CASES = scan_grid(max_updates=200_000, seed=1)
+CONV_CASES = [case for case in conv_grid(seed=1) if case.B * case.K * case.D * case.L <= 400_000]
+KAN_CASES = [case for case in kan_grid(seed=1) if case.B * case.C * case.O * case.L * case.G <= 4_000_000]
+DTYPES = (np.float32, np.float16)
+
+
+@pytest.fixture(scope="session")
+def ops():
+    return emulated.build()
+
+
+def relative_l2(actual, expected):
+    return np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-30)
+
+
+def rounded(inputs, names, dtype):
+    """The inputs of type T in `dtype`; the parameters stay float32."""
+    return {
+        name: array.astype(dtype) if name in names and array is not None else array
+        for name, array in inputs.items()
+    }
+
+
+def assert_twice(run, ops, seed):
+    """The result in launch order, which must be the same bit for bit again and with blocks shuffled."""
+    ops.order(0)
+    first = run()
+    ops.order(seed)
+    np.testing.assert_array_equal(run(), first, err_msg="a shuffled run differs")
+    ops.order(0)
+    return first.astype(np.float64)
+
+
+def assert_close_in_float16(actual, expected):
+    # Where y is large, so is what rounding the terms of its sum costs.
+    atol = 5e-3 * max(1.0, np.sqrt(np.mean(expected**2)))
+    np.testing.assert_allclose(actual, expected, rtol=3e-3, atol=atol)
+
+
+def check_scan(ops, case, dtype, seed=7):
+    print(case)
+    inputs = rounded(case.inputs(), ("u", "x_dbl", "z"), dtype)
+    attributes = {"directions": case.directions, "scale": case.scale}
+    actual = assert_twice(lambda: ops.bidirectional_selective_scan(**inputs, **attributes), ops, seed)
+    expected = oracle.bidirectional_selective_scan(**inputs, **attributes)
+    if dtype == np.float16:
+        beyond = np.abs(expected) > 65000
+        assert np.isinf(actual[np.abs(expected) > 66000]).all()
+        assert_close_in_float16(actual[~beyond], expected[~beyond])
+        return
+    assert relative_l2(actual, expected) <= 2e-6
+    atol = 2e-3 * max(1.0, np.sqrt(np.mean(expected**2)))
+    np.testing.assert_allclose(actual, expected, rtol=6e-4, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("index", range(len(SCAN_CASES)))
+def test_scan_agrees_with_the_oracle(ops, index, dtype):
+    check_scan(ops, SCAN_CASES[index], dtype, seed=index + 1)
+
+
+def scan_case(**changed):
+    case = {"B": 1, "K": 2, "D": 3, "L": 200, "N": 16, "R": 3, "directions": "forward,backward"}
+    case |= {"has_z": True, "scale": 0.5, "seed": 11, "extreme": False}
+    return ScanCase(**{**case, **changed})
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(
+    "case",
+    [
+        scan_case(),
+        scan_case(R=70),  # more rows of dt than are staged
+        scan_case(L=33, D=33, N=32),
+        scan_case(L=32 * 9 + 1, N=8, directions="backward,forward"),
+        scan_case(B=130, K=4, D=1, L=257, N=1, directions="forward,slices:257:backward,slices:257,backward"),
+        scan_case(
+            B=52, K=8, D=1, L=520, N=3, directions=",".join(["forward", "slices:13"] * 4)
+        ),  # chunks of 128
+    ],
+    ids=str,
+)
+def test_scan_where_its_plan_turns(ops, case, dtype):
+    check_scan(ops, case, dtype)
+
+
+def test_nan_in_u_reaches_y(ops):
+    inputs = scan_case(L=100, directions="forward", K=1).inputs()
+    inputs["u"][0, 0, 1, 4] = np.nan
+    y = ops.bidirectional_selective_scan(**inputs, directions="forward")
+    assert np.isnan(y[0, 1, 4:]).all()
+    assert np.isfinite(y[0, 1, :4]).all()
+    assert np.isfinite(y[0, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("case", CONV_CASES, ids=str)
+def test_conv_agrees_with_the_oracle(ops, case, dtype):
+    inputs = rounded(case.inputs(), ("x",), dtype)
+    actual = assert_twice(lambda: ops.directional_conv1d(**inputs, directions=case.directions), ops, 5)
+    expected = oracle.directional_conv1d(**inputs, directions=case.directions)
+    if dtype == np.float16:
+        assert_close_in_float16(actual, expected)
+    else:
+        assert relative_l2(actual, expected) <= 1e-6
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("case", KAN_CASES, ids=str)
+def test_kan_agrees_with_the_oracle(ops, case, dtype):
+    inputs, grid = case.inputs(), {"grid_min": case.grid_min, "grid_max": case.grid_max}
+    inputs = rounded(inputs, ("x",), dtype)
+    actual = assert_twice(lambda: ops.kan_linear(**inputs, **grid), ops, 6)
+    expected = oracle.kan_linear(**inputs, **grid)
+    if dtype == np.float16:
+        assert_close_in_float16(actual, expected)
+    else:
+        assert relative_l2(actual, expected) <= 2e-6
+
+
+def test_what_a_kernel_cannot_do_is_refused(ops):
+    inputs = {name: np.zeros(shape, np.float32) for name, shape in
+              {"x": (1, 2, 5), "base_weight": (3, 2), "spline_weight": (3, 2, 65)}.items()}  # fmt: skip
+    with pytest.raises(ValueError, match="bases must be 4 to 64"):
+        ops.kan_linear(**inputs)
+    with pytest.raises(ValueError, match="width must be 1 to 16"):
+        ops.directional_conv1d(
+            inputs["x"], np.zeros((1, 2, 17), np.float32), np.zeros((1, 2), np.float32), "forward"
+        )
+
+
+PLANTED_BUGS = {
+    "missing barrier": (
+        "selective_scan.cu",
+        "walk.stage(first);\n        __syncwarp();",
+        "walk.stage(first);",
+    ),
+    "off by one at a chunk's edge": (
+        "selective_scan.cu",
+        "first + i < end && first + i < chunks - 1",
+        "first + i < end && first + i < chunks - 2",
+    ),
+    "unwritten tail": (
+        "selective_scan.cu",
+        "for (int step = lane; step < chunk.count; step += kWarp)",
+        "for (int step = lane; step + 1 < chunk.count; step += kWarp)",
+    ),
+}
+
+
+@pytest.mark.parametrize("bug", PLANTED_BUGS)
+def test_a_planted_bug_is_caught(bug, tmp_path: Path):
+    name, right, wrong = PLANTED_BUGS[bug]
+    source = (emulated.SCAN / "cuda" / name).read_text()
+    assert source.count(right) == 1, "the planted bug's place is gone: plant it anew"
+    (tmp_path / name).write_text(source.replace(right, wrong))
+    broken = emulated.build(tmp_path / "build", {name: tmp_path / name})
+    with pytest.raises(AssertionError):
+        check_scan(broken, scan_case(), np.float32)
