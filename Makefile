@@ -4,6 +4,7 @@
 # make lint    formatting and static checks
 # make bench   the benchmarks that answer the README's speed questions
 # make demo-weights   train the network that the demo shows, from nothing
+# make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels there
 # make lock    pin what setup installs anew
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup demo test test-native test-python lint format bench demo-weights lock wheel clean
+.PHONY: setup gpu-check demo test test-native test-python lint format bench demo-weights lock wheel clean
 
 setup: .venv/.installed
 
@@ -58,6 +59,10 @@ demo-weights: setup
 	$(BIN)/msdk-rt train $(DEMO_RUN)/data $(DEMO_RUN)/run --steps 3000 --batch-size 1 --learning-rate 0.002 \
 	  --ema-decay 0.995 --validate-every 1500 --overlap 0 --seed 0 --threads 1
 	cp $(DEMO_RUN)/run/last.safetensors export/weights/demo.safetensors
+
+# Needs no setup: an interpreter with NumPy, nvcc and CMake are enough.
+gpu-check:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu/check.py
 
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist

@@ -1,0 +1,208 @@
+"""`make gpu-check`: builds the kernels for this machine's GPU, holds them to the oracle and times them.
+
+Needs nvcc, CMake, a C++ compiler and NumPy; uses what else it finds, and says what it skips and why. Writes
+summary.md and benchmark.csv into build/gpu-check/report.
+
+exit codes: 0 every step passed or was skipped, 1 a step failed, 3 all was built, but there is no GPU.
+"""
+
+import argparse
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
+
+import numpy as np  # noqa: E402
+import onnxruntime_checks  # noqa: E402
+import volume_checks  # noqa: E402
+from benchmark import Missing, benchmark  # noqa: E402
+from cases import ConvCase, KanCase, ScanCase  # noqa: E402
+from device import Device, DeviceError  # noqa: E402
+from op_checks import Ops, check_graph, check_grid, check_repeats  # noqa: E402
+from report import Report, Skip  # noqa: E402
+
+BUILD = ROOT / "build" / "gpu-check"
+SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
+PACKAGES = ("numpy", "onnxruntime-gpu", "onnxruntime", "torch", "mamba-ssm")
+GRID_UPDATES = 50_000_000
+NO_GPU = 3
+CASE = ScanCase(
+    B=1, K=2, D=33, L=5001, N=16, R=3, directions="forward,backward", has_z=True, scale=1.0, seed=41,
+    extreme=False,
+)  # fmt: skip
+CONV = ConvCase(B=1, K=2, D=5, L=777, W=4, directions="forward,backward", seed=42)
+KAN = KanCase(B=1, C=7, O=5, L=333, G=8, grid_min=-1.0, grid_max=1.0, seed=43)
+
+
+def build(jobs: int) -> str:
+    """Every CUDA library and program of plugins/ for this machine's GPU, or for all of them by their PTX."""
+    if not shutil.which("cmake"):
+        raise FileNotFoundError("cmake is not on PATH: install CMake 3.22 or newer")
+    configure = ["cmake", "-S", ROOT / "plugins", "-B", BUILD, "-DCMAKE_BUILD_TYPE=Release"]
+    configure += ["-DMSDK_CUDA=ON", "-DMSDK_GPU_CHECK=ON"]
+    printed = run(configure)
+    run(["cmake", "--build", BUILD, "--parallel", str(jobs)])
+    return next(line for line in printed.splitlines() if "CUDA kernels" in line).removeprefix("-- ")
+
+
+def run(command: list) -> str:
+    """The command's output. Raises RuntimeError with its end where it fails."""
+    words = [str(part) for part in command]
+    done = subprocess.run(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} exited with {done.returncode}:\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def describe(device: Device) -> dict[str, str]:
+    """The GPU, its driver and the CUDA runtime. Raises DeviceError where there is none."""
+    name, driver, runtime = ctypes.create_string_buffer(256), ctypes.c_int(), ctypes.c_int()
+    device.runtime.check_describe(
+        name, ctypes.c_size_t(len(name)), ctypes.byref(driver), ctypes.byref(runtime)
+    )
+    return {
+        "GPU": name.value.decode(),
+        "driver": f"CUDA {version_of(driver.value)}",
+        "runtime": f"CUDA {version_of(runtime.value)}",
+    }
+
+
+def version_of(number: int) -> str:
+    """13020 -> 13.2, as cudaRuntimeGetVersion counts."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def software() -> dict[str, str]:
+    packages = {name: installed(name) for name in PACKAGES}
+    return {"machine": platform.platform(), "python": platform.python_version(), **packages}
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def grid(ops: Ops, dtype) -> str:
+    return f"{check_grid(ops, dtype, GRID_UPDATES)} cases agree with the oracle"
+
+
+def volume(device: Device) -> str:
+    return f"{sum(check(device) for check in volume_checks.CHECKS)} cases agree with NumPy"
+
+
+def sanitize(tool: str, folder: Path) -> str:
+    """A small grid under one tool of compute-sanitizer."""
+    sanitizer = shutil.which("compute-sanitizer")
+    if not sanitizer:
+        raise Skip("compute-sanitizer is not on PATH: it comes with the CUDA toolkit")
+    command = [
+        sanitizer,
+        "--tool",
+        tool,
+        "--error-exitcode",
+        "9",
+        sys.executable,
+        HERE / "op_checks.py",
+        folder,
+    ]
+    return f"clean: {', '.join(run(command).splitlines()[-3:])}"
+
+
+def programs(folder: Path) -> str:
+    """The plugins' own programs, which enqueue on device memory; each exits with 0."""
+    found = sorted(path for path in folder.glob("*") if os.access(path, os.X_OK))
+    if not found:
+        raise Skip("no program of the TensorRT plugin was built for a GPU")
+    for path in found:
+        run([path])
+    return ", ".join(path.name for path in found)
+
+
+def demo(model: Path, scan: Path) -> str:
+    """Installs the libraries built here into msdk_rt/lib, as `make setup` does, and segments with them."""
+    onnxruntime_checks.require_cuda_provider()
+    run(["cmake", "--install", BUILD, "--prefix", ROOT / "msdk_rt"])
+    return onnxruntime_checks.check_demo(model, scan)
+
+
+def timings(ops: Ops, rows: list[dict]) -> str:
+    """Appends a row for each timing; the detail compares the longest sequences and names what was missing."""
+    medians, missing = {}, {}
+    for result in benchmark(ops):
+        if isinstance(result, Missing):
+            missing[result.who] = f"no {result.who} at {result.length}: {result.reason}"
+            continue
+        rows.append(asdict(result))
+        medians[result.who, result.length] = result.median_ms
+    longest = max(length for _, length in medians)
+    ours = medians["msdk", longest]
+    found = [f"{ours:.3f} ms at L = {longest}"]
+    found += [
+        f"{who} {ms / ours:.1f} times that"
+        for (who, length), ms in medians.items()
+        if length == longest and who != "msdk"
+    ]
+    return "; ".join([*found, *missing.values()])
+
+
+def check(report: Report, arguments: argparse.Namespace, rows: list[dict]) -> int:
+    report.machine.update(software())
+    if not report.run("build", lambda: build(arguments.jobs)):
+        return 1
+    folder = BUILD / "gpu_libraries"
+    device = Device(folder)
+    try:
+        report.machine.update(describe(device))
+    except DeviceError as error:
+        report.skip("everything on a GPU", f"there is no GPU to run on ({error})")
+        return NO_GPU
+    ops = Ops(device)
+    report.run("ops in float32", lambda: grid(ops, np.float32))
+    report.run("ops in float16", lambda: grid(ops, np.float16))
+    report.run("volume kernels", lambda: volume(device))
+    report.run("repeats", lambda: f"{check_repeats(ops, CASE, arguments.repeats)} runs bit for bit the same")
+    report.run("CUDA graph", lambda: f"{check_graph(ops, CASE)} replays give what one call gives")
+    for tool in SANITIZERS:
+        report.run(tool, lambda tool=tool: sanitize(tool, folder))
+    report.run("TensorRT plugin", lambda: programs(BUILD / "gpu_programs"))
+    library = BUILD / "libmsdk_onnxruntime.so"
+    cases = onnxruntime_checks.cases_of(CASE, CONV, KAN)
+    nodes = onnxruntime_checks.check_nodes
+    report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
+    report.run("ONNX Runtime demo", lambda: demo(arguments.model, arguments.scan))
+    report.run("benchmark", lambda: timings(ops, rows))
+    return int(report.failed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model", type=Path, default=ROOT / "demo" / "model.onnx", help="of the end-to-end check"
+    )
+    parser.add_argument(
+        "--scan", type=Path, default=ROOT / "demo" / "t1.nii.gz", help="of the end-to-end check"
+    )
+    parser.add_argument("--repeats", type=int, default=10_000, help="runs that must agree bit for bit")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time")
+    report, rows = Report(), []
+    code = check(report, parser.parse_args(), rows)
+    report.write(BUILD / "report", rows)
+    print(f"\n{report.summary(rows)}\nwritten to {BUILD / 'report'}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

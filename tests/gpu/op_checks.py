@@ -1,0 +1,189 @@
+"""The CUDA ops on a GPU against the float64 oracle. `python op_checks.py FOLDER`: a small grid of it."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+
+import oracle  # noqa: E402
+from cases import ScanCase, conv_grid, kan_grid, scan_grid  # noqa: E402
+from device import Array, Device  # noqa: E402
+
+FLOAT16_OVERFLOW = 65000
+SMALL_UPDATES = 100_000
+
+
+class ScanSizes(ctypes.Structure):
+    _fields_ = (
+        ("batch", ctypes.c_int64),
+        ("channels", ctypes.c_int64),
+        ("length", ctypes.c_int64),
+        ("states", ctypes.c_int),
+        ("dt_rank", ctypes.c_int),
+        ("directions", ctypes.c_char_p),
+        ("scale", ctypes.c_float),
+    )
+
+
+class ScanTensors(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_void_p)
+        for name in ("u", "x_dbl", "dt_weight", "dt_bias", "A", "D_skip", "z", "y", "workspace")
+    )
+
+
+class Ops:
+    """The three ops on a device; each takes its inputs in the op's order and returns its output there."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.library = device.library("check_ops")
+
+    def scan(self, inputs: dict[str, np.ndarray | None], directions: str, scale: float) -> "ScanCall":
+        return ScanCall(self, inputs, directions, scale)
+
+    def conv(self, x, weight, bias, directions: str) -> np.ndarray:
+        u = self.device.empty((x.shape[0], len(weight), *x.shape[1:]), x.dtype)
+        arrays = [self.device.put(array) for array in (x, weight, bias)]
+        sizes = (ctypes.c_int64 * 4)(*x.shape, weight.shape[2])
+        self.library.check_conv(is_half(x), sizes, directions.encode(), *arrays, u, None)
+        return u.get()
+
+    def kan(self, x, base_weight, spline_weight, grid_min: float, grid_max: float) -> np.ndarray:
+        out_channels, channels, bases = spline_weight.shape
+        y = self.device.empty((x.shape[0], out_channels, x.shape[2]), x.dtype)
+        arrays = [self.device.put(array) for array in (x, base_weight, spline_weight)]
+        sizes = (ctypes.c_int64 * 5)(x.shape[0], channels, out_channels, x.shape[2], bases)
+        grid = ctypes.c_float(grid_min), ctypes.c_float(grid_max)
+        self.library.check_kan(is_half(x), sizes, *grid, *arrays, y, None)
+        return y.get()
+
+
+class ScanCall:
+    """One scan with all its tensors on the device, to be enqueued as often as wanted."""
+
+    def __init__(self, ops: Ops, inputs: dict[str, np.ndarray | None], directions: str, scale: float):
+        u, A = inputs["u"], inputs["A"]
+        self._ops, self._half = ops, is_half(u)
+        self._arrays = {name: ops.device.put(array) for name, array in inputs.items() if array is not None}
+        rank = inputs["dt_weight"].shape[2]
+        batch, _, channels, length = u.shape
+        self._sizes = ScanSizes(batch, channels, length, A.shape[2], rank, directions.encode(), scale)
+        needed = ops.library.size("check_scan_workspace", self._half, ctypes.byref(self._sizes))
+        self._workspace = ops.device.empty((needed,), np.uint8)
+        self.y = ops.device.empty((batch, channels, length), u.dtype)
+        pointers = {name: pointer_of(array) for name, array in self._arrays.items()}
+        self._tensors = ScanTensors(**pointers, y=pointer_of(self.y), workspace=pointer_of(self._workspace))
+
+    def enqueue(self, stream=None) -> None:
+        sizes, tensors = ctypes.byref(self._sizes), ctypes.byref(self._tensors)
+        self._ops.library.check_scan(self._half, sizes, tensors, stream)
+
+    def poison(self) -> None:
+        self.y.fill(0xFF)
+        self._workspace.fill(0xFF)
+
+
+def pointer_of(array: Array) -> int:
+    return array._as_parameter_.value
+
+
+def is_half(array: np.ndarray) -> int:
+    return int(array.dtype == np.float16)
+
+
+def rounded(inputs: dict, names: tuple[str, ...], dtype) -> dict:
+    """The inputs of type T in `dtype`; the parameters stay float32."""
+    return {
+        name: array.astype(dtype) if name in names and array is not None else array
+        for name, array in inputs.items()
+    }
+
+
+def check_close(actual: np.ndarray, expected: np.ndarray, relative_l2: float, case) -> None:
+    """float32: relative error. float16: rtol 3e-3, atol 5e-3, which grows with y where y is large."""
+    if actual.dtype == np.float16:
+        finite = np.abs(expected) <= FLOAT16_OVERFLOW
+        assert np.isinf(actual[np.abs(expected) > FLOAT16_OVERFLOW + 1000]).all(), case
+        atol = 5e-3 * max(1.0, np.sqrt(np.mean(expected**2)))
+        np.testing.assert_allclose(actual[finite], expected[finite], rtol=3e-3, atol=atol, err_msg=str(case))
+        return
+    error = np.linalg.norm(actual - expected) / max(np.linalg.norm(expected), 1e-30)
+    assert error <= relative_l2, f"{case}: relative error {error:.2e}, at most {relative_l2:.0e} expected"
+
+
+def check_scan(ops: Ops, case: ScanCase, dtype) -> None:
+    inputs = rounded(case.inputs(), ("u", "x_dbl", "z"), dtype)
+    call = ops.scan(inputs, case.directions, case.scale)
+    call.enqueue()
+    actual = call.y.get()
+    expected = oracle.bidirectional_selective_scan(**inputs, directions=case.directions, scale=case.scale)
+    check_close(actual, expected, 2e-6, case)
+    call.poison()
+    call.enqueue()
+    np.testing.assert_array_equal(call.y.get(), actual, err_msg=f"{case}: a second run differs")
+
+
+def check_conv(ops: Ops, case, dtype) -> None:
+    inputs = rounded(case.inputs(), ("x",), dtype)
+    actual = ops.conv(**inputs, directions=case.directions)
+    check_close(actual, oracle.directional_conv1d(**inputs, directions=case.directions), 1e-6, case)
+
+
+def check_kan(ops: Ops, case, dtype) -> None:
+    inputs = rounded(case.inputs(), ("x",), dtype)
+    grid = {"grid_min": case.grid_min, "grid_max": case.grid_max}
+    check_close(ops.kan(**inputs, **grid), oracle.kan_linear(**inputs, **grid), 2e-6, case)
+
+
+def check_grid(ops: Ops, dtype, max_updates: int) -> int:
+    """Every op on its grid, against the oracle; the number of cases."""
+    count = 0
+    for check, cases in (
+        (check_scan, scan_grid(max_updates, seed=1)),
+        (check_conv, conv_grid(seed=1)),
+        (check_kan, kan_grid(seed=1)),
+    ):
+        for case in cases:
+            check(ops, case, dtype)
+        count += len(cases)
+    return count
+
+
+def check_repeats(ops: Ops, case: ScanCase, repeats: int) -> int:
+    """The same scan again and again, workspace and output poisoned each time: bit for bit the same y."""
+    call = ops.scan(rounded(case.inputs(), ("u", "x_dbl", "z"), np.float16), case.directions, case.scale)
+    call.enqueue()
+    first = call.y.get().view(np.uint16)
+    for repeat in range(repeats):
+        call.poison()
+        call.enqueue()
+        again = call.y.get().view(np.uint16)
+        assert np.array_equal(again, first), f"run {repeat + 2} of {repeats + 1} differs"
+    return repeats
+
+
+def check_graph(ops: Ops, case: ScanCase) -> int:
+    """The scan captured in a CUDA graph gives, replayed, what it gives when enqueued."""
+    runtime = ops.device.runtime
+    call = ops.scan(rounded(case.inputs(), ("u", "x_dbl", "z"), np.float16), case.directions, case.scale)
+    call.enqueue()
+    expected = call.y.get()
+    call.poison()
+    stream = ctypes.c_void_p()
+    runtime.check_stream(ctypes.byref(stream))
+    runtime.check_capture(stream)
+    call.enqueue(stream)
+    runtime.check_replay(stream, 3)
+    np.testing.assert_array_equal(call.y.get(), expected)
+    return 3
+
+
+if __name__ == "__main__":
+    small = Ops(Device(Path(sys.argv[1])))
+    for small_dtype in (np.float32, np.float16):
+        print(f"{small_dtype.__name__}: {check_grid(small, small_dtype, SMALL_UPDATES)} cases", flush=True)

@@ -1,0 +1,81 @@
+"""What gpu-check did: a line a step while it runs, a summary and a CSV at the end."""
+
+import csv
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
+
+
+class Skip(Exception):
+    """A step cannot run here, for the reason in it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    step: str
+    state: str
+    detail: str
+    seconds: float
+
+
+@dataclass
+class Report:
+    """The outcomes so far, and what is known of the machine."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    machine: dict[str, str] = field(default_factory=dict)
+
+    def run(self, step: str, action: Callable[[], str]) -> bool:
+        """Runs one step, whose result is its detail; True if it passed."""
+        print(f"{step} ...", flush=True)
+        start = time.perf_counter()
+        try:
+            state, detail = PASSED, action()
+        except Skip as skip:
+            state, detail = SKIPPED, str(skip)
+        except Exception as failure:
+            traceback.print_exc()
+            state, detail = FAILED, f"{type(failure).__name__}: {failure}"
+        outcome = Outcome(step, state, detail, time.perf_counter() - start)
+        self.outcomes.append(outcome)
+        print(f"{step}: {state} in {outcome.seconds:.1f} s: {detail}", flush=True)
+        return state == PASSED
+
+    def skip(self, step: str, reason: str) -> None:
+        self.outcomes.append(Outcome(step, SKIPPED, reason, 0.0))
+        print(f"{step}: skipped: {reason}", flush=True)
+
+    @property
+    def failed(self) -> bool:
+        return any(outcome.state == FAILED for outcome in self.outcomes)
+
+    def write(self, folder: Path, rows: list[dict[str, str | float]]) -> None:
+        """summary.md and, of the benchmark's rows, benchmark.csv with the machine's columns in each row."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "summary.md").write_text(self.summary(rows))
+        if rows:
+            with open(folder / "benchmark.csv", "w", newline="") as file:
+                writer = csv.DictWriter(file, [*rows[0], *self.machine])
+                writer.writeheader()
+                writer.writerows({**row, **self.machine} for row in rows)
+
+    def summary(self, rows: list[dict[str, str | float]]) -> str:
+        """One page of Markdown."""
+        lines = ["# make gpu-check", "", "| | |", "| --- | --- |"]
+        lines += [f"| {name} | {cell(value)} |" for name, value in self.machine.items()]
+        lines += ["", "| step | state | s | detail |", "| --- | --- | ---: | --- |"]
+        lines += [f"| {o.step} | {o.state} | {o.seconds:.1f} | {cell(o.detail)} |" for o in self.outcomes]
+        if rows:
+            lines += ["", f"| {' | '.join(rows[0])} |", f"| {' | '.join('---' for _ in rows[0])} |"]
+            lines += [f"| {' | '.join(cell(value) for value in row.values())} |" for row in rows]
+        return "\n".join([*lines, ""])
+
+
+def cell(value: str | float) -> str:
+    """Text that fits a table's cell: one line, short, no bars."""
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(text.split()).replace("|", "/")[:300]
