@@ -27,8 +27,11 @@ def mamba_ssm_scan(selective_scan_fn, u, x_dbl, dt_weight, dt_bias, A, D_skip, z
     return total
 
 
-def associative_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z) -> Tensor:
-    """PyTorch's own parallel scan over (decay, increment) pairs of every state: for torch.compile."""
+def associative_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, combine_mode="pointwise") -> Tensor:
+    """PyTorch's own parallel scan over (decay, increment) pairs of every state: for torch.compile.
+
+    combine_mode: as PyTorch's; "pointwise" is the fast one and runs on GPUs alone, "generic" anywhere.
+    """
     from torch._higher_order_ops.associative_scan import associative_scan as scan
 
     def combine(first, then):
@@ -44,7 +47,7 @@ def associative_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z) -> Tensor:
         increment = (delta * u_k)[:, :, None] * B[:, None]
         if flip:
             decay, increment = decay.flip(-1), increment.flip(-1)
-        h = scan(combine, (decay, increment), dim=-1, combine_mode="pointwise")[1]
+        h = scan(combine, (decay, increment), dim=-1, combine_mode=combine_mode)[1]
         h = h.flip(-1) if flip else h
         total = total + (h * C[:, None]).sum(2) + D_skip[k][:, None] * u_k
     return (F.silu(z.float()) * total).to(u.dtype)

@@ -1,0 +1,147 @@
+"""What of `make gpu-check` needs no GPU: its checks on the emulator, its peers on the CPU, its report."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import oracle
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import ConvCase, KanCase, ScanCase
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "gpu"))
+
+import benchmark  # noqa: E402
+import op_checks  # noqa: E402
+import peers  # noqa: E402
+from device import Device, DeviceError  # noqa: E402
+from report import Report, Skip  # noqa: E402
+
+EMULATOR, GPU, SCAN = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/scan"
+CASE = ScanCase(B=1, K=2, D=5, L=43, N=8, R=2, directions="forward,backward", has_z=True, scale=1.0, seed=51,
+                extreme=False)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ops(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("emulated")
+    command = [
+        os.environ.get("CXX", "g++"),
+        "-std=gnu++17",
+        "-O1",
+        "-fPIC",
+        "-shared",
+        "-Wno-unknown-pragmas",
+    ]
+    command += [f"-I{EMULATOR}", f"-I{SCAN / 'cuda'}", "-x", "c++"]
+    kernels = [*sorted((SCAN / "cuda").glob("*.cu")), SCAN / "directions.cpp", GPU / "ops.cpp"]
+    for name, sources in (("check_device", [GPU / "device.cu"]), ("check_ops", kernels)):
+        library = folder / f"lib{name}.so"
+        subprocess.run([*command, EMULATOR / "emulator.cpp", *sources, "-o", library], check=True)
+    return op_checks.Ops(Device(folder))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_the_checks_pass_on_the_emulator(ops, dtype):
+    """Through the same C interface as on a GPU: every field and pointer arrives."""
+    op_checks.check_scan(ops, CASE, dtype)
+    conv = ConvCase(B=2, K=3, D=3, L=35, W=4, directions="backward,slices:7,forward", seed=52)
+    op_checks.check_conv(ops, conv, dtype)
+    kan = KanCase(B=2, C=3, O=5, L=17, G=8, grid_min=-0.5, grid_max=2.0, seed=53)
+    op_checks.check_kan(ops, kan, dtype)
+
+
+def test_repeats_are_compared_bit_for_bit(ops, monkeypatch):
+    assert op_checks.check_repeats(ops, CASE, 3) == 3
+    enqueue = op_checks.ScanCall.enqueue
+    calls = []
+
+    def differ_at_the_third(call, stream=None):
+        enqueue(call, stream)
+        calls.append(call)
+        if len(calls) == 3:
+            call.y.fill(0)
+
+    monkeypatch.setattr(op_checks.ScanCall, "enqueue", differ_at_the_third)
+    with pytest.raises(AssertionError, match="run 3 of 4 differs"):
+        op_checks.check_repeats(ops, CASE, 3)
+
+
+def test_a_wrong_result_is_not_close():
+    expected = np.linspace(-3, 3, 50)
+    for dtype, wrong in ((np.float32, 1e-4), (np.float16, 3e-2)):
+        op_checks.check_close(expected.astype(dtype), expected, 2e-6, "case")
+        with pytest.raises(AssertionError):
+            op_checks.check_close((expected + wrong).astype(dtype), expected, 2e-6, "case")
+    beyond = np.array([1.0, 70000.0])
+    op_checks.check_close(np.array([1, np.inf], np.float16), beyond, 2e-6, "overflow is infinite")
+    with pytest.raises(AssertionError):
+        op_checks.check_close(np.array([1, 65504], np.float16), beyond, 2e-6, "case")
+
+
+def test_a_refusal_is_raised_with_its_sentence(ops):
+    with pytest.raises(DeviceError, match="divide the number of tokens"):
+        ops.scan(CASE.inputs(), "forward,slices:5", 1.0).enqueue()
+
+
+def selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
+    """What mamba-ssm's function of this name computes, a step at a time."""
+    assert delta_softplus
+    delta = F.softplus(delta + delta_bias[:, None])
+    h, steps = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype), []
+    for t in range(u.shape[2]):
+        h = torch.exp(delta[:, :, t, None] * A) * h + (delta * u)[:, :, t, None] * B[:, None, :, t]
+        steps.append((h * C[:, None, :, t]).sum(-1))
+    return F.silu(z) * (torch.stack(steps, -1) + D[:, None] * u)
+
+
+@pytest.mark.parametrize("who", ["mamba-ssm", "torch"])
+def test_the_peers_compute_what_the_op_does(who):
+    inputs = CASE.inputs()
+    tensors = {name: torch.from_numpy(array).double() for name, array in inputs.items()}
+    if who == "torch":
+        y = peers.associative_scan(**{n: t.float() for n, t in tensors.items()}, combine_mode="generic")
+    else:
+        y = peers.mamba_ssm_scan(selective_scan_fn, **tensors)
+    expected = oracle.bidirectional_selective_scan(**inputs, directions=CASE.directions, scale=1.0)
+    np.testing.assert_allclose(y.double().numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_peer_that_fails_or_computes_something_else_is_missing():
+    expected = np.ones(4)
+    right = benchmark.peer_at("peer", 4, lambda: torch.ones(4), expected, lambda call: [1.0, 3.0, 2.0])
+    assert (right.who, right.length, right.median_ms) == ("peer", 4, 2.0)
+    wrong = benchmark.peer_at("peer", 4, lambda: torch.zeros(4), expected, None)
+    assert wrong.reason == "computed something else: relative error 1.0e+00"
+
+    def fails():
+        raise RuntimeError("out of memory\nand a traceback")
+
+    assert benchmark.peer_at("peer", 4, fails, expected, None).reason == "RuntimeError: out of memory"
+
+
+def test_the_report_tells_passed_failed_and_skipped(tmp_path, capsys):
+    def skip():
+        raise Skip("no | sanitizer")
+
+    report = Report(machine={"GPU": "none"})
+    assert report.run("first", lambda: "3 cases")
+    assert not report.run("second", skip)
+    assert not report.failed
+    assert not report.run("third", lambda: 1 / 0)
+    assert report.failed
+    report.write(tmp_path, [{"who": "msdk", "median_ms": 0.123456}])
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| first | passed | 0.0 | 3 cases |" in summary
+    assert "| second | skipped | 0.0 | no / sanitizer |" in summary
+    assert "| third | FAILED | 0.0 | ZeroDivisionError: division by zero |" in summary
+    assert "| msdk | 0.1235 |" in summary
+    assert (tmp_path / "benchmark.csv").read_text().splitlines() == [
+        "who,median_ms,GPU",
+        "msdk,0.123456,none",
+    ]
+    assert "ZeroDivisionError" in capsys.readouterr().err
