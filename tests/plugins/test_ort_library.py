@@ -1,7 +1,10 @@
 """The one library of CPU and CUDA ops on a machine without a GPU, and its float16 nodes there."""
 
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import oracle
@@ -63,3 +66,33 @@ def test_a_parameter_in_float16_is_refused():
     inputs = half(SCAN.inputs(), ("u", "x_dbl", "z", "A"))
     with pytest.raises(Exception, match="BidirectionalSelectiveScan"):
         run_node("BidirectionalSelectiveScan", inputs, directions=SCAN.directions)
+
+
+RUN_THE_SCAN = """
+import sys, msdk_rt
+msdk_rt.ops_library = lambda: sys.argv[1]
+from test_ort_library import SCAN, run_node
+assert run_node("BidirectionalSelectiveScan", SCAN.inputs(), directions=SCAN.directions).shape == (2, 5, 33)
+"""
+
+
+def test_nothing_newer_than_the_oldest_api_is_called(tmp_path):
+    """The headers' own conveniences call entries that the oldest ONNX Runtime taken does not have."""
+    here, shim = Path(__file__).parent, tmp_path / "libold.so"
+    compiler = os.environ.get("CXX", "g++")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", here / "old_onnxruntime.cpp", "-o", shim, "-ldl"], check=True
+    )
+    environment = {
+        **os.environ,
+        "MSDK_LIBRARY": str(msdk_rt.ops_library()),
+        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_THE_SCAN, shim],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
