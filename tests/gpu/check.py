@@ -165,7 +165,7 @@ def check(report: Report, arguments: argparse.Namespace, rows: list[dict]) -> in
     try:
         report.machine.update(describe(device))
     except DeviceError as error:
-        report.skip("everything on a GPU", f"there is no GPU to run on ({error})")
+        report.skip("everything on a GPU", f"CUDA finds no GPU to run on ({error})")
         return NO_GPU
     ops = Ops(device)
     report.run("ops in float32", lambda: grid(ops, np.float32))
