@@ -28,8 +28,8 @@ using Stream = CUstream_st*;  // cudaStream_t
 template <class T>
 const char* directional_conv1d(const DirectionalConv1dArgs<T>& args, Stream stream);
 
-// Scratch memory, 256-byte aligned, that selective_scan needs for these sizes (pointers are not read); its content
-// before the call does not matter.
+// Scratch memory, 256-byte aligned, that selective_scan needs for these sizes and any smaller batch or length
+// (pointers are not read); its content before the call does not matter.
 template <class T>
 size_t selective_scan_workspace(const SelectiveScanArgs<T>& args);
 

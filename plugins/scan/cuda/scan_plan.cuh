@@ -1,6 +1,8 @@
 // How selective_scan is split: its chunks of steps, its groups of directions, its workspace. All from the sizes alone.
 #pragma once
 
+#include <algorithm>
+
 #include "math.cuh"
 
 namespace msdk::cuda {
@@ -71,12 +73,18 @@ struct Layout {
   size_t sums, y, bytes;
 };
 
+// Enough for any smaller batch or length too, as a profile of TensorRT wants it, though those may have shorter chunks
+// and so more of them: batch * chunks is then at most twice what kEnoughWarps lets through.
 template <class T>
 Layout layout_of(const SelectiveScanArgs<T>& a) {
-  const Plan plan = plan_of(a);
   Group groups[kMaxDirections];
-  const size_t chunk_rows =
-      plan.chunks == 1 ? 0 : static_cast<size_t>(a.batch * a.directions.count * plan.chunks * a.channels);
+  const int64_t warps_a_chunk = a.directions.count * divide_up(a.channels, kWarp);
+  const int64_t chunks = a.length <= kShortestChunk
+                             ? 0
+                             : std::max(a.batch * divide_up(a.length, kLongestChunk),
+                                        std::min(a.batch * divide_up(a.length, kShortestChunk),
+                                                 2 * ((kEnoughWarps - 1) / std::max<int64_t>(warps_a_chunk, 1))));
+  const size_t chunk_rows = static_cast<size_t>(chunks * a.directions.count * a.channels);
   const bool y_in_float = sizeof(T) < sizeof(float) && groups_of(a.directions, groups) > 1;
   Layout layout;
   layout.sums = aligned(chunk_rows * static_cast<size_t>(a.states) * sizeof(float));
