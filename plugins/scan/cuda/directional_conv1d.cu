@@ -42,7 +42,7 @@ __device__ __forceinline__ float sliced_sum(const T* x, const float* weight, int
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads) conv_kernel(const DirectionalConv1dArgs<T> a, const int64_t tiles) {
+__global__ void __launch_bounds__(kThreads, 4) conv_kernel(const DirectionalConv1dArgs<T> a, const int64_t tiles) {
   MSDK_SHARED(ConvTile, tile);
   const int64_t first = blockIdx.x % tiles * kTokens, row = blockIdx.x / tiles;  // of batch and channel
   const int64_t batch = row / a.channels, channel = row % a.channels;

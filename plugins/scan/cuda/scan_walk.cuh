@@ -49,7 +49,7 @@ struct Walk {
     const int64_t token = inside ? token_of(a.directions.items[scan], chunk, a.length, first + step) : 0;
     const int64_t first_channel = channel_block * kWarp;
     const T* u = a.u + ((batch * a.directions.count + scan) * a.channels + first_channel) * a.length + token;
-#pragma unroll 8
+#pragma unroll 4
     for (int c = half; c < kWarp; c += 2) {
       tile.u[step][c] = inside && first_channel + c < a.channels ? to_float(u[c * a.length]) : 0.0f;
     }
@@ -58,7 +58,7 @@ struct Walk {
       tile.dt[r][step] = inside ? to_float(row[r * a.length]) : 0.0f;
     }
     row += (a.dt_rank + first_state) * a.length;
-#pragma unroll 8
+#pragma unroll 4
     for (int n = half; n < kRows; n += 2) {
       const int state = n % kStates, matrix = n / kStates;  // B, then C
       tile.rows[step][n] = inside && first_state + state < a.states

@@ -28,7 +28,7 @@ namespace {
 constexpr int kCarryWarps = 32, kCarryBatch = 8;
 
 template <class T, int kStates>
-__global__ void __launch_bounds__(kWarp)
+__global__ void __launch_bounds__(kWarp, 8)
     summaries_kernel(const SelectiveScanArgs<T> a, const Plan plan, float* states, float* sums) {
   using Steps = Walk<T, kStates, kStates>;
   MSDK_SHARED(Tile<kStates>, tile);
@@ -151,7 +151,7 @@ struct Accumulation {
 };
 
 template <class T, int kStates>
-__global__ void __launch_bounds__(kWarp)
+__global__ void __launch_bounds__(kWarp, 8)
     outputs_kernel(const SelectiveScanArgs<T> a, const Plan plan, const Group group, const float* states,
                    const Accumulation sums) {
   using Steps = Walk<T, kStates, 2 * kStates>;
