@@ -2,11 +2,16 @@
 # statically; MSDK_CUDA_FOUND says whether it did.
 #
 #   MSDK_CUDA                 AUTO: where nvcc is found, except under sanitizers, which see no device code; ON; OFF
+#                             (CMake variable, or environment at the first configuration)
 #   MSDK_CUDA_ARCHITECTURES   (CMake variable or environment) compute capabilities as CMAKE_CUDA_ARCHITECTURES takes
 #                             them, or `all`: every one that is supported. By default the one of the GPU in this
 #                             machine, else 75, whose PTX every newer driver compiles for its GPU at first use.
 
-set(MSDK_CUDA "AUTO" CACHE STRING "Build the GPU kernels: AUTO, ON or OFF")
+set(wanted AUTO)
+if(DEFINED ENV{MSDK_CUDA})
+  set(wanted $ENV{MSDK_CUDA})
+endif()
+set(MSDK_CUDA "${wanted}" CACHE STRING "Build the GPU kernels: AUTO, ON or OFF")
 # Turing to Blackwell, Orin (87) and Thor (110) among them, and PTX for what comes after.
 set(MSDK_CUDA_ALL 75-real 80-real 86-real 87-real 89-real 90-real 100-real 110-real 120)
 
