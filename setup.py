@@ -67,5 +67,5 @@ setup(
         "msdk_export.synthetic",
         "msdk_export.training",
     ],
-    package_data={"msdk_rt": ["lib/*.so", "lib/*.dylib"]},
+    package_data={"msdk_rt": ["lib/*.so", "lib/*.dylib"], "msdk_export": ["weights/*"]},
 )

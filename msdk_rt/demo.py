@@ -9,6 +9,7 @@ import numpy as np
 from msdk_rt.batch import voxel_counts
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.files import check_writable
+from msdk_rt.labels import dice
 from msdk_rt.report import parity_lines
 from msdk_rt.segmenter import Segmenter
 from msdk_rt.volumes import Space, read_volume
@@ -17,17 +18,17 @@ from msdk_rt.volumes import Space, read_volume
 def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
     """Write t1.nii.gz, model.onnx, labels.nii.gz and overlay.png into `folder` and print what was measured.
 
-    weights: a checkpoint with one channel; default: the package's own demo weights, or where there are none
-    an untrained network, which the printout and the picture say. Needs the extra msdk_rt[demo].
+    weights: a checkpoint with one channel; default: the package's own, tissue classes from T1. Labels of that
+    name are compared with the MNI152 tissue maps. Needs the extra msdk_rt[demo].
     Raises BackendError when that is not installed, and whatever export and Segmenter raise.
     """
     _check_extras()
     check_writable(folder)
     t1 = _write_template(folder / "t1.nii.gz")
 
-    from msdk_export.demo_network import export_demo
+    from msdk_export.demo_network import export_demo, reference_labels
 
-    manifest, note = export_demo(folder / "model.onnx", weights)
+    manifest = export_demo(folder / "model.onnx", weights)
     if len(manifest.channels) != 1:
         raise InputError(
             f"the demo volume has one channel (T1), the model takes {', '.join(manifest.channels)}"
@@ -48,10 +49,10 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         read_volume([t1]).data[0],
         space.to_model(segmentation.labels),
         manifest.labels,
-        f"MNI152 T1, {note}",
+        f"MNI152 T1, segmented by {manifest.family}",
         folder / "overlay.png",
     )
-    print(f"model     {manifest.family}, {note}")
+    print(f"model     {manifest.family}, weights: {weights or 'those of the package'}")
     for name, line in parity_lines(manifest).items():
         print(f"parity    {name} window against PyTorch: {line}")
     shape = " x ".join(map(str, segmentation.labels.shape))
@@ -60,8 +61,12 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         f"of {' x '.join(map(str, manifest.window))}, {windows / seconds:.2f} windows/s, {providers}, "
         f"{threads or 'default'} threads"
     )
+    reference, tissues = reference_labels()
+    comparable = manifest.labels == tissues
+    known = dice(space.to_model(segmentation.labels), reference, tissues) if comparable else {}
     for name, count in voxel_counts(segmentation, manifest.labels).items():
-        print(f"label     {name}: {count['voxels']} voxels, {count['ml']:.1f} ml")
+        agreement = f", Dice {known[name]:.3f} against the MNI152 maps" if name in known else ""
+        print(f"label     {name}: {count['voxels']} voxels, {count['ml']:.1f} ml{agreement}")
     print(f"results   {folder / 'labels.nii.gz'}, {folder / 'overlay.png'}")
 
 

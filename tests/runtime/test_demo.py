@@ -1,39 +1,58 @@
-"""The demo, on a small brain and an untrained network."""
+"""The demo, on a small brain."""
 
 import importlib.util
+import re
 
 import nibabel
 import nilearn.datasets
 import numpy as np
 import pytest
 
-from msdk_export import demo_network
+from msdk_export.checkpoints import save_checkpoint
+from msdk_export.models import MSDKMamba, MSDKMambaConfig
 from msdk_rt.cli import main
 from msdk_rt.manifest import read_manifest
 
 
 @pytest.fixture
 def small_brain(monkeypatch):
-    """A noisy ball of 36 x 40 x 34 voxels in place of nilearn's template."""
+    """A noisy ball of 36 x 40 x 34 voxels in place of nilearn's template, grey outside, white inside."""
     grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, side) for side in (36, 40, 34)), indexing="ij"))
-    ball = (np.linalg.norm(grid, axis=0) < 0.8) * np.random.default_rng(0).uniform(0.5, 1, grid.shape[1:])
-    image = nibabel.Nifti1Image(ball.astype(np.float32), np.eye(4))
-    monkeypatch.setattr(nilearn.datasets, "load_mni152_template", lambda resolution: image)
-    monkeypatch.setattr(demo_network, "WINDOW", (32, 32, 32))
-    return image
+    radius = np.linalg.norm(grid, axis=0)
+    noise = np.random.default_rng(0).uniform(0.9, 1.1, radius.shape)
+    white, grey = radius < 0.4, (radius >= 0.4) & (radius < 0.7)
+    t1 = (0.3 * (radius < 0.8) + 0.3 * (white | grey) + 0.3 * white) * noise
+    images = {"": t1, "gm_": grey, "wm_": white}
+    for name, data in images.items():
+        image = nibabel.Nifti1Image(data.astype(np.float32), np.eye(4))
+        monkeypatch.setattr(
+            nilearn.datasets, f"load_mni152_{name}template", lambda resolution, image=image: image
+        )
+    return images[""]
 
 
-def test_untrained_weights_are_called_so(small_brain, tmp_path, capsys):
+def test_the_package_brings_weights_that_know_tissues(small_brain, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--threads", "2"]) == 0
     printed = capsys.readouterr().out
-    assert demo_network.UNTRAINED in printed
     for line in ("parity    random", "latency   ", "label     white matter", "results   "):
         assert line in printed
-    assert "8 windows of 32 x 32 x 32" in printed
+    assert len(re.findall(r"Dice \d\.\d{3} against the MNI152 maps", printed)) == 4
+    assert "1 windows of 64 x 64 x 64" in printed
     labels = nibabel.load(tmp_path / "demo" / "labels.nii.gz")
     assert labels.shape == small_brain.shape
     assert read_manifest(tmp_path / "demo" / "model.onnx").channels == ("t1",)
     assert (tmp_path / "demo" / "overlay.png").stat().st_size > 10_000
+
+
+def test_weights_with_other_labels_are_not_compared_with_the_maps(small_brain, tmp_path, capsys):
+    config = MSDKMambaConfig(in_channels=1, num_classes=2, dims=(4, 6), depths=(1, 1), d_state=2)
+    description = {"window": [16, 16, 16], "channels": ["t1"], "labels": {"nothing": 0, "tumour": 7}}
+    weights = save_checkpoint(tmp_path / "other.safetensors", MSDKMamba(config), description)
+
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--weights", str(weights)]) == 0
+    printed = capsys.readouterr().out
+    assert "label     tumour" in printed
+    assert "Dice" not in printed
 
 
 def test_a_missing_extra_is_named_first(tmp_path, capsys, monkeypatch):
