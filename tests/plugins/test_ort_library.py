@@ -74,8 +74,8 @@ def test_a_parameter_in_float16_is_refused():
 
 
 RUN_THE_SCAN = """
-import sys, msdk_rt
-msdk_rt.ops_library = lambda: sys.argv[1]
+import pathlib, sys, msdk_rt
+msdk_rt.ops_library = lambda: pathlib.Path(sys.argv[1])
 from test_ort_library import SCAN, run_node
 assert run_node("BidirectionalSelectiveScan", SCAN.inputs(), directions=SCAN.directions).shape == (2, 5, 33)
 """
