@@ -58,7 +58,9 @@ demo-weights: setup
 	$(BIN)/python -m msdk_export.synthetic $(DEMO_RUN)/data --cases 150 --validation 6 --seed 0
 	$(BIN)/msdk-rt train $(DEMO_RUN)/data $(DEMO_RUN)/run --steps 3000 --batch-size 1 --learning-rate 0.002 \
 	  --ema-decay 0.995 --validate-every 1500 --overlap 0 --seed 0 --threads 1
-	cp $(DEMO_RUN)/run/last.safetensors export/weights/demo.safetensors
+	$(BIN)/msdk-rt train $(DEMO_RUN)/data $(DEMO_RUN)/more --init $(DEMO_RUN)/run/last.safetensors --steps 600 \
+	  --batch-size 2 --learning-rate 0.001 --ema-decay 0.99 --validate-every 600 --overlap 0 --seed 1 --threads 1
+	cp $(DEMO_RUN)/more/last.safetensors export/weights/demo.safetensors
 
 # Needs no setup: an interpreter with NumPy, nvcc and CMake are enough.
 gpu-check:
