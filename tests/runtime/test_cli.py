@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import nibabel
 import numpy as np
@@ -236,6 +237,7 @@ def test_interrupted_by_the_keyboard(artifact, tmp_path):
     seen = ""
     while "segment" not in seen:
         seen += process.stderr.read(1)
+    time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, rest = process.communicate(timeout=30)
     assert process.returncode == 1
