@@ -9,7 +9,6 @@ runs along (conditional positional encoding, arXiv 2102.10882); the feed-forward
 decoder is SegResNet's (narrow, trilinear, additive skips); the output fuses the logits of all its scales.
 """
 
-import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from msdk_export.directions import parse_directions
 from msdk_export.layers import BiMamba, KANFeedForward, TokenNorm
 from msdk_export.models.scales import Scales
+from msdk_export.models.sizes import check_sizes
 from msdk_rt.errors import InputError
 
 
@@ -51,12 +51,7 @@ class MSDKMambaConfig:
                 f"dims {self.dims} and depths {self.depths} must name the same stages, at least one: give "
                 "one width and one depth for each"
             )
-        sizes = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.type is int}
-        sizes |= {f"dims[{i}]": width for i, width in enumerate(self.dims)}
-        sizes |= {f"depths[{i}]": depth for i, depth in enumerate(self.depths)}
-        for name, size in sizes.items():
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-                raise InputError(f"{name} must be a whole number of at least 1, got {size!r}")
+        check_sizes(self)
         if self.dims[0] < 2:
             raise InputError(
                 f"dims[0] must be at least 2 (full resolution has half of it), got {self.dims[0]}"

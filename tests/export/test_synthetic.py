@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from msdk_export.synthetic.__main__ import write_dataset
 from msdk_export.synthetic.appearance import blurred, random_tissues, tissue_intensities
 from msdk_export.synthetic.cases import make_case
+from msdk_export.synthetic.dataset import write_dataset
 from msdk_export.synthetic.deformation import random_positions, random_spacing, sample
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.template import CLASSES, Template, load_template
