@@ -17,7 +17,6 @@ keys, PREFIXES, are taken off. The description's keys, all optional:
 import dataclasses
 import json
 import pickle
-import zipfile
 from pathlib import Path
 
 import safetensors
@@ -33,6 +32,7 @@ from msdk_rt.files import atomic_write
 METADATA_KEY = "msdk"
 WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
+ZIP_MAGIC = b"PK"
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -129,21 +129,23 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):
+        if path.read_bytes()[:2] == ZIP_MAGIC:
             raise CheckpointError(
                 f"{path}: it pickles Python objects, and loading those would run whatever code they bring; "
                 "save the state dict alone, with torch.save(model.state_dict(), path)"
             ) from error
         raise CheckpointError(f"{path}: not a PyTorch checkpoint; fetch or save it again") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({error}); fetch or save it again") from error
+    except Exception as error:  # garbage makes torch's unpickler raise whatever the bytes lead it to
+        raise CheckpointError(f"{path}: truncated or damaged ({error!r}); fetch or save it again") from error
 
     wrappers = [key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
     state_dict = content[wrappers[0]] if wrappers else content
     description = content.get(METADATA_KEY, {}) if wrappers else {}
-    if not isinstance(state_dict, dict) or not all(isinstance(t, Tensor) for t in state_dict.values()):
+    if not isinstance(state_dict, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()
+    ):
         raise CheckpointError(
-            f"{path}: expected a dict of tensors, or one under a key {' or '.join(map(repr, WRAPPERS))}, got "
+            f"{path}: expected a dict of named tensors, or one under a key {' or '.join(map(repr, WRAPPERS))}, got "
             f"{_summary(state_dict)}"
         )
     return dict(state_dict), description

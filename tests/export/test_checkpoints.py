@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -122,6 +123,35 @@ def test_foreign_content_is_refused(tmp_path, suffix):
         load_checkpoint(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("legacy", [False, True])
+def test_damaged_pickles_are_refused_or_read(tmp_path, legacy):
+    whole = tmp_path / "whole.pt"
+    state = {"a.weight": torch.ones(3, 4), "b": torch.arange(5.0)}
+    torch.save(state, whole, _use_new_zipfile_serialization=not legacy)
+    content = np.frombuffer(whole.read_bytes(), np.uint8)
+    refused = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        damaged = np.delete(content, random.integers(len(content), size=random.integers(4)))
+        damaged[random.integers(len(damaged), size=3)] = random.integers(256, size=3)
+        (tmp_path / "damaged.pt").write_bytes(damaged.tobytes())
+        try:
+            load_checkpoint(tmp_path / "damaged.pt")
+        except CheckpointError:
+            refused += 1
+    assert refused > 200
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("content", [b"\x80\x04.", b"\x80\x02K\x85h\x01."])
+def test_pickle_that_ends_too_soon_is_refused(tmp_path, content):
+    (tmp_path / "short.pt").write_bytes(content)
+
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
+        load_checkpoint(tmp_path / "short.pt")
+
+
 def test_missing_file_and_unknown_suffix_are_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"gone\.pt: no such file"):
         load_checkpoint(tmp_path / "gone.pt")
@@ -143,6 +173,7 @@ def test_weights_that_are_not_finite_are_named(model, tmp_path, value):
     ("content", "message"),
     [
         ([1, 2], "got list"),
+        ({1: torch.zeros(1)}, "expected a dict of named tensors.*1: Tensor"),
         ({"state_dict": {"a": 1}}, "a: int"),
         ({"epoch": 3, "weights": {"a": torch.zeros(1)}}, "epoch: int, weights: dict"),
         ({"state_dict": {"a": torch.zeros(1)}, "msdk": ["msd_kmamba"]}, "must be an object, got list"),
