@@ -145,8 +145,8 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()
     ):
         raise CheckpointError(
-            f"{path}: expected a dict of named tensors, or one under a key {' or '.join(map(repr, WRAPPERS))}, got "
-            f"{_summary(state_dict)}"
+            f"{path}: expected a dict of named tensors, or one under a key "
+            f"{' or '.join(map(repr, WRAPPERS))}, got {_summary(state_dict)}"
         )
     return dict(state_dict), description
 
