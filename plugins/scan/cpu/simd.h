@@ -34,26 +34,41 @@ static inline Vec min(Vec x, Vec y) { return -max(-x, -y); }
 // Runs the statement for g = 0 .. G-1, unrolled: independent chains side by side keep the FMA units busy.
 #define MSDK_EACH(G) _Pragma("GCC unroll 16") for (int g = 0; g < (G); ++g)
 
+// Takes the nearest whole number out of x, which keeps the rest, at most 1/2 either way; and p * 2^whole.
+#if defined(__AVX512DQ__) && MSDK_LANES == 16
+typedef Vec Whole;
+static inline Whole take_whole(Vec& x) {
+  const Vec rest = (Vec)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT);
+  const Vec whole = x - rest;
+  x = rest;
+  return whole;
+}
+static inline Vec scale_by_power(Vec p, Whole whole) { return (Vec)_mm512_scalef_ps((__m512)p, (__m512)whole); }
+#else
+typedef VecInt Whole;  // the whole number in its low bits, to be added to an exponent
+static inline Whole take_whole(Vec& x) {
+  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low mantissa bits
+  const Vec shifted = x + round;
+  x = x - (shifted - round);
+  return (VecInt)shifted;
+}
+static inline Vec scale_by_power(Vec p, Whole whole) { return (Vec)((VecInt)p + (whole << 23)); }
+#endif
+
 // x[g] = 2^x[g] for x <= 127, at least 2^-126; relative error below 1.7e-7. Without kClamp x must be at least -126.
-// 2^round(x) is an integer add to the exponent; 2^fraction is a minimax polynomial that is exactly 1 at 0, so that
-// decays close to 1 keep their distance from 1.
+// 2^fraction is a minimax polynomial that is exactly 1 at 0, so that decays close to 1 keep their distance from 1.
 template <int G, bool kClamp = true>
 static inline void exp2_each(Vec* x) {
-  const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low mantissa bits
-  VecInt exponent[G];
+  Whole whole[G];
   Vec p[G];
   if constexpr (kClamp) MSDK_EACH(G) x[g] = max(x[g], splat(-126.0f));
-  MSDK_EACH(G) {
-    const Vec shifted = x[g] + round;
-    exponent[g] = (VecInt)shifted;
-    x[g] = x[g] - (shifted - round);
-  }
+  MSDK_EACH(G) whole[g] = take_whole(x[g]);
   MSDK_EACH(G) p[g] = x[g] * 1.3264727630e-3f + 9.6715126462e-3f;
   MSDK_EACH(G) p[g] = p[g] * x[g] + 5.5507337418e-2f;
   MSDK_EACH(G) p[g] = p[g] * x[g] + 2.4022242085e-1f;
   MSDK_EACH(G) p[g] = p[g] * x[g] + 6.9314697760e-1f;
   MSDK_EACH(G) p[g] = p[g] * x[g] + 1.0f;
-  MSDK_EACH(G) x[g] = (Vec)((VecInt)p[g] + (exponent[g] << 23));
+  MSDK_EACH(G) x[g] = scale_by_power(p[g], whole[g]);
 }
 
 constexpr float kLog2E = 1.44269504089f;
