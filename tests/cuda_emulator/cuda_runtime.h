@@ -38,6 +38,10 @@ struct alignas(8) float2 {
 struct float3 {
   float x, y, z;
 };
+struct alignas(8) ushort4 {
+  unsigned short x, y, z, w;
+};
+
 struct alignas(16) float4 {
   float x, y, z, w;
 };

@@ -30,7 +30,7 @@ __device__ __forceinline__ float cubic_bspline(float r) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 3)
     kan_kernel(const KanLinearArgs<T> a, const int64_t token_tiles, const int64_t output_tiles) {
   MSDK_SHARED(KanTile, tile);
   int64_t index = blockIdx.x;

@@ -15,6 +15,18 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(Half x) { return __half2float(__ushort_as_half(x.bits)); }
 
+// Four neighbours at once; p is aligned to them all.
+__device__ __forceinline__ float4 load_four(const float* p) { return *reinterpret_cast<const float4*>(p); }
+__device__ __forceinline__ float4 load_four(const Half* p) {
+  const ushort4 bits = *reinterpret_cast<const ushort4*>(p);
+  return {to_float(Half{bits.x}), to_float(Half{bits.y}), to_float(Half{bits.z}), to_float(Half{bits.w})};
+}
+
+template <class T>
+__device__ __forceinline__ bool aligned_to_four(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % (4 * sizeof(T)) == 0;
+}
+
 template <class T>
 __device__ __forceinline__ T from_float(float x);
 template <>

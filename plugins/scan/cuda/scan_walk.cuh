@@ -42,14 +42,72 @@ struct Walk {
     }
   }
 
-  // Half a warp reads 16 steps of a row: whole sectors of memory, whatever the alignment.
+  // Brings u, B, C and the first kRankRows rows of dt of kTile steps to shared memory, zeros past the chunk's end.
   __device__ void stage(int first) const {
+    const Direction& direction = a.directions.items[scan];
+    if (direction.slices == 1 && a.length % 4 == 0 && aligned_to_four(a.u) && aligned_to_four(a.x_dbl)) {
+      stage_fours(first, direction.backward);
+    } else {
+      stage_tokens(first);
+    }
+  }
+
+  // Four neighbouring tokens a load, four lanes a row, and all loads under way before the first is used: this is where
+  // a warp waits for memory.
+  __device__ __forceinline__ void stage_fours(int first, bool backward) const {
+    const int row = lane() / 4, rows_at_once = kWarp / 4, four = lane() % 4 * 4;
+    const int step = first + four;
+    const bool inside = step < chunk.count;
+    const int64_t token = inside ? chunk.begin + (backward ? chunk.count - 4 - step : step) : 0;
+    const int64_t first_channel = channel_block * kWarp;
+    const T* u = a.u + ((batch * a.directions.count + scan) * a.channels + first_channel) * a.length + token;
+    const T* dt = x_dbl() + token;
+    const T* matrices = dt + (a.dt_rank + first_state) * a.length;
+    constexpr int kLoads = kRows * 4 / kWarp;
+    const float4 zeros = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    float4 inputs[4], of_matrices[kLoads];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int c = i * rows_at_once + row;
+      inputs[i] = inside && first_channel + c < a.channels ? load_four(u + c * a.length) : zeros;
+    }
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      const int n = i * rows_at_once + row, state = n % kStates, matrix = n / kStates;  // B, then C
+      const int64_t at = (static_cast<int64_t>(matrix) * a.states + state) * a.length;
+      of_matrices[i] = inside && first_state + state < a.states ? load_four(matrices + at) : zeros;
+    }
+    for (int r = row; r < min(a.dt_rank, kRankRows); r += rows_at_once) {
+      const float4 values = inside ? load_four(dt + r * a.length) : zeros;
+      put_four(values, backward, [&](int i) -> float& { return tile.dt[r][four + i]; });
+    }
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      put_four(inputs[i], backward, [&](int j) -> float& { return tile.u[four + j][i * rows_at_once + row]; });
+    }
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      put_four(of_matrices[i], backward, [&](int j) -> float& { return tile.rows[four + j][i * rows_at_once + row]; });
+    }
+  }
+
+  template <class Place>
+  __device__ __forceinline__ static void put_four(float4 values, bool backward, Place&& place) {
+    place(backward ? 3 : 0) = values.x;
+    place(backward ? 2 : 1) = values.y;
+    place(backward ? 1 : 2) = values.z;
+    place(backward ? 0 : 3) = values.w;
+  }
+
+  // The same for tokens that do not lie side by side, or where no four of them are aligned: half a warp reads 16 steps
+  // of a row, whole sectors of memory where they are neighbours.
+  __device__ __forceinline__ void stage_tokens(int first) const {
     const int step = lane() % kTile, half = lane() / kTile;
     const bool inside = first + step < chunk.count;
     const int64_t token = inside ? token_of(a.directions.items[scan], chunk, a.length, first + step) : 0;
     const int64_t first_channel = channel_block * kWarp;
     const T* u = a.u + ((batch * a.directions.count + scan) * a.channels + first_channel) * a.length + token;
-#pragma unroll 4
+#pragma unroll 2
     for (int c = half; c < kWarp; c += 2) {
       tile.u[step][c] = inside && first_channel + c < a.channels ? to_float(u[c * a.length]) : 0.0f;
     }
@@ -58,7 +116,7 @@ struct Walk {
       tile.dt[r][step] = inside ? to_float(row[r * a.length]) : 0.0f;
     }
     row += (a.dt_rank + first_state) * a.length;
-#pragma unroll 4
+#pragma unroll 1
     for (int n = half; n < kRows; n += 2) {
       const int state = n % kStates, matrix = n / kStates;  // B, then C
       tile.rows[step][n] = inside && first_state + state < a.states

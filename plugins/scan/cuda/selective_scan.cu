@@ -19,7 +19,7 @@
 // each time, so 2.25 times the first line: 0.50 ms, 5.4 ms at full rate. Bytes: u twice, x_dbl 1.6 times, y and z:
 // 367 MB, and the carries, 2048 chunks * 96 * 17 * 2 floats = 27 MB written, read twice, written and read = 134 MB:
 // 0.15 ms, 2.4 ms, of which a large L2 cache saves the carries. A single pass with a look-back would save half of the
-// exp2 and the second reading of u.
+// exp2 and the second reading of u. docs/cuda-kernels.md says more, and what each kernel takes of an SM.
 #include "scan_walk.cuh"
 
 namespace msdk::cuda {
@@ -28,7 +28,7 @@ namespace {
 constexpr int kCarryWarps = 32, kCarryBatch = 8;
 
 template <class T, int kStates>
-__global__ void __launch_bounds__(kWarp, 8)
+__global__ void __launch_bounds__(kWarp, 12)
     summaries_kernel(const SelectiveScanArgs<T> a, const Plan plan, float* states, float* sums) {
   using Steps = Walk<T, kStates, kStates>;
   MSDK_SHARED(Tile<kStates>, tile);
@@ -202,7 +202,7 @@ __global__ void __launch_bounds__(kWarp, 8)
   const Direction forwards{a.directions.items[group.scans[0]].slices, false};
   for (int step = lane; step < chunk.count; step += kWarp) {
     const int64_t token = token_of(forwards, chunk, a.length, step);
-#pragma unroll 4
+#pragma unroll 8
     for (int c = 0; c < kWarp; ++c) {
       const int64_t channel = channel_block * kWarp + c;
       if (channel >= a.channels) break;
