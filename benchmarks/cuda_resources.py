@@ -101,8 +101,8 @@ def table(usages: list[Usage], release: str) -> str:
     by_place = {(usage.kernel, usage.architecture): usage for usage in usages}
     spills = any(usage.spilled for usage in usages)
     lines = [
-        f"\nnvcc {release}. Registers of a thread / warps of an SM that those allow; bytes of shared memory of a",
-        f"block, without what a launch adds. {'**Bold: spills.**' if spills else 'No kernel spills.'}\n",
+        f"\nnvcc {release}. Registers of a thread / warps of an SM that those allow; bytes of shared memory",
+        f"of a block, without what a launch adds. {'**Bold: spills.**' if spills else 'No kernel spills.'}\n",
         "| kernel | shared | " + " | ".join(f"sm_{n}" for n in ARCHITECTURES) + " |",
         "| --- | --- |" + " --- |" * len(ARCHITECTURES),
     ]
