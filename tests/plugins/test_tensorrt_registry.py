@@ -43,6 +43,7 @@ assert registry.get_creator("DirectionalConv1d", "1", "") is None
 assert registry.get_creator("DirectionalConv1d", "2", "msdk") is None
 
 TYPES = {"FLOAT32": np.float32, "FLOAT64": np.float64, "INT32": np.int32}
+alive = []  # a PluginField points at its array and does not keep it
 
 
 def field(name, type_name, value):
@@ -50,6 +51,7 @@ def field(name, type_name, value):
         data = np.frombuffer(value.encode(), np.int8)
     else:
         data = np.array([value], TYPES[type_name])
+    alive.append(data)
     return trt.PluginField(name, data, getattr(trt.PluginFieldType, type_name))
 
 
