@@ -42,7 +42,7 @@ def test_a_shipped_library_needs_no_gpu_to_load(library):
 
 
 def test_the_library_exports_its_entry_point_alone():
-    """Not even weak symbols of the C++ library inside, which another library's would otherwise be merged with."""
+    """Not even weak symbols of the C++ library inside, which would be merged with another library's."""
     listed = subprocess.run(
         ["nm", "--dynamic", "--defined-only", msdk_rt.ops_library()],
         capture_output=True,
