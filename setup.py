@@ -60,6 +60,7 @@ setup(
     packages=[
         "msdk_rt",
         "msdk_rt.backends",
+        "msdk_rt.bench",
         "msdk_export",
         "msdk_export.adoption",
         "msdk_export.layers",

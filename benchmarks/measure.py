@@ -3,7 +3,6 @@
 import csv
 import importlib.metadata
 import os
-import platform
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from msdk_rt.bench.machine import machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("msdk_rt", "numpy", "onnxruntime", "torch")
@@ -96,27 +97,6 @@ def _write(question: str, columns: tuple, rows: list[tuple]) -> None:
         if new:
             writer.writerow(("date", "commit", "machine", "cores", "versions", *columns))
         writer.writerows((*origin, *row) for row in rows)
-
-
-def own_peak_memory() -> float:
-    """Peak resident MB of this process so far."""
-    # Not getrusage: its peak starts from that of the process that started this one.
-    status = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1e3 for line in status if line.startswith("VmHWM"))
-
-
-def machine() -> str:
-    """The processor's name and the widest vectors it has."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in facts.items()}
-    flags = facts.get("flags", "").split()
-    vectors = next((name for name in ("avx512f", "avx2") if name in flags), platform.machine())
-    name = facts.get("model name", platform.machine())
-    return f"{name} family {facts.get('cpu family', '?')} model {facts.get('model', '?')} ({vectors})"
 
 
 def _commit() -> str:

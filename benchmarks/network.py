@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Contestant, measure, own_peak_memory, record
+from benchmarks.measure import Contestant, measure, record
+from msdk_rt.bench.machine import own_peak_memory
 
 THREADS = 2
 SIDES = (96, 128)

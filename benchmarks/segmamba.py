@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import own_peak_memory, record
+from benchmarks.measure import record
 from benchmarks.network import CHANNELS, LABELS, THREADS, profile, run_artifact, window
+from msdk_rt.bench.machine import own_peak_memory
 
 SIDE = 128
 RUNS = 3

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from msdk_export import export
+    from msdk_rt.bench import benchmark
     from msdk_rt.errors import (
         ArtifactError,
         BackendError,
@@ -36,6 +37,7 @@ __all__ = [
     "OutputError",
     "Segmentation",
     "Segmenter",
+    "benchmark",
     "export",
     "ops_library",
 ]
@@ -44,6 +46,7 @@ _HOMES = {
     "Manifest": "msdk_rt.manifest",
     "Segmentation": "msdk_rt.segmenter",
     "Segmenter": "msdk_rt.segmenter",
+    "benchmark": "msdk_rt.bench",
     "export": "msdk_export",
     "ops_library": "msdk_rt.ops",
 }

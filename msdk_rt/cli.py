@@ -1,4 +1,4 @@
-"""msdk-rt: export, run, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
+"""msdk-rt: export, run, bench, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
 
 import argparse
 import json
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msdk_rt
+from msdk_rt import bench_command, train_command
 from msdk_rt.errors import InputError, MsdkError, one_line
-from msdk_rt.train_command import EXAMPLES, SUMMARY, add_arguments, run_training
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_export(commands)
     _add_run(commands)
+    _add_bench(commands)
     _add_info(commands)
     _add_train(commands)
     _add_demo(commands)
@@ -156,8 +157,20 @@ def _add_info(commands) -> None:
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
 
 
+def _add_bench(commands) -> None:
+    bench_command.add_arguments(
+        _add_command(
+            commands, "bench", bench_command.run_bench, bench_command.SUMMARY, bench_command.EXAMPLES
+        )
+    )
+
+
 def _add_train(commands) -> None:
-    add_arguments(_add_command(commands, "train", run_training, SUMMARY, EXAMPLES))
+    train_command.add_arguments(
+        _add_command(
+            commands, "train", train_command.run_training, train_command.SUMMARY, train_command.EXAMPLES
+        )
+    )
 
 
 def _add_demo(commands) -> None:

@@ -15,6 +15,7 @@ from msdk_rt.errors import BackendError, InputError
 from msdk_rt.labels import label_voxels, probabilities_of
 from msdk_rt.manifest import Manifest, read_manifest
 from msdk_rt.preprocess import normalize
+from msdk_rt.stages import Stages
 from msdk_rt.volumes import Space, read_volume
 from msdk_rt.windows import blend_windows, importance, plan_windows
 
@@ -153,12 +154,18 @@ class Segmenter:
         return Segmentation(np.ascontiguousarray(space.from_model(labels)), probabilities, space)
 
     def _segment(
-        self, volume: np.ndarray, return_probabilities: bool, progress: bool
+        self,
+        volume: np.ndarray,
+        return_probabilities: bool = False,
+        progress: bool = False,
+        stages: Stages | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None) of a checked float32 volume (C, D, H, W)."""
         backend = self._open()
+        stages = stages or Stages()
         if self.manifest.normalization == "nonzero_zscore":
-            volume = normalize(volume)
+            with stages("normalise"):
+                volume = normalize(volume)
         logits = blend_windows(
             volume,
             self.manifest.window,
@@ -167,8 +174,10 @@ class Segmenter:
             self._weights,
             self._batch_size,
             _progress_bar if progress else iter,
+            stages,
         )
-        labels = label_voxels(logits, list(self.manifest.labels.values()), self.manifest.activation)
+        with stages("label"):
+            labels = label_voxels(logits, list(self.manifest.labels.values()), self.manifest.activation)
         return labels, probabilities_of(logits, self.manifest.activation) if return_probabilities else None
 
     def _infer(self, backend: Backend, windows: np.ndarray) -> np.ndarray:

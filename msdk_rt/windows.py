@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from msdk_rt.errors import BackendError
+from msdk_rt.stages import Stages
 
 Start = tuple[int, int, int]
 LEAST_WEIGHT = 1e-3
@@ -49,29 +50,37 @@ def blend_windows(
     weights: np.ndarray,
     batch_size: int = 1,
     watch: Callable[[Iterable], Iterable] = iter,
+    stages: Stages | None = None,
 ) -> np.ndarray:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
 
     predict: windows (B, C, *window) -> float32 logits (B, K, *window), a new array each time; B is
     batch_size, or less in the last batch. starts: from plan_windows. weights: from importance. watch: wraps
-    the list of batches (each a list of starts) for iteration, e.g. to show progress.
+    the list of batches (each a list of starts) for iteration, e.g. to show progress. stages: takes the times
+    of "gather", "infer" and "blend".
 
     Held in memory: one accumulator of K and one weight sum of 1 float32 a voxel, and one batch of windows.
     Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
     """
+    stages = stages or Stages()
     padded, inside = _pad(volume, window)
     total, weight_sum = None, np.zeros(padded.shape[1:], np.float32)
     for batch in watch(_batches(starts, batch_size)):
         boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
-        logits = predict(np.stack([padded[(slice(None), *box)] for box in boxes]))
-        _check_logits(logits, (len(batch), *window), batch)
-        if total is None:
-            total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
-        logits *= weights
-        for box, contribution in zip(boxes, logits, strict=True):
-            total[(slice(None), *box)] += contribution
-            weight_sum[box] += weights
-    total /= weight_sum
+        with stages("gather"):
+            windows = np.stack([padded[(slice(None), *box)] for box in boxes])
+        with stages("infer"):
+            logits = predict(windows)
+        with stages("blend"):
+            _check_logits(logits, (len(batch), *window), batch)
+            if total is None:
+                total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
+            logits *= weights
+            for box, contribution in zip(boxes, logits, strict=True):
+                total[(slice(None), *box)] += contribution
+                weight_sum[box] += weights
+    with stages("blend"):
+        total /= weight_sum
     return total[(slice(None), *inside)]
 
 

@@ -38,7 +38,7 @@ class OnnxRuntimeBackend:
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
     ):
-        chosen = _choose_providers(providers)
+        chosen = choose_providers(providers)
         self._session = open_session(artifact, chosen, threads)
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
@@ -60,9 +60,14 @@ class OnnxRuntimeBackend:
 
 
 def open_session(
-    artifact: str | Path, providers: Sequence[Provider], threads: int | None = None
+    artifact: str | Path,
+    providers: Sequence[Provider],
+    threads: int | None = None,
+    profile_prefix: str | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session with the msdk ops; threads of one inference, by default one per physical core.
+
+    profile_prefix: of the file that `session.end_profiling()` writes; default: no profile.
 
     Raises BackendError when the op library is missing or ONNX Runtime refuses the file.
     """
@@ -71,6 +76,9 @@ def open_session(
     options.log_severity_level = ERRORS_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
+    if profile_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = profile_prefix
     try:
         options.register_custom_ops_library(str(library))
         return onnxruntime.InferenceSession(str(artifact), options, providers=providers)
@@ -87,7 +95,8 @@ def run_session(session: onnxruntime.InferenceSession, windows: np.ndarray) -> n
     return logits
 
 
-def _choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
+def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
+    """Those asked for, or what of PREFERRED there is. Raises BackendError for one that is missing."""
     available = onnxruntime.get_available_providers()
     if asked is None:
         return [name for name in PREFERRED if name in available]

@@ -1,0 +1,76 @@
+"""What a sample of times says, and what it is too small to say."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+QUANTILES = (50, 90, 95, 99)
+LEAST_BEYOND = 5  # samples that must lie beyond a quantile for it to be told
+UNSTABLE = 0.025  # coefficient of variation above which a sample is called unstable
+TYPICAL_RUNS = 100
+
+
+@dataclass
+class Latency:
+    """Times of one thing that was run again and again, in seconds."""
+
+    seconds: list[float] = field(default_factory=list)
+
+    def quantile(self, percent: float) -> float | None:
+        """In seconds, linearly interpolated; None where fewer than LEAST_BEYOND samples lie beyond it."""
+        if len(self.seconds) * (100 - percent) / 100 < LEAST_BEYOND and percent != 50:
+            return None
+        return float(np.percentile(self.seconds, percent)) if self.seconds else None
+
+    @property
+    def variation(self) -> float | None:
+        """Coefficient of variation: standard deviation (n - 1) over mean; None for fewer than two samples."""
+        if len(self.seconds) < 2:
+            return None
+        return float(np.std(self.seconds, ddof=1) / np.mean(self.seconds))
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the times scatter too much for small differences to mean anything."""
+        return self.variation is None or self.variation > UNSTABLE
+
+    def summary(self) -> dict:
+        """Plain numbers: runs, milliseconds by quantile (those the sample is large enough for), variation."""
+        quantiles = {f"p{percent}_ms": self.quantile(percent) for percent in QUANTILES}
+        return (
+            {"runs": len(self.seconds)}
+            | {name: None if value is None else 1e3 * value for name, value in quantiles.items()}
+            | {"variation": self.variation, "unstable": self.unstable}
+        )
+
+
+def take_turns(
+    runs: Sequence[Callable[[], object]], *, warm_up: float, seconds: float, limit: float
+) -> Iterator[list[Latency]]:
+    """Times the runs turn about, so that a machine that drifts treats them alike. Yields after every turn.
+
+    Each runs for `warm_up` seconds first, at least once, untimed. It is done after TYPICAL_RUNS runs that
+    took `seconds` in all, or when it has had `limit` seconds. What is yielded is one list that grows, so that
+    whoever stops early has what was measured so far.
+    """
+    for run in runs:
+        begun = time.perf_counter()
+        run()
+        while time.perf_counter() - begun < warm_up:
+            run()
+    latencies = [Latency() for _ in runs]
+    pending = list(zip(runs, latencies, strict=True))
+    while pending:
+        for run, latency in pending:
+            started = time.perf_counter()
+            run()
+            latency.seconds.append(time.perf_counter() - started)
+        pending = [pair for pair in pending if not _done(pair[1], seconds, limit)]
+        yield latencies
+
+
+def _done(latency: Latency, seconds: float, limit: float) -> bool:
+    spent = sum(latency.seconds)
+    return spent >= limit or (spent >= seconds and len(latency.seconds) >= TYPICAL_RUNS)

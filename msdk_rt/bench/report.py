@@ -1,0 +1,232 @@
+"""What was measured, as tables for people and as JSON and CSV for programs."""
+
+import csv
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msdk_rt.bench.latency import Latency
+from msdk_rt.bench.profile import OpCost
+from msdk_rt.errors import OutputError
+
+
+@dataclass
+class VolumeTime:
+    """One whole volume (D, H, W), its windows, seconds in all and by stage, joules if they can be read."""
+
+    shape: tuple[int, int, int]
+    windows: int
+    seconds: float
+    stages: dict[str, float]
+    joules: float | None
+    energy_problem: str | None
+
+
+@dataclass
+class Contestant:
+    """One model on one set of providers, and all that was measured of it."""
+
+    name: str
+    path: Path
+    providers: list[str]
+    precision: str
+    window_voxels: tuple[int, int, int]
+    batch_size: int
+    window: Latency
+    volumes: list[VolumeTime] = field(default_factory=list)
+    ops: list[OpCost] = field(default_factory=list)
+
+    @property
+    def windows_per_second(self) -> float | None:
+        """By the median inference."""
+        median = self.window.quantile(50)
+        return self.batch_size / median if median else None
+
+    @property
+    def volume(self) -> VolumeTime | None:
+        """The volume of median time, the lower of two."""
+        ordered = sorted(self.volumes, key=lambda volume: volume.seconds)
+        return ordered[(len(ordered) - 1) // 2] if ordered else None
+
+
+@dataclass
+class Report:
+    """Contestants, the first of which the others are compared with, and the machine they ran on.
+
+    peak_flops and peak_bandwidth: what NumPy reaches, in operations and bytes a second. interrupted: some of
+    the measurement is missing.
+    """
+
+    machine: str
+    cores: int
+    clock_mhz: float | None
+    versions: dict[str, str]
+    settings: dict
+    contestants: list[Contestant] = field(default_factory=list)
+    peak_flops: float | None = None
+    peak_bandwidth: float | None = None
+    peak_memory_mb: float | None = None
+    interrupted: bool = False
+
+    def ratio(self, contestant: Contestant) -> float | None:
+        """Its median window over the first contestant's: above 1 is slower."""
+        first, own = self.contestants[0].window.quantile(50), contestant.window.quantile(50)
+        return own / first if own and first else None
+
+    def as_json(self) -> dict:
+        """Everything, in JSON's types. Times of windows as quantiles and one by one, in milliseconds."""
+        entries = dataclasses.asdict(self) | {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        for entry, contestant in zip(entries["contestants"], self.contestants, strict=True):
+            entry["path"] = str(contestant.path)
+            entry["window"] = contestant.window.summary() | {
+                "times_ms": [round(1e3 * seconds, 4) for seconds in contestant.window.seconds]
+            }
+            entry["windows_per_second"] = contestant.windows_per_second
+            entry["ratio"] = self.ratio(contestant)
+        return entries
+
+    def as_text(self) -> str:
+        """Tables for the terminal."""
+        lines = [self._heading(), "", *self._windows(), *self._volumes(), *self._ops()]
+        if self.interrupted:
+            lines += ["", "interrupted: what is above was measured until then, the rest is missing"]
+        return "\n".join(lines)
+
+    def append_csv(self, path: Path) -> None:
+        """Append one row a contestant; a new file gets the header. Raises OutputError."""
+        rows = [self._row(contestant) for contestant in self.contestants]
+        try:
+            with path.open("a+", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys())
+                file.seek(0)
+                header = file.readline().strip()
+                if header and header != ",".join(rows[0]):
+                    raise OutputError(f"{path} has other columns than a benchmark: choose another file")
+                if not header:
+                    writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+    def _heading(self) -> str:
+        clock = f", {self.clock_mhz / 1e3:.1f} GHz now" if self.clock_mhz else ""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        threads = self.settings["threads"] or "default"
+        return f"{self.machine}, {self.cores} cores{clock}; {versions}; threads: {threads}"
+
+    def _windows(self) -> list[str]:
+        rows = [("window", "p50 ms", "p90", "p95", "p99", "spread", "runs", "windows/s", "ratio")]
+        for contestant in self.contestants:
+            summary = contestant.window.summary()
+            if not summary["runs"]:
+                continue
+            spread = "-" if summary["variation"] is None else f"{summary['variation']:.1%}"
+            rows.append(
+                (
+                    contestant.name,
+                    *(number(summary[f"p{percent}_ms"]) for percent in (50, 90, 95, 99)),
+                    spread + (" unstable" if summary["unstable"] else ""),
+                    str(summary["runs"]),
+                    number(contestant.windows_per_second),
+                    f"{self.ratio(contestant):.2f}x",
+                )
+            )
+        return columns(rows) if len(rows) > 1 else ["no window was timed"]
+
+    def _volumes(self) -> list[str]:
+        lines = []
+        for contestant in self.contestants:
+            if not (volume := contestant.volume):
+                continue
+            shape = " x ".join(map(str, volume.shape))
+            energy = f"{volume.joules:.0f} J" if volume.joules is not None else volume.energy_problem
+            lines += [
+                "",
+                f"{contestant.name}: a volume of {shape} in {volume.seconds:.2f} s, "
+                f"{volume.windows} windows, {3600 / volume.seconds:.0f} volumes/h; energy: {energy}",
+            ]
+            lines += columns(
+                [
+                    (f"  {stage}", f"{seconds:.3f} s", f"{seconds / volume.seconds:.1%}")
+                    for stage, seconds in volume.stages.items()
+                ]
+            )
+        if self.peak_memory_mb:
+            lines += ["", f"peak memory of the process: {self.peak_memory_mb:.0f} MB"]
+        return lines
+
+    def _ops(self) -> list[str]:
+        lines = []
+        for contestant in self.contestants:
+            total = sum(op.seconds for op in contestant.ops)
+            if not total:
+                continue
+            rows = [(f"ops of {contestant.name}", "share", "ms", "nodes", "GFLOP/s", "GB/s")]
+            for op in contestant.ops:
+                if op.seconds < total / 200:
+                    continue
+                flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
+                rate = number(op.bytes / op.seconds / 1e9)
+                rows.append(
+                    (
+                        f"  {op.op}",
+                        f"{op.seconds / total:.1%}",
+                        number(1e3 * op.seconds),
+                        str(op.nodes),
+                        flops,
+                        rate,
+                    )
+                )
+            lines += ["", *columns(rows)]
+        return lines
+
+    def _row(self, contestant: Contestant) -> dict:
+        volume = contestant.volume
+        return (
+            {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": self.machine,
+                "cores": self.cores,
+                "versions": " ".join(f"{name}={version}" for name, version in self.versions.items()),
+                "threads": self.settings["threads"],
+                "model": contestant.path.name,
+                "provider": contestant.providers[0],
+                "precision": contestant.precision,
+                "window": "x".join(map(str, contestant.window_voxels)),
+                "batch": contestant.batch_size,
+            }
+            | contestant.window.summary()
+            | {
+                "windows_per_second": contestant.windows_per_second,
+                "ratio": self.ratio(contestant),
+                "volume": "x".join(map(str, volume.shape)) if volume else None,
+                "volume_s": volume.seconds if volume else None,
+                "joules": volume.joules if volume else None,
+                "peak_memory_mb": self.peak_memory_mb,
+                "interrupted": self.interrupted,
+            }
+        )
+
+
+def number(value: float | None) -> str:
+    """Three significant digits; a dash where there is nothing to say."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def columns(rows: list[tuple]) -> list[str]:
+    """Rows as text, the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
+        for row in rows
+    ]
