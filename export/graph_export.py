@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 from msdk_export.adoption import adopt
 from msdk_export.onnx_export import check_graph, check_suffix, staging
 from msdk_export.onnx_graph import module_to_onnx
-from msdk_export.parity import RELATIVE_ERROR_LIMIT
+from msdk_export.parity import LIMITS
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.errors import BackendError, ExportError, InputError
 from msdk_rt.files import atomic_write
@@ -119,10 +119,11 @@ def _relative(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _check(errors: dict[str, float]) -> None:
-    if wrong := {name: error for name, error in errors.items() if error > RELATIVE_ERROR_LIMIT}:
+    limit = LIMITS["float32"].relative_error
+    if wrong := {name: error for name, error in errors.items() if error > limit}:
         raise ExportError(
             f"the exported graph does not agree with the PyTorch module (relative error "
             f"{', '.join(f'{error:.3g} of {name}' for name, error in wrong.items())}, limit "
-            f"{RELATIVE_ERROR_LIMIT:g}); nothing was written. Check that the module in evaluation mode is a "
+            f"{limit:g}); nothing was written. Check that the module in evaluation mode is a "
             "pure function of its inputs, finite on the example"
         )

@@ -19,10 +19,13 @@ from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
 from msdk_export.description import ModelDescription, describe
 from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, random_window
+from msdk_export.precision_check import check_range, simulated, worst_layer
 from msdk_export.samples import real_window
 from msdk_rt.errors import ExportError, OutputError
 from msdk_rt.files import atomic_write
 from msdk_rt.manifest import Manifest, manifest_path, sha256_of, write_manifest
+
+PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 
 
 def export(
@@ -36,6 +39,7 @@ def export(
     normalization: str | None = None,
     family: str | None = None,
     config: dict | None = None,
+    precision: str = "fp32",
     sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
     progress: bool = False,
 ) -> Manifest:
@@ -53,6 +57,9 @@ def export(
         normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
         family, config: which network a checkpoint's weights belong to. What neither these nor the checkpoint
             say is read from the names and shapes of its weights.
+        precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
+            memory; norms, the scan's state and parameters, image and logits stay float32
+            (msdk_export.precision). What it costs is measured and in the manifest.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
         progress: show the steps.
@@ -70,6 +77,9 @@ def export(
     """
     path = Path(path)
     check_suffix(path)
+    if precision not in PRECISIONS:
+        raise ExportError(f"precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+    precision = PRECISIONS[precision]
     given = {
         "window": window,
         "channels": channels,
@@ -86,19 +96,18 @@ def export(
         real, source = real_window(sample, description)
 
         _begin(bar, "trace the graph")
-        proto = to_onnx(network, description)
+        proto = to_onnx(network, description, precision)
         with atomic_write(staged, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))
         check_graph(staged)
 
         _begin(bar, "compare with PyTorch")
-        windows = {"random": random_window(len(description.channels), description.window), "real": real}
-        parity = measure_parity(network, staged, windows, description.activation)
-        check_parity(parity)
+        parity = _verify(network, description, proto, staged, real, precision)
 
         _begin(bar, "write")
         manifest = Manifest(
             **{field.name: getattr(description, field.name) for field in dataclasses.fields(description)},
+            precision=precision,
             parity=parity | {"real_source": source},
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
@@ -107,6 +116,35 @@ def export(
         os.replace(staged, path)
         os.replace(staged_manifest, manifest_path(path))
     return manifest
+
+
+def _verify(
+    network: nn.Module,
+    description: ModelDescription,
+    proto: onnx.ModelProto,
+    staged: Path,
+    real: np.ndarray | None,
+    precision: str,
+) -> dict:
+    """The artifact's parity with the network. Raises ExportError outside the precision's limits."""
+    windows = {"random": random_window(len(description.channels), description.window), "real": real}
+    if precision == "float32":
+        parity = measure_parity(network, staged, windows, description.activation)
+        check_parity(parity)
+        return parity
+    threads = torch.get_num_threads()
+    window = windows["random"] if real is None else real
+    inside = check_range(proto, window, threads)
+    as_on_gpu = staged.with_name("simulated.onnx")
+    as_on_gpu.write_bytes(simulated(proto).SerializeToString())
+    parity = measure_parity(network, as_on_gpu, windows, description.activation, precision)
+    try:
+        check_parity(parity, precision)
+    except ExportError as error:
+        culprit = worst_layer(to_onnx(network, description), proto, window, threads)
+        raise ExportError(f"{error}. The layer that float16 hurts is {culprit}") from error
+    measure_parity(network, staged, {"random": windows["random"]}, description.activation)  # that it runs
+    return parity | {"float16": inside}
 
 
 def check_graph(artifact: Path) -> None:

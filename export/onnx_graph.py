@@ -13,14 +13,17 @@ from torch import Tensor, nn
 from msdk_export.description import ModelDescription
 from msdk_export.functions import attach_functions
 from msdk_export.onnx_translation import custom_translation_table
+from msdk_export.precision import SCOPES, to_float16
 from msdk_rt.errors import ExportError, MsdkError
 
 OPSET = 20
 _PROTOBUF_LIMIT = 2**31 - 1
 
 
-def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProto:
+def to_onnx(network: nn.Module, description: ModelDescription, precision: str = "float32") -> onnx.ModelProto:
     """image (B, C, D, H, W) -> logits (B, K, D, H, W), B dynamic, with the bodies of the msdk ops attached.
+
+    image and logits are float32; precision: of what is between them (float16: msdk_export.precision).
 
     Expressions of parameters alone (stacked directions, -exp(A_log), scaled splines) are folded. Raises
     ExportError when the network is too large for a file, cannot be exported, or does not map channels to
@@ -30,7 +33,7 @@ def to_onnx(network: nn.Module, description: ModelDescription) -> onnx.ModelProt
     with _exporting(network, "; one that does not segment volumes is for msdk_export.export_graph"):
         program = _trace(network, (example,), dynamic_batch=True)
         _check_logits(program, description)
-        return _translate(program, network, ["image"], ["logits"], dynamic_batch=True)
+        return _translate(program, network, ["image"], ["logits"], dynamic_batch=True, precision=precision)
 
 
 def module_to_onnx(
@@ -96,6 +99,7 @@ def _translate(
     input_names: list[str],
     output_names: list[str],
     dynamic_batch: bool,
+    precision: str = "float32",
 ) -> onnx.ModelProto:
     exported = torch.onnx.export(
         program,
@@ -110,7 +114,10 @@ def _translate(
     size = _size(network)
     onnxscript.optimizer.fold_constants(exported.model, input_size_limit=size, output_size_limit=size)
     onnxscript.optimizer.remove_unused_nodes(exported.model)
-    proto = attach_functions(exported.model_proto)
+    proto = exported.model_proto
+    if precision == "float16":
+        proto = to_float16(proto)
+    proto = attach_functions(proto)
     _strip_debug_metadata(proto)
     return proto
 
@@ -134,10 +141,16 @@ def _check_logits(program: torch.export.ExportedProgram, description: ModelDescr
 
 
 def _strip_debug_metadata(proto: onnx.ModelProto) -> None:
-    """Drop the exporter's stack traces, which would carry this machine's paths into the artifact."""
+    """Drop the exporter's stack traces, which would carry this machine's paths into the artifact.
+
+    What stays is which module a node came from, for whoever reads a profile or an error.
+    """
     graph = proto.graph
     for entry in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        kept = [(prop.key, prop.value) for prop in entry.metadata_props if prop.key == SCOPES]
         del entry.metadata_props[:]
+        for key, value in kept:
+            entry.metadata_props.add(key=key, value=value)
 
 
 @contextlib.contextmanager

@@ -87,6 +87,12 @@ Window, channels and labels have no default: releases of one data set disagree o
     parser.add_argument("--family", help="the network the weights belong to")
     parser.add_argument("--config", type=_json_object, metavar="JSON", help="its sizes")
     parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        default="fp32",
+        help="fp16 for GPUs: float16 between the layers, its cost measured (default: fp32)",
+    )
+    parser.add_argument(
         "--sample",
         nargs="+",
         type=Path,
@@ -201,6 +207,7 @@ def _export(options: argparse.Namespace) -> int:
         normalization=options.normalization,
         family=options.family,
         config=options.config,
+        precision=options.precision,
         sample=options.sample,
         progress=not options.quiet,
     )

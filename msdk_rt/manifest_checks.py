@@ -55,7 +55,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
             and 0 < value["sigma_scale"] <= 10
         ),
     ),
-    "precision": ("float32", lambda value: value == "float32"),
+    "precision": ("float32 or float16", lambda value: value in ("float32", "float16")),
     "parity": ("a mapping", lambda value: isinstance(value, dict)),
     "sha256": (
         "64 lower-case hexadecimal digits",

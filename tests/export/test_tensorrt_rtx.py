@@ -1,0 +1,79 @@
+"""Every exported graph, cut at the msdk ops, parsed and built by TensorRT-RTX for three GPUs, without one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import rtx_build
+import torch
+
+from msdk_export.description import describe
+from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
+from msdk_export.onnx_graph import to_onnx
+
+pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX comes with requirements-dev.txt on x86-64 Linux")
+
+TARGETS = ("SM86", "SM89", "SM120")
+NETWORKS = {
+    "msd_kmamba": (
+        lambda: MSDKMamba(MSDKMambaConfig(in_channels=2, num_classes=3, dims=(8, 16), depths=(1, 1))),
+        (16, 16, 16),
+    ),
+    "segmamba": (
+        lambda: SegMamba(SegMambaConfig(2, 3, (8, 16, 24, 32), (1, 1, 1, 1), 48)),
+        (32, 32, 32),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def named_graph(request):
+    torch.manual_seed(9)
+    make, window = NETWORKS[request.param]
+    description = describe(
+        {"family": "any", "config": {}, "window": window, "channels": ["flair", "t1"]}
+        | {"labels": {"background": 0, "edema": 2, "core": 4}}
+    )
+    return request.param, to_onnx(make().eval().requires_grad_(False), description)
+
+
+def run_builder(model, folder):
+    path = folder / "cut.onnx"
+    path.write_bytes(model.SerializeToString())
+    command = [sys.executable, str(Path(rtx_build.__file__)), str(path), *TARGETS]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_the_cut_leaves_out_the_msdk_nodes_and_nothing_else(named_graph):
+    _, model = named_graph
+    around = rtx_build.cut(model)
+    onnx.checker.check_model(around, full_check=True)
+    left = [node.name for node in model.graph.node if node.domain != "msdk"]
+    assert [node.name for node in around.graph.node] == left
+    assert len(left) < len(model.graph.node)
+    assert len(around.graph.input) > 1
+    assert len(around.graph.output) > 1
+
+
+def test_tensorrt_rtx_builds_the_graph(named_graph, tmp_path):
+    name, model = named_graph
+    done = run_builder(rtx_build.cut(model), tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    built = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [entry["target"] for entry in built] == list(TARGETS)
+    for entry in built:
+        print(
+            f"{name} {entry['target']}: {entry['layers']} layers, {entry['seconds']:.1f} s, {entry['bytes']} bytes"
+        )
+        assert entry["bytes"] > 10_000
+
+
+def test_a_graph_that_is_no_model_is_refused_in_words(tmp_path):
+    (tmp_path / "cut.onnx").write_bytes(b"no model")
+    command = [sys.executable, str(Path(rtx_build.__file__)), str(tmp_path / "cut.onnx"), "SM86"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert "RuntimeError" in done.stderr
