@@ -1,4 +1,4 @@
-"""A picture of labels over an image: three planes through the centre, with a legend."""
+"""A picture of labels over an image in three planes, with a legend."""
 
 from pathlib import Path
 
@@ -32,7 +32,8 @@ def draw_overlay(
 
     # White matter is the bulk of the brightest voxels: leave it short of white.
     low, high = image.min(), BRIGHTEST * np.percentile(image, 99.5)
-    x, y, z = (side // 2 for side in image.shape)
+    # Sagittal beside the centre: at the midline there is little more than the fold between the halves.
+    x, y, z = image.shape[0] * 5 // 12, image.shape[1] // 2, image.shape[2] // 2
     planes = {
         f"axial, z = {z}": np.s_[:, :, z],
         f"coronal, y = {y}": np.s_[:, y, :],

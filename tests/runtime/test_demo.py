@@ -37,7 +37,7 @@ def test_the_package_brings_weights_that_know_tissues(small_brain, tmp_path, cap
     for line in ("parity    random", "latency   ", "label     white matter", "results   "):
         assert line in printed
     assert len(re.findall(r"Dice \d\.\d{3} against the MNI152 maps", printed)) == 4
-    assert "1 windows of 64 x 64 x 64" in printed
+    assert "1 windows of 96 x 96 x 96" in printed
     labels = nibabel.load(tmp_path / "demo" / "labels.nii.gz")
     assert labels.shape == small_brain.shape
     assert read_manifest(tmp_path / "demo" / "model.onnx").channels == ("t1",)
