@@ -100,7 +100,14 @@ def _write(question: str, columns: tuple, rows: list[tuple]) -> None:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty"]
+    """The commit, "-dirty" when a file differs from it other than what benchmarks write."""
+    written = (":(top,exclude)benchmarks/results", ":(top,exclude)docs")
+    dirty = _git("status", "--porcelain", "--", ":/", *written)
+    return _git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
     return subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True).stdout.strip()
 
 

@@ -78,6 +78,7 @@ class _Conversion:
     def __init__(self, graph: onnx.GraphProto):
         self.graph = graph
         infos = [*graph.value_info, *graph.input, *graph.output]
+        self.infos = {info.name: info for info in infos}
         self.floats = {i.name for i in infos if i.type.tensor_type.elem_type == TensorProto.FLOAT}
         self.weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT}
         self.types = dict.fromkeys([i.name for i in graph.input if i.name in self.floats], TensorProto.FLOAT)
@@ -125,7 +126,8 @@ class _Conversion:
             if name in self.weights:
                 self.graph.initializer.append(_half(self.weights[name], other, layer_of(reader)))
             else:
-                self.nodes.append(helper.make_node("Cast", [name], [other], f"node_{other}", to=wanted))
+                self._cast(name, other, wanted)
+                self._declare(other, name, wanted)
         return self.casts[key]
 
     def _restore_output(self, name: str) -> None:
@@ -136,8 +138,20 @@ class _Conversion:
                 for index, given in enumerate(names):
                     if given == name:
                         names[index] = inner
-        self.nodes.append(helper.make_node("Cast", [inner], [name], f"node_{name}", to=TensorProto.FLOAT))
+        self._cast(inner, name, TensorProto.FLOAT)
+        self._declare(inner, name, TensorProto.FLOAT16)
         self.types[name] = TensorProto.FLOAT
+
+    def _cast(self, name: str, result: str, wanted: int) -> None:
+        self.nodes.append(helper.make_node("Cast", [name], [result], f"node_{result}", to=wanted))
+
+    def _declare(self, name: str, like: str, element: int) -> None:
+        """Say of a new value that it has the shape of another, as the graph says of all its values."""
+        info = onnx.ValueInfoProto()
+        info.CopyFrom(self.infos[like])
+        info.name = name
+        info.type.tensor_type.elem_type = element
+        self.graph.value_info.append(info)
 
 
 def _input_types(node: onnx.NodeProto) -> Callable[[int], int]:

@@ -1,6 +1,7 @@
 """Every exported graph, cut at the msdk ops, parsed and built by TensorRT-RTX for three GPUs, without one."""
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -10,34 +11,56 @@ import pytest
 import rtx_build
 import torch
 
+from msdk_export.checkpoints import build_model, load_checkpoint
+from msdk_export.demo_network import OWN_WEIGHTS
 from msdk_export.description import describe
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
 from msdk_export.onnx_graph import to_onnx
 
-pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX comes with requirements-dev.txt on x86-64 Linux")
+pytestmark = pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="TensorRT-RTX is for x86-64 Linux"
+)
 
 TARGETS = ("SM86", "SM89", "SM120")
-NETWORKS = {
-    "msd_kmamba": (
-        lambda: MSDKMamba(MSDKMambaConfig(in_channels=2, num_classes=3, dims=(8, 16), depths=(1, 1))),
-        (16, 16, 16),
-    ),
-    "segmamba": (
-        lambda: SegMamba(SegMambaConfig(2, 3, (8, 16, 24, 32), (1, 1, 1, 1), 48)),
-        (32, 32, 32),
-    ),
+
+
+DESCRIPTION = {
+    "family": "any",
+    "config": {},
+    "channels": ["flair", "t1"],
+    "labels": {"background": 0, "edema": 2, "core": 4},
 }
 
 
+def small_msd_kmamba():
+    network = MSDKMamba(MSDKMambaConfig(in_channels=2, num_classes=3, dims=(8, 16), depths=(1, 1)))
+    return network, DESCRIPTION | {"window": (16, 16, 16)}
+
+
+def small_segmamba():
+    network = SegMamba(SegMambaConfig(2, 3, (8, 16, 24, 32), (1, 1, 1, 1), 48))
+    return network, DESCRIPTION | {"window": (32, 32, 32)}
+
+
+def demo():
+    weights, description = load_checkpoint(OWN_WEIGHTS)
+    return build_model(description, weights), description
+
+
+NETWORKS = {make.__name__: make for make in (small_msd_kmamba, small_segmamba, demo)}
+
+
 @pytest.fixture(scope="module", params=NETWORKS)
-def named_graph(request):
+def network(request):
     torch.manual_seed(9)
-    make, window = NETWORKS[request.param]
-    description = describe(
-        {"family": "any", "config": {}, "window": window, "channels": ["flair", "t1"]}
-        | {"labels": {"background": 0, "edema": 2, "core": 4}}
-    )
-    return request.param, to_onnx(make().eval().requires_grad_(False), description)
+    module, description = NETWORKS[request.param]()
+    return request.param, module.eval().requires_grad_(False), describe(description)
+
+
+@pytest.fixture(scope="module", params=["float32", "float16"])
+def named_graph(request, network):
+    name, module, description = network
+    return f"{name} {request.param}", to_onnx(module, description, request.param)
 
 
 def run_builder(model, folder):
