@@ -132,8 +132,7 @@ def _layers(model: onnx.ModelProto) -> dict[str, str]:
 
 def _halves(model: onnx.ModelProto) -> set[str]:
     """Names of the float16 values of the graph."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    infos = [*model.graph.value_info, *inferred.value_info]
+    infos = model.graph.value_info
     return {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
 
 
