@@ -1,4 +1,4 @@
-"""Writes docs/accuracy.md from benchmarks/results: the demo network's Dice, float16's cost, the ablation's."""
+"""Writes docs/accuracy.md from benchmarks/results: the demo network's Dice, float16's cost, an ablation."""
 
 import numpy as np
 
