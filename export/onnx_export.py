@@ -1,4 +1,4 @@
-"""From a model or checkpoint to an artifact: model.onnx and its manifest, model.onnx.json."""
+"""From a model or checkpoint to an artifact, model.onnx or model.engine, and its manifest beside it."""
 
 import contextlib
 import dataclasses
@@ -17,10 +17,12 @@ import msdk_rt
 from msdk_export.adoption import adopt
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
 from msdk_export.description import ModelDescription, describe
+from msdk_export.engine_options import EngineOptions
 from msdk_export.onnx_graph import to_onnx
-from msdk_export.parity import check_parity, measure_parity, random_window
+from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.precision_check import check_range, simulated, worst_layer
 from msdk_export.samples import real_window
+from msdk_rt.engines import ENGINE_SUFFIX
 from msdk_rt.errors import ExportError, OutputError
 from msdk_rt.files import atomic_write
 from msdk_rt.manifest import Manifest, manifest_path, sha256_of, write_manifest
@@ -39,11 +41,12 @@ def export(
     normalization: str | None = None,
     family: str | None = None,
     config: dict | None = None,
-    precision: str = "fp32",
+    precision: str | None = None,
+    engine: EngineOptions | None = None,
     sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
     progress: bool = False,
 ) -> Manifest:
-    """Write `path` (.onnx) and `path`.json, verified against the PyTorch model; returns the manifest.
+    """Write `path` (.onnx or .engine) and `path`.json, verified against PyTorch; returns the manifest.
 
     Args:
         model: a module image (B, C, D, H, W) -> logits (B, K, D, H, W) in evaluation mode, which is left
@@ -59,7 +62,9 @@ def export(
             say is read from the names and shapes of its weights.
         precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
             memory; norms, the scan's state and parameters, image and logits stay float32
-            (msdk_export.precision). What it costs is measured and in the manifest.
+            (msdk_export.precision). What it costs is measured and in the manifest. Default: "fp16" for an
+            .engine, else "fp32".
+        engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
         progress: show the steps.
@@ -73,10 +78,16 @@ def export(
 
     Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
     InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written),
-    BackendError (the op library is missing, ONNX Runtime refuses the graph).
+    BackendError (the op library is missing, ONNX Runtime refuses the graph, no GPU for an .engine).
     """
     path = Path(path)
-    check_suffix(path)
+    check_suffix(path, (".onnx", ENGINE_SUFFIX))
+    builds_engine = path.suffix == ENGINE_SUFFIX
+    if builds_engine:
+        import msdk_export.engine  # noqa: F401  says at once that TensorRT is missing, not after minutes
+    elif engine is not None:
+        raise ExportError(f"engine options are for a {ENGINE_SUFFIX}, got {path}")
+    precision = precision or ("fp16" if builds_engine else "fp32")
     if precision not in PRECISIONS:
         raise ExportError(f"precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
     precision = PRECISIONS[precision]
@@ -90,28 +101,40 @@ def export(
         "config": config,
     }
     targets = [path, manifest_path(path)]
-    with tqdm(total=4, unit="step", disable=not progress) as bar, staging(path, targets) as staged:
+    steps = 5 if builds_engine else 4
+    with tqdm(total=steps, unit="step", disable=not progress) as bar, staging(path, targets) as staged:
         _begin(bar, "load the model")
         network, description = _load(model, given)
         real, source = real_window(sample, description)
 
         _begin(bar, "trace the graph")
         proto = to_onnx(network, description, precision)
-        with atomic_write(staged, "wb") as file:
+        graph = staged.with_suffix(".onnx")
+        with atomic_write(graph, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))
-        check_graph(staged)
+        check_graph(graph)
 
         _begin(bar, "compare with PyTorch")
-        parity = _verify(network, description, proto, staged, real, precision)
+        parity = _verify(network, description, proto, graph, real, precision)
+
+        built = None
+        if builds_engine:
+            from msdk_export.engine import build_engine
+
+            _begin(bar, "build the engine")
+            built = build_engine(proto, staged, engine or EngineOptions(), progress)
 
         _begin(bar, "write")
         manifest = Manifest(
             **{field.name: getattr(description, field.name) for field in dataclasses.fields(description)},
             precision=precision,
+            engine=built,
             parity=parity | {"real_source": source},
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
         )
+        if builds_engine:
+            manifest = _verify_engine(network, staged, manifest, real)
         staged_manifest = write_manifest(staged, manifest)
         os.replace(staged, path)
         os.replace(staged_manifest, manifest_path(path))
@@ -129,7 +152,7 @@ def _verify(
     """The artifact's parity with the network. Raises ExportError outside the precision's limits."""
     windows = {"random": random_window(len(description.channels), description.window), "real": real}
     if precision == "float32":
-        parity = measure_parity(network, staged, windows, description.activation)
+        parity = measure_parity(network, on_cpu(staged), windows, description.activation)
         check_parity(parity)
         return parity
     threads = torch.get_num_threads()
@@ -137,14 +160,26 @@ def _verify(
     inside = check_range(proto, window, threads)
     as_on_gpu = staged.with_name("simulated.onnx")
     as_on_gpu.write_bytes(simulated(proto).SerializeToString())
-    parity = measure_parity(network, as_on_gpu, windows, description.activation, precision)
+    parity = measure_parity(network, on_cpu(as_on_gpu), windows, description.activation, precision)
     try:
         check_parity(parity, precision)
     except ExportError as error:
         culprit = worst_layer(to_onnx(network, description), proto, window, threads)
         raise ExportError(f"{error}. The layer that float16 hurts is {culprit}") from error
-    measure_parity(network, staged, {"random": windows["random"]}, description.activation)  # that it runs
+    on_cpu(staged)(windows["random"])  # that it runs
     return parity | {"float16": inside}
+
+
+def _verify_engine(network: nn.Module, staged: Path, manifest: Manifest, real: np.ndarray | None) -> Manifest:
+    """The manifest with the engine's own parity. Raises ExportError outside the precision's limits."""
+    from msdk_rt.backends.tensorrt import TensorRtBackend
+
+    windows = {"random": random_window(len(manifest.channels), manifest.window), "real": real}
+    infer = TensorRtBackend(staged, manifest, 1).infer
+    measured = measure_parity(network, infer, windows, manifest.activation, manifest.precision)
+    check_parity(measured, manifest.precision)
+    on_gpu = {f"{name}, engine": measured[name] for name in windows}
+    return dataclasses.replace(manifest, parity=manifest.parity | on_gpu)
 
 
 def check_graph(artifact: Path) -> None:
@@ -158,12 +193,10 @@ def check_graph(artifact: Path) -> None:
         ) from error
 
 
-def check_suffix(path: Path) -> None:
-    """Raise ExportError unless artifacts of this suffix can be written."""
-    if path.suffix == ".engine":
-        raise ExportError(f"{path}: .engine files are not built yet; model.onnx runs everywhere")
-    if path.suffix != ".onnx":
-        raise ExportError(f"{path}: unknown artifact suffix {path.suffix!r}: expected .onnx")
+def check_suffix(path: Path, suffixes: Sequence[str] = (".onnx",)) -> None:
+    """Raise ExportError unless the path ends in one of the suffixes."""
+    if path.suffix not in suffixes:
+        raise ExportError(f"{path}: suffix {path.suffix!r}: expected {' or '.join(suffixes)}")
 
 
 def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelDescription]:

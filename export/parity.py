@@ -1,7 +1,8 @@
 """The exported artifact against the PyTorch model it came from, window by window."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,22 +31,27 @@ def random_window(channels: int, window: tuple[int, int, int]) -> np.ndarray:
     return np.random.default_rng(SEED).standard_normal((1, channels, *window), dtype=np.float32)
 
 
+def on_cpu(artifact: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """An .onnx as a function windows -> logits, on the threads that torch is allowed. Raises BackendError."""
+    session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
+    return partial(run_session, session)
+
+
 def measure_parity(
     model: nn.Module,
-    artifact: str | Path,
+    infer: Callable[[np.ndarray], np.ndarray],
     windows: Mapping[str, np.ndarray | None],
     activation: str,
     precision: str = "float32",
 ) -> dict:
     """Run every window (1, C, D, H, W) through both; a window of None is recorded as None.
 
-    Returns, per window, max_error and relative_error (max |difference| / max |reference|) of the logits,
-    label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
-    on the same side of a half), and least_dice, the lowest Dice of a class between the two; beside them the
-    limits of the precision and onnxruntime's version. Both run on the threads that torch is allowed.
-    Raises BackendError when the op library is missing, or ONNX Runtime refuses the artifact or fails.
+    infer: the artifact, windows -> logits, both float32. Returns, per window, max_error and relative_error
+    (max |difference| / max |reference|) of the logits, label_agreement, the fraction of voxels with the same
+    labels (argmax of softmax, or every sigmoid region on the same side of a half), and least_dice, the lowest
+    Dice of a class between the two; beside them the limits of the precision and onnxruntime's version. Raises
+    what `infer` raises.
     """
-    session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
     parity = {
         "onnxruntime": VERSION,
         "relative_error_limit": LIMITS[precision].relative_error,
@@ -57,7 +63,7 @@ def measure_parity(
             continue
         with torch.inference_mode():
             reference = model(torch.from_numpy(window)).numpy()
-        parity[name] = _compare(run_session(session, window), reference, activation)
+        parity[name] = _compare(infer(window), reference, activation)
     return parity
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msdk_rt
-from msdk_rt import bench_command, train_command
+from msdk_rt import bench_command, engine_arguments, train_command
 from msdk_rt.errors import InputError, MsdkError, one_line
 
 
@@ -60,17 +60,20 @@ def _add_export(commands) -> None:
         commands,
         "export",
         _export,
-        "turn a PyTorch checkpoint into model.onnx and its manifest, verified against PyTorch",
+        "turn a PyTorch checkpoint into model.onnx or model.engine, verified against PyTorch",
         """examples:
   msdk-rt export checkpoint.safetensors model.onnx
   msdk-rt export checkpoint.pt model.onnx --window 96 96 96 \\
       --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
+  msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
 
 What a checkpoint says of itself (metadata "msdk") need not be repeated; what is given here overrides it.
 Window, channels and labels have no default: releases of one data set disagree on them.""",
     )
     parser.add_argument("checkpoint", type=Path, help=".safetensors, or .pt read with weights_only")
-    parser.add_argument("model", type=Path, help="the .onnx file to write; its manifest goes beside it")
+    parser.add_argument(
+        "model", type=Path, help="the .onnx or .engine file to write; its manifest goes beside it"
+    )
     parser.add_argument("--window", type=int, nargs=3, metavar=("D", "H", "W"), help="input size in voxels")
     parser.add_argument("--channels", nargs="+", metavar="NAME", help="input modalities, in order")
     parser.add_argument(
@@ -89,8 +92,7 @@ Window, channels and labels have no default: releases of one data set disagree o
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
-        default="fp32",
-        help="fp16 for GPUs: float16 between the layers, its cost measured (default: fp32)",
+        help="fp16 for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
     )
     parser.add_argument(
         "--sample",
@@ -100,6 +102,7 @@ Window, channels and labels have no default: releases of one data set disagree o
         help="a real volume for the check, one file per channel",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    engine_arguments.add_arguments(parser)
 
 
 def _add_run(commands) -> None:
@@ -208,6 +211,7 @@ def _export(options: argparse.Namespace) -> int:
         family=options.family,
         config=options.config,
         precision=options.precision,
+        engine=engine_arguments.engine_options(options),
         sample=options.sample,
         progress=not options.quiet,
     )

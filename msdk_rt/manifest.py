@@ -32,6 +32,7 @@ class Manifest:
     order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
     normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
     orientation: axis codes of the model's (D, H, W), as nibabel names them.
+    engine: what a .engine needs of the machine (msdk_rt.engines); None for a .onnx.
     """
 
     family: str
@@ -47,6 +48,7 @@ class Manifest:
     orientation: str = "RAS"
     blending: dict = field(default_factory=_DEFAULT_BLENDING.copy)
     precision: str = "float32"
+    engine: dict | None = None
     ops_version: int = OPS_VERSION
     format_version: int = FORMAT_VERSION
 
@@ -95,7 +97,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
     artifact = Path(artifact)
     path = manifest_path(artifact)
     if not artifact.is_file():
-        raise ArtifactError(f"no model at {artifact}: expected a .onnx file written by msdk_rt.export")
+        raise ArtifactError(f"no model at {artifact}: expected a file written by msdk_rt.export")
     entries = _read_json(path)
     newest = entries.get("format_version")
     if isinstance(newest, int) and newest > FORMAT_VERSION:

@@ -6,6 +6,7 @@ from typing import Any
 
 LARGEST_WINDOW = 4096
 LARGEST_LABEL = 65535
+_VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 AXIS_CODES = ("RL", "AP", "SI")
 
 # What a field must be, in words and as a predicate on its value.
@@ -56,6 +57,11 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         ),
     ),
     "precision": ("float32 or float16", lambda value: value in ("float32", "float16")),
+    "engine": (
+        "null, or {tensorrt, compute_capability, plugin_version: version numbers, max_batch: at least 1, "
+        "version_compatible, hardware_compatible: true or false}",
+        lambda value: value is None or _is_engine(value),
+    ),
     "parity": ("a mapping", lambda value: isinstance(value, dict)),
     "sha256": (
         "64 lower-case hexadecimal digits",
@@ -80,6 +86,19 @@ def is_orientation(codes: object) -> bool:
         isinstance(codes, str)
         and len(codes) == 3
         and all(any(code in axis for code in codes) for axis in AXIS_CODES)
+    )
+
+
+def _is_engine(value: object) -> bool:
+    versions = ("tensorrt", "compute_capability", "plugin_version")
+    switches = ("version_compatible", "hardware_compatible")
+    return (
+        isinstance(value, dict)
+        and value.keys() == {*versions, *switches, "max_batch"}
+        and all(isinstance(value[name], str) and _VERSION.fullmatch(value[name]) for name in versions)
+        and all(isinstance(value[name], bool) for name in switches)
+        and _is_int(value["max_batch"])
+        and value["max_batch"] >= 1
     )
 
 

@@ -1,11 +1,13 @@
-"""Where the native library of the msdk ops is, for our own sessions and anybody else's."""
+"""Where the native libraries of the msdk ops are, for our own sessions and anybody else's."""
 
 import sys
 from pathlib import Path
 
 from msdk_rt.errors import BackendError
 
+LIBRARIES = Path(__file__).parent / "lib"
 LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "libmsdk_onnxruntime.so"
+PLUGIN_LIBRARY_NAME = "libmsdk_tensorrt.so"
 
 
 def ops_library() -> Path:
@@ -14,10 +16,25 @@ def ops_library() -> Path:
     Register it with `SessionOptions.register_custom_ops_library(str(ops_library()))`, or from C, C++ or
     Triton by this path. Raises BackendError when the package was installed without its native part.
     """
-    path = Path(__file__).parent / "lib" / LIBRARY_NAME
+    path = LIBRARIES / LIBRARY_NAME
     if not path.is_file():
         raise BackendError(
             f"the op library {path} is missing: this msdk_rt was installed without its native part. Install "
             "the wheel for your platform, or run `make setup` in a source checkout (CMake and a C++ compiler)"
+        )
+    return path
+
+
+def plugin_library() -> Path:
+    """The shared library of TensorRT plugins for domain `msdk`.
+
+    Load it with `registry.load_library(str(plugin_library()))`, or `trtexec --staticPlugins=` by this path.
+    Raises BackendError when the package was built without it.
+    """
+    path = LIBRARIES / PLUGIN_LIBRARY_NAME
+    if not path.is_file():
+        raise BackendError(
+            f"the TensorRT plugins {path} are missing: this msdk_rt was built where there was no CUDA "
+            "compiler. Build it again where nvcc is found, or use model.onnx"
         )
     return path

@@ -21,6 +21,10 @@ def describe(path: Path, manifest: Manifest) -> str:
         "created by": manifest.created_by,
         "SHA-256": manifest.sha256,
     }
+    if manifest.engine is not None:
+        rows["engine"] = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in manifest.engine.items()
+        )
     rows |= {f"parity, {name}": text for name, text in parity_lines(manifest).items()}
     return "\n".join(f"{name:<18}{value}" for name, value in rows.items())
 

@@ -62,7 +62,8 @@ class Segmenter:
         with Segmenter("model.onnx") as segmenter:
             segmenter.run("t1.nii.gz").save("labels.nii.gz")
 
-    path: model.onnx, with its manifest beside it. providers, threads: see OnnxRuntimeBackend.
+    path: model.onnx or model.engine, with its manifest beside it. providers, threads: see
+    OnnxRuntimeBackend; not for an engine.
     overlap: fraction of a window shared with the next, 0 <= overlap < 1. blend: "gaussian" or "constant"
     weight of a window's voxels. batch_size: windows per inference.
     mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
@@ -91,7 +92,7 @@ class Segmenter:
             for count in range(len(mirror_axes) + 1)
             for axes in itertools.combinations(sorted(mirror_axes), count)
         ]
-        self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads)
+        self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads, batch_size)
 
     @property
     def providers(self) -> list[str]:
@@ -217,10 +218,17 @@ def _files(volume) -> list[str | Path]:
     return list(paths) if all(isinstance(path, (str, os.PathLike)) for path in paths) else []
 
 
-def _open_backend(path: str | Path, manifest: Manifest, providers, threads: int | None) -> Backend:
-    from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
+def _open_backend(path, manifest: Manifest, providers, threads: int | None, batch_size: int) -> Backend:
+    if manifest.engine is None:
+        from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(path, manifest, providers, threads)
+        return OnnxRuntimeBackend(path, manifest, providers, threads)
+    for name, value in (("providers", providers), ("threads", threads)):
+        if value is not None:
+            raise InputError(f"{name} is for a .onnx, {path} runs on TensorRT: leave it out, got {value!r}")
+    from msdk_rt.backends.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(path, manifest, batch_size)
 
 
 def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:

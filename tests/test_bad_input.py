@@ -107,7 +107,7 @@ def without_manifest(model):
 
 
 MODELS = {
-    "missing": (lambda model: model.unlink(), "model.onnx: expected a .onnx file written by msdk_rt.export"),
+    "missing": (lambda model: model.unlink(), "model.onnx: expected a file written by msdk_rt.export"),
     "without manifest": (without_manifest, "keep the two files together"),
     "truncated": (lambda model: model.write_bytes(model.read_bytes()[:-9]), "It was truncated or edited"),
     "edited": (lambda model: model.write_bytes(model.read_bytes()[:-1] + b"\1"), "expected SHA-256"),

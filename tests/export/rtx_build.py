@@ -1,13 +1,16 @@
 """TensorRT-RTX's own parser and builder, which need no GPU, on what of a graph lies around the msdk ops.
 
 TensorRT-RTX takes no plugins and ends the process that asks for one: the graph is cut at the msdk nodes, and
-the build is a process of its own, `python rtx_build.py model.onnx SM86 ...`, one line of JSON per target.
+the build is a process of its own, `python rtx_build.py model.onnx SM86 ...`, one line of JSON per target. Its
+Python interface is TensorRT's, so that msdk_export.engine runs on it as it would on TensorRT. "interrupt" in
+place of a target presses Ctrl-C in the middle of a build.
 """
 
 import json
+import os
+import signal
 import sys
 import time
-from pathlib import Path
 
 import onnx
 
@@ -15,7 +18,7 @@ DOMAIN = "msdk"
 
 
 def cut(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model at batch 1 without its msdk nodes: what they return is an input, what they read an output."""
+    """The model without its msdk nodes: what they return is an input, what they read an output."""
     around = onnx.ModelProto()
     around.CopyFrom(model)
     del around.functions[:]
@@ -37,38 +40,45 @@ def cut(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(infos[name] for name in inputs)
     graph.output.extend(infos[name] for name in outputs)
     del graph.value_info[:]
-    for info in (*graph.input, *graph.output):
-        for size in info.type.tensor_type.shape.dim:
-            if not size.HasField("dim_value"):
-                size.dim_value = 1
     return around
 
 
-def build(model: bytes, target: str) -> dict:
+def build(model: onnx.ModelProto, target: str) -> dict:
     """Build for one compute capability, such as SM86: {"target", "seconds", "bytes", "layers"}.
 
-    Raises RuntimeError with the parser's words when it refuses the graph, or when there is no engine.
+    For "interrupt": {"target", "said"}, TensorRT's last words. Raises ExportError with TensorRT's words.
     """
     import tensorrt_rtx as trt
 
-    logger = trt.Logger(trt.Logger.ERROR)
+    sys.modules["tensorrt"] = trt
+    from msdk_export import engine
+
+    class CtrlC(engine.ProgressMonitor):
+        def phase_start(self, phase_name, parent_phase, num_steps):
+            super().phase_start(phase_name, parent_phase, num_steps)
+            if len(self._phases) == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)  # the main thread hears of it
+
+    if target == "interrupt":
+        engine.ProgressMonitor = CtrlC
+    log = engine.Log()
     start = time.perf_counter()
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse(model):
-        raise RuntimeError("; ".join(parser.get_error(i).desc() for i in range(parser.num_errors)))
-    config = builder.create_builder_config()
+    builder = trt.Builder(log)
+    network = engine.parse(builder, model, log)
+    config = engine.configure(builder, network, engine.EngineOptions(best_batch=2))
     config.num_compute_capabilities = 1
-    config.set_compute_capability(getattr(trt.ComputeCapability, target), 0)
-    engine = builder.build_serialized_network(network, config)
-    if engine is None:
-        raise RuntimeError(f"TensorRT-RTX built no engine for {target}")
+    capability = "SM86" if target == "interrupt" else target
+    config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
+    try:
+        plan = engine.compile_network(builder, network, config, log, progress=True)
+    except KeyboardInterrupt:
+        return {"target": target, "said": str(log)}
     seconds = time.perf_counter() - start
-    return {"target": target, "seconds": seconds, "bytes": engine.nbytes, "layers": network.num_layers}
+    return {"target": target, "seconds": seconds, "bytes": len(plan), "layers": network.num_layers}
 
 
 if __name__ == "__main__":
-    model = Path(sys.argv[1]).read_bytes()
+    model = onnx.load(sys.argv[1])
     for target in sys.argv[2:]:
         print(json.dumps(build(model, target)), flush=True)

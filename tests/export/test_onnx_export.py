@@ -242,7 +242,10 @@ def test_any_module_exports_under_its_own_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("model.engine", r"not built yet"), ("model.pt", r"'\.pt': expected \.onnx")],
+    [
+        ("model.engine", r"TensorRT, which cannot be imported"),
+        ("model.pt", r"'\.pt': expected \.onnx or \.engine"),
+    ],
 )
 def test_other_suffixes_are_refused(model, tmp_path, name, message):
     with pytest.raises(ExportError, match=message):

@@ -63,11 +63,19 @@ def named_graph(request, network):
     return f"{name} {request.param}", to_onnx(module, description, request.param)
 
 
-def run_builder(model, folder):
-    path = folder / "cut.onnx"
-    path.write_bytes(model.SerializeToString())
-    command = [sys.executable, str(Path(rtx_build.__file__)), str(path), *TARGETS]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def run_builder(path, *targets):
+    """(exit code, what each target came to, what else was said)"""
+    command = [sys.executable, str(Path(rtx_build.__file__)), str(path), *targets]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.fixture
+def cut_graph(named_graph, tmp_path):
+    name, model = named_graph
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(rtx_build.cut(model).SerializeToString())
+    return name, path
 
 
 def test_the_cut_leaves_out_the_msdk_nodes_and_nothing_else(named_graph):
@@ -81,21 +89,31 @@ def test_the_cut_leaves_out_the_msdk_nodes_and_nothing_else(named_graph):
     assert len(around.graph.output) > 1
 
 
-def test_tensorrt_rtx_builds_the_graph(named_graph, tmp_path):
-    name, model = named_graph
-    done = run_builder(rtx_build.cut(model), tmp_path)
-    assert done.returncode == 0, done.stderr[-2000:]
-    built = [json.loads(line) for line in done.stdout.splitlines()]
+def test_tensorrt_rtx_builds_the_graph(cut_graph):
+    name, path = cut_graph
+    code, built, said = run_builder(path, *TARGETS)
+    assert code == 0, said[-2000:]
     assert [entry["target"] for entry in built] == list(TARGETS)
     for entry in built:
         print(f"{name} {entry['target']}: {entry['layers']} layers, {entry['seconds']:.1f} s", end=", ")
         print(f"{entry['bytes']} bytes")
         assert entry["bytes"] > 10_000
+    assert "TensorRT: " in said, "the progress bar names TensorRT's phases"
 
 
-def test_a_graph_that_is_no_model_is_refused_in_words(tmp_path):
-    (tmp_path / "cut.onnx").write_bytes(b"no model")
-    command = [sys.executable, str(Path(rtx_build.__file__)), str(tmp_path / "cut.onnx"), "SM86"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
-    assert "RuntimeError" in done.stderr
+def test_ctrl_c_stops_a_build(cut_graph):
+    _, path = cut_graph
+    code, (stopped,), said = run_builder(path, "interrupt")
+    assert code == 0, said[-2000:]
+    assert "BuildCanceled" in stopped["said"]
+
+
+def test_a_graph_that_tensorrt_refuses_is_an_error_that_names_the_node(tmp_path):
+    text = """<ir_version: 8, opset_import: ["": 20]>
+        odd (float[N,3] image) => (float[N,3] logits) { [culprit] logits = NoSuchOp (image) }"""
+    model = onnx.parser.parse_model(text)
+    (tmp_path / "cut.onnx").write_bytes(model.SerializeToString())
+    code, built, said = run_builder(tmp_path / "cut.onnx", "SM86")
+    assert (code, built) == (1, [])
+    assert "ExportError: TensorRT" in said
+    assert "NoSuchOp culprit" in said
