@@ -9,6 +9,8 @@ QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
+    "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
+    "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
     "segmamba": "a SegMamba checkpoint of the published size: export and a window",
 }
 

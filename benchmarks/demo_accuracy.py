@@ -6,14 +6,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
-from monai.inferers import sliding_window_inference
-from monai.transforms import NormalizeIntensity
 
 from benchmarks import accuracy_report
 from benchmarks.accuracy import Judged, colin27, template_at_2_mm, template_itself, tissue_dice
 from benchmarks.measure import record
-from msdk_export.checkpoints import build_model, load_checkpoint
+from benchmarks.volume import pytorch_labels
 from msdk_export.demo_network import OWN_WEIGHTS, export_demo
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
@@ -56,21 +53,9 @@ def _whole_template(segmenter: Segmenter, judged: Judged, weights: Path) -> dict
     scores = tissue_dice(labels, judged)
     record(QUESTION, "MNI152 T1, 1 mm", scores, "Dice")
     record(QUESTION, "MNI152 T1, 1 mm, CPU latency", {"segment the volume": seconds}, "s")
-    other = float(np.mean(labels != _with_pytorch(judged.image, weights, segmenter.manifest.window)))
+    other = float(np.mean(labels != pytorch_labels(judged.image, weights)))
     record(QUESTION, "MNI152 T1, 1 mm, artifact against PyTorch", {"labels that differ": 100 * other}, "%")
     return scores | {"seconds": seconds, "labels that differ from PyTorch's, %": 100 * other}
-
-
-def _with_pytorch(image: np.ndarray, weights: Path, window: tuple[int, ...]) -> np.ndarray:
-    """The checkpoint under PyTorch and MONAI's sliding window: labels (D, H, W)."""
-    state_dict, description = load_checkpoint(weights)
-    network = build_model(description, state_dict)
-    normalised = NormalizeIntensity(nonzero=True, channel_wise=True)(torch.from_numpy(image.copy())[None])
-    with torch.inference_mode():
-        logits = sliding_window_inference(
-            torch.as_tensor(normalised)[None], window, 1, network, overlap=0.5, mode="gaussian"
-        )
-    return logits[0].argmax(0).numpy()
 
 
 def _random_draws(segmenter: Segmenter, template) -> None:

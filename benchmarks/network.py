@@ -3,8 +3,7 @@
 MSD-KMamba of the base size with random weights, four channels, against the same network in PyTorch.
 """
 
-import collections
-import json
+import functools
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from benchmarks.measure import Contestant, measure, record
 from msdk_rt.bench.machine import own_peak_memory
 
 THREADS = 2
+PROVIDERS = ("CPUExecutionProvider",)
 SIDES = (96, 128)
 CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 LABELS = {"background": 0, "necrosis": 1, "oedema": 2, "enhancing": 3}
@@ -47,20 +47,11 @@ def run_pytorch(model, side: int):
     return run
 
 
-def run_artifact(path: Path, side: int, profile_prefix: str | None = None):
-    """A function that runs one window, and the session it runs in."""
-    import onnxruntime
+def run_artifact(path: Path, side: int):
+    """A function that runs one window."""
+    from msdk_rt.backends.onnxruntime import open_session, run_session
 
-    import msdk_rt
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
-    options.register_custom_ops_library(str(msdk_rt.ops_library()))
-    if profile_prefix:
-        options.enable_profiling, options.profile_file_prefix = True, profile_prefix
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    image = window(side)
-    return lambda: session.run(None, {"image": image})[0], session
+    return functools.partial(run_session, open_session(path, PROVIDERS, THREADS), window(side))
 
 
 def build_artifact(folder: Path, side: int) -> Path:
@@ -76,17 +67,11 @@ def build_artifact(folder: Path, side: int) -> Path:
     return path
 
 
-def profile(path: Path, side: int, folder: Path) -> dict[str, float]:
+def profile(path: Path, side: int) -> dict[str, float]:
     """Milliseconds by op type of one window, the largest first."""
-    run, session = run_artifact(path, side, str(folder / "profile"))
-    run()
-    run()
-    events = json.loads(Path(session.end_profiling()).read_text())
-    kernels = [e for e in events if e.get("cat") == "Node" and e["name"].endswith("kernel_time")]
-    spent = collections.Counter()
-    for event in kernels[len(kernels) // 2 :]:  # the second run: the first also allocates
-        spent[event["args"]["op_name"]] += event["dur"] / 1e3
-    return dict(spent.most_common())
+    from msdk_rt.bench.profile import profile
+
+    return {cost.op: 1e3 * cost.seconds for cost in profile(path, PROVIDERS, THREADS, window(side))}
 
 
 def peak_memory(contestant: str, side: int, path: Path) -> float:
@@ -107,7 +92,7 @@ def main() -> None:
             case = f"base network, window {side}^3"
             path = build_artifact(folder, side)
             model = pytorch_model()
-            run, session = run_artifact(path, side)
+            run = run_artifact(path, side)
             contestants = [
                 Contestant("msdk_rt", run, THREADS),
                 Contestant("PyTorch eager", run_pytorch(model, side), THREADS),
@@ -117,9 +102,9 @@ def main() -> None:
             error = np.abs(run() - expected).max() / np.abs(expected).max()
             print(f"{case}: relative error {error:.1e}")
             measure("network", case, contestants, seconds=6.0)
-            del session, run, contestants, model
+            del run, contestants, model
 
-            spent = profile(path, side, folder)
+            spent = profile(path, side)
             record("network_profile", case, spent, "ms")
             total = sum(spent.values())
             print(
@@ -135,7 +120,7 @@ def main() -> None:
 if __name__ == "__main__":
     contestant, side, path = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     if contestant == "msdk_rt":
-        run_artifact(path, side)[0]()
+        run_artifact(path, side)()
     else:
         run_pytorch(pytorch_model(), side)()
     print(own_peak_memory())

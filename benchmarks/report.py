@@ -21,8 +21,10 @@ def write() -> None:
         ("The selective scan", "scan_op", _times),
         ("A KAN layer", "kan_op", _times),
         ("The network", "network", _times),
+        ("A whole volume", "volume", _times),
         ("Where the time goes", "network_profile", _values),
         ("Peak memory", "network_memory", _values),
+        ("Growth with size", "scaling", _figures),
         ("SegMamba", "segmamba", _figures),
         ("Where SegMamba's time goes", "segmamba_profile", _values),
     ):

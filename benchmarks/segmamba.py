@@ -64,7 +64,7 @@ def export(folder: Path) -> float:
 
 def run_windows(folder: Path) -> float:
     """Median seconds of a window in ONNX Runtime; keeps its logits."""
-    run, _session = run_artifact(artifact(folder), SIDE)
+    run = run_artifact(artifact(folder), SIDE)
     np.save(folder / "found.npy", run())
     seconds = []
     for _ in range(RUNS):
@@ -120,7 +120,7 @@ def main() -> None:
         print(f"relative error of the logits {error:.1e}, voxels labelled alike {labels:.6%}", flush=True)
         record("segmamba", CASE, {"relative error of the logits": error, "voxels labelled alike": labels}, "")
 
-        spent = profile(artifact(folder), SIDE, folder)
+        spent = profile(artifact(folder), SIDE)
         total = sum(spent.values())
         print(
             "profile: " + ", ".join(f"{op} {ms / total:.0%}" for op, ms in spent.items() if ms > total / 100)

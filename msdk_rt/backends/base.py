@@ -1,12 +1,18 @@
 """What the segmenter asks of an inference library."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 
 class Backend(Protocol):
-    """A loaded network. `infer` may be called from several threads at once."""
+    """A loaded network. `infer` may be called from several threads at once.
+
+    library: name and version of the inference library, such as {"onnxruntime": "1.32.0"}.
+    """
+
+    library: Mapping[str, str]
 
     @property
     def providers(self) -> list[str]:

@@ -38,6 +38,7 @@ class OnnxRuntimeBackend:
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
     ):
+        self.library = {"onnxruntime": VERSION}
         chosen = choose_providers(providers)
         self._session = open_session(artifact, chosen, threads)
         self._check_started(chosen if providers is not None else [])

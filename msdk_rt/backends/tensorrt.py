@@ -31,6 +31,7 @@ class TensorRtBackend:
     """
 
     def __init__(self, artifact: str | Path, manifest: Manifest, batch_size: int):
+        self.library = {"tensorrt": VERSION}
         built = check_engine_entry(manifest.engine, Path(artifact).suffix)
         if batch_size > built["max_batch"]:
             raise InputError(

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.backends.onnxruntime import VERSION, Provider, choose_providers
 from msdk_rt.bench import machine
 from msdk_rt.bench.latency import Latency, take_turns
-from msdk_rt.bench.profile import profile
 from msdk_rt.bench.report import Contestant, Report, VolumeTime
 from msdk_rt.errors import InputError
 from msdk_rt.segmenter import Segmenter
@@ -27,7 +25,7 @@ def benchmark(
     inputs: Sequence[str | Path] | None = None,
     shape: Sequence[int] | None = None,
     volumes: int = 1,
-    providers: Sequence[Provider] | None = None,
+    providers: Sequence[str | tuple[str, dict]] | None = None,
     overlap: float = 0.5,
     batch_size: int = 1,
     threads: int | None = None,
@@ -56,7 +54,7 @@ def benchmark(
         machine=machine.machine(),
         cores=machine.cores(),
         clock_mhz=machine.clock_mhz(),
-        versions={"onnxruntime": VERSION, "numpy": np.__version__},
+        versions={"numpy": np.__version__},
         settings=options | {"providers": [str(provider) for provider in providers or ()]},
     )
     with contextlib.ExitStack() as stack:
@@ -65,6 +63,7 @@ def benchmark(
             for chosen in [[provider] for provider in providers] if providers else [None]:
                 segmenter = stack.enter_context(Segmenter(path, providers=chosen, **options))
                 segmenters.append(segmenter)
+                report.versions |= segmenter._open().library
                 report.contestants.append(_contestant(path, segmenter, batch_size))
         try:
             _measure(report, segmenters, paths, options, settings, inputs, watch)
@@ -93,10 +92,12 @@ def _measure(report, segmenters, paths, options, settings, inputs, watch) -> Non
         for contestant, segmenter in zip(report.contestants, segmenters, strict=True):
             watch(f"volume {number + 1} of {settings['volumes']}, {contestant.name}")
             contestant.volumes.append(_segment_once(segmenter, inputs, settings["shape"]))
-    for contestant, batch in zip(report.contestants, windows, strict=True):
-        watch(f"profile, {contestant.name}")
-        chosen = choose_providers(contestant.providers)
-        contestant.ops = profile(contestant.path, chosen, options["threads"], batch)
+    for contestant, segmenter, batch in zip(report.contestants, segmenters, windows, strict=True):
+        if segmenter.manifest.engine is None:  # of an engine, trtexec --dumpProfile tells
+            from msdk_rt.bench.profile import profile
+
+            watch(f"profile, {contestant.name}")
+            contestant.ops = profile(contestant.path, contestant.providers, options["threads"], batch)
     watch("what the machine can do")
     report.peak_flops, report.peak_bandwidth = machine.peak_flops(), machine.peak_bandwidth()
 

@@ -1,0 +1,97 @@
+"""Does the cost grow with the work and no faster? Exponents fitted over sizes; 1 is linear.
+
+The scan from 1,024 to 2 million tokens, and whole volumes from 96^3 to 512^3 voxels through the demo network.
+A window costs the same wherever it lies, so a volume's cost is linear in the windows that cover it; memory
+must not grow by more than input, labels and accumulators. Each volume has a process of its own.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import record
+from msdk_rt.bench.machine import own_peak_memory
+
+THREADS = 2
+LENGTHS = tuple(2**power for power in range(10, 22))
+SIDES = (96, 144, 192, 256, 384, 512)
+LEAST_SECONDS, LEAST_RUNS = 1.0, 3
+
+
+def exponent(work: dict[int, float]) -> float:
+    """Slope of log cost over log size, least squares."""
+    return float(np.polyfit(np.log(list(work)), np.log(list(work.values())), 1)[0])
+
+
+def scan() -> None:
+    from benchmarks.scan_op import case, ours
+
+    spent = {}
+    for length in LENGTHS:
+        run = ours(case(length).inputs(), THREADS).run
+        run()
+        seconds = []
+        while len(seconds) < LEAST_RUNS or sum(seconds) < LEAST_SECONDS:
+            started = time.perf_counter()
+            run()
+            seconds.append(time.perf_counter() - started)
+        spent[length] = float(np.median(seconds))
+        print(
+            f"  L={length:8}: {spent[length] * 1e3:10.3f} ms, {spent[length] / length * 1e9:.1f} ns a token"
+        )
+    name = f"scan, D=96 N=16 K=2, {THREADS} threads"
+    record("scaling", name, {f"L = {length}": 1e9 * s / length for length, s in spent.items()}, "ns a token")
+    print(f"  exponent {exponent(spent):.3f}\n")
+    record("scaling", name, {"exponent": exponent(spent)}, "")
+
+
+def volumes() -> None:
+    from msdk_export.demo_network import export_demo
+
+    seconds, memory = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = Path(folder) / "model.onnx"
+        export_demo(artifact)
+        for side in SIDES:
+            command = [sys.executable, "-m", "benchmarks.scaling", str(artifact), str(side)]
+            root = Path(__file__).parents[1]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=root)
+            windows, spent, peak = (float(word) for word in done.stdout.split())
+            seconds[int(windows)], memory[side] = spent, peak
+            print(f"  {side}^3: {windows:.0f} windows, {spent:.1f} s, peak memory {peak:.0f} MB", flush=True)
+    name = f"volume, demo network, {THREADS} threads"
+    figures = {
+        f"{side}^3, {n} windows": 1e3 * s / n for side, (n, s) in zip(SIDES, seconds.items(), strict=True)
+    }
+    record("scaling", name, figures, "ms a window")
+    record("scaling", name, {f"{side}^3, peak memory": mb for side, mb in memory.items()}, "MB")
+    voxels = np.array([side**3 for side in SIDES]) / 1e6
+    growth, _base = np.polyfit(voxels, list(memory.values()), 1)
+    print(f"  exponent over windows {exponent(seconds):.3f}; memory grows by {growth:.1f} bytes a voxel\n")
+    record("scaling", name, {"exponent over windows": exponent(seconds)}, "")
+    record("scaling", name, {"growth of memory": float(growth)}, "bytes a voxel")
+
+
+def one_volume(artifact: Path, side: int) -> None:
+    """Prints windows, seconds and peak resident MB of one random volume."""
+    from msdk_rt import Segmenter
+
+    volume = np.random.default_rng(0).random((1, side, side, side), dtype=np.float32)
+    with Segmenter(artifact, threads=THREADS) as segmenter:
+        segmenter.run(volume[:, :96, :96, :96])
+        started = time.perf_counter()
+        segmenter.run(volume)
+        print(segmenter.count_windows((side,) * 3), time.perf_counter() - started, own_peak_memory())
+
+
+def main() -> None:
+    scan()
+    volumes()
+
+
+if __name__ == "__main__":
+    one_volume(Path(sys.argv[1]), int(sys.argv[2]))
