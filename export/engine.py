@@ -141,8 +141,9 @@ def compile_network(
     ):
         monitor = ProgressMonitor(bar)
         config.progress_monitor = monitor
-        build = pool.submit(builder.build_serialized_network, network, config)
+        pool.submit(int).result()  # its thread runs: the pool would not wait for one interrupted as it starts
         try:
+            build = pool.submit(builder.build_serialized_network, network, config)
             while not build.done():
                 wait([build], PATIENCE)
         except KeyboardInterrupt:

@@ -11,12 +11,19 @@ from msdk_rt.errors import ExportError
 
 
 @pytest.fixture
-def no_tensorrt(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+def import_tensorrt(monkeypatch):
+    """Call with what `import tensorrt` shall give: msdk_export.engine is imported anew, later forgotten."""
+
+    def become(module):
+        monkeypatch.setitem(sys.modules, "tensorrt", module)
+        sys.modules.pop("msdk_export.engine", None)
+
+    yield become
+    sys.modules.pop("msdk_export.engine", None)
 
 
-def test_without_tensorrt_the_export_ends_before_it_reads_the_checkpoint(no_tensorrt, tmp_path, capsys):
+def test_without_tensorrt_the_export_ends_before_it_reads_the_checkpoint(import_tensorrt, tmp_path, capsys):
+    import_tensorrt(None)
     message = "pip install tensorrt, or on a Jetson install JetPack's .* Export model.onnx instead"
     with pytest.raises(ExportError, match=message):
         export("no such checkpoint.pt", tmp_path / "model.engine")
@@ -44,10 +51,8 @@ def test_engine_options_for_an_onnx_file_are_refused(tmp_path, capsys):
     assert "engine options are for a .engine" in capsys.readouterr().err
 
 
-def test_msdk_nodes_name_their_plugin_and_lose_their_bodies(monkeypatch):
-    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux")
-    monkeypatch.setitem(sys.modules, "tensorrt", trt)
-    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+def test_msdk_nodes_name_their_plugin_and_lose_their_bodies(import_tensorrt):
+    import_tensorrt(pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux"))
     from msdk_export.engine import with_plugins
 
     model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 20, "msdk": 1]>
