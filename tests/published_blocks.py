@@ -30,6 +30,15 @@ def in_float64(module, *inputs):
         return copy.deepcopy(module).double()(*(value.double() for value in inputs))
 
 
+def tokens_of(seed=2, length=35, channels=6):
+    return torch.randn(2, length, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_computes(adopted, expected, *inputs):
+    with torch.no_grad():
+        torch.testing.assert_close(adopted(*inputs), expected.float(), rtol=1e-5, atol=1e-5)
+
+
 def selective_scan(u, delta, A, B, C, D):
     """u, delta (B,D,L), A (D,N), B and C (B,N,L), D (D) -> y (B,D,L): the recurrence, token by token."""
     h = u.new_zeros(*u.shape[:2], A.shape[1])
