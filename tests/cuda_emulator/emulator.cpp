@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -369,12 +370,8 @@ const char* launch(dim3 grid, dim3 dim, size_t shared_bytes, const std::function
   uint64_t stride = 1, first = 0;
   if (shuffled && count > 1) {
     first = rng() % count;
-    const auto divisor = [](uint64_t a, uint64_t b) {
-      while (b) a %= b, std::swap(a, b);
-      return a;
-    };
     do stride = 1 + rng() % count;
-    while (divisor(stride, count) != 1);
+    while (std::gcd(stride, count) != 1);
   }
   running_kernel = &kernel;
   idle_switches = 0;
