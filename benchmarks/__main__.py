@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-from benchmarks import report
+from benchmarks import headline, report
 
 QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
@@ -31,7 +31,8 @@ def main() -> None:
         print(f"\n## {name}: {QUESTIONS[name]}\n", flush=True)
         importlib.import_module(f"benchmarks.{name}").main()
     report.write()
-    print(f"wrote {report.PAGE}")
+    headline.write()
+    print(f"wrote {report.PAGE}, {headline.CHART} and the table of {headline.README}")
 
 
 if __name__ == "__main__":
