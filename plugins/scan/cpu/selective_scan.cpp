@@ -152,11 +152,13 @@ class Plan {
     parallel(args_.batch * members * tasks_per_set_ * pieces, [&](int64_t index) {
       const int64_t piece = index % pieces;
       index /= pieces;
-      const int64_t block = index % tasks_per_set_ * blocks_per_task_;
-      index /= tasks_per_set_;
+      // Members vary fastest: neighbouring tasks go to one thread, which then meets in the second wave the rows of y
+      // that it wrote in the first, and not another core's.
       const int direction = index % members ? group.second : group.first;
+      index /= members;
+      const int64_t block = index % tasks_per_set_ * blocks_per_task_;
       const int64_t begin = split() ? from + piece : from;
-      ScanTask t = task(index / members, direction, block, begin, split() ? begin + 1 : to);
+      ScanTask t = task(index / tasks_per_set_, direction, block, begin, split() ? begin + 1 : to);
       t.accumulate = accumulate;
       t.finish = finish;
       kernels_.scan(args_, t, task_scratch(scratch_bytes()));
