@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.bench import machine
+from msdk_rt.bench.gpu import GpuWatch, on_gpu
 from msdk_rt.bench.latency import Latency, take_turns
 from msdk_rt.bench.report import Contestant, Report, VolumeTime
+from msdk_rt.bench.waiting import ProcessorWait
 from msdk_rt.errors import InputError
 from msdk_rt.segmenter import Segmenter
 from msdk_rt.stages import Stages
@@ -66,32 +68,25 @@ def benchmark(
                 report.versions |= segmenter._open().library
                 report.contestants.append(_contestant(path, segmenter, batch_size))
         try:
-            _measure(report, segmenters, paths, options, settings, inputs, watch)
+            _measure(report, segmenters, options, settings, inputs, watch)
         except KeyboardInterrupt:
             report.interrupted = True
     report.peak_memory_mb = machine.own_peak_memory()
     return report
 
 
-def _measure(report, segmenters, paths, options, settings, inputs, watch) -> None:
+def _measure(report, segmenters, options, settings, inputs, watch) -> None:
     windows = [_random_windows(segmenter, options["batch_size"]) for segmenter in segmenters]
-    watch("windows")
-    turns = take_turns(
-        [
-            lambda segmenter=segmenter, batch=batch: segmenter._infer(segmenter._open(), batch)
-            for segmenter, batch in zip(segmenters, windows, strict=True)
-        ],
-        warm_up=settings["warm_up"],
-        seconds=settings["seconds"],
-        limit=settings["limit"],
-    )
-    for latencies in turns:
-        for contestant, latency in zip(report.contestants, latencies, strict=True):
-            contestant.window = latency
-    for number in range(settings["volumes"]):
-        for contestant, segmenter in zip(report.contestants, segmenters, strict=True):
-            watch(f"volume {number + 1} of {settings['volumes']}, {contestant.name}")
-            contestant.volumes.append(_segment_once(segmenter, inputs, settings["shape"]))
+    with contextlib.ExitStack() as stack:
+        if any(on_gpu(contestant.providers) for contestant in report.contestants):
+            gpu = GpuWatch()
+            stack.callback(_tell_gpu, report, gpu)  # once the sensor has stopped
+            stack.enter_context(gpu)
+        _time_windows(report, segmenters, windows, settings, watch)
+        for number in range(settings["volumes"]):
+            for contestant, segmenter in zip(report.contestants, segmenters, strict=True):
+                watch(f"volume {number + 1} of {settings['volumes']}, {contestant.name}")
+                contestant.volumes.append(_segment_once(segmenter, inputs, settings["shape"]))
     for contestant, segmenter, batch in zip(report.contestants, segmenters, windows, strict=True):
         if segmenter.manifest.engine is None:  # of an engine, trtexec --dumpProfile tells
             from msdk_rt.bench.profile import profile
@@ -100,6 +95,31 @@ def _measure(report, segmenters, paths, options, settings, inputs, watch) -> Non
             contestant.ops = profile(contestant.path, contestant.providers, options["threads"], batch)
     watch("what the machine can do")
     report.peak_flops, report.peak_bandwidth = machine.peak_flops(), machine.peak_bandwidth()
+
+
+def _time_windows(report, segmenters, windows, settings, watch) -> None:
+    watch("windows")
+    wait = ProcessorWait()
+    try:
+        take_turns(
+            [
+                lambda segmenter=segmenter, batch=batch: segmenter._infer(segmenter._open(), batch)
+                for segmenter, batch in zip(segmenters, windows, strict=True)
+            ],
+            [contestant.window for contestant in report.contestants],
+            warm_up=settings["warm_up"],
+            seconds=settings["seconds"],
+            limit=settings["limit"],
+        )
+    finally:
+        report.waited = wait.share()
+
+
+def _tell_gpu(report: Report, gpu: GpuWatch) -> None:
+    report.gpu = gpu.state()
+    for contestant in report.contestants:
+        for volume in contestant.volumes:
+            volume.gpu_joules = gpu.joules(volume.began, volume.began + volume.seconds)
 
 
 def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
@@ -123,6 +143,7 @@ def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
     return VolumeTime(
         shape=labels.shape,
         windows=segmenter.count_windows(labels.shape),
+        began=began,
         seconds=total,
         stages=stages.seconds,
         joules=energy.joules(),

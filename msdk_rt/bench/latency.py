@@ -1,15 +1,18 @@
 """What a sample of times says, and what it is too small to say."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from msdk_rt.bench.waiting import settle
 
 QUANTILES = (50, 90, 95, 99)
 LEAST_BEYOND = 5  # samples that must lie beyond a quantile for it to be told
 UNSTABLE = 0.025  # coefficient of variation above which a sample is called unstable
 TYPICAL_RUNS = 100
+TURN = 0.25  # seconds
 
 
 @dataclass
@@ -47,30 +50,38 @@ class Latency:
 
 
 def take_turns(
-    runs: Sequence[Callable[[], object]], *, warm_up: float, seconds: float, limit: float
-) -> Iterator[list[Latency]]:
-    """Times the runs turn about, so that a machine that drifts treats them alike. Yields after every turn.
+    runs: Sequence[Callable[[], object]],
+    latencies: Sequence[Latency],
+    *,
+    warm_up: float,
+    seconds: float,
+    limit: float,
+    least: int = TYPICAL_RUNS,
+) -> None:
+    """Time the runs turn about, so that a machine that drifts treats them alike; latencies: where to.
 
-    Each runs for `warm_up` seconds first, at least once, untimed. It is done after TYPICAL_RUNS runs that
-    took `seconds` in all, or when it has had `limit` seconds. What is yielded is one list that grows, so that
-    whoever stops early has what was measured so far.
+    Each runs for `warm_up` seconds first, at least once, untimed. A turn is TURN seconds of runs, or one that
+    takes longer, and begins when the threads of the turn before rest. A run is done after `least` times that
+    took `seconds` in all, or when it has had `limit` seconds. Whoever interrupts has what there is by then.
     """
     for run in runs:
         begun = time.perf_counter()
         run()
         while time.perf_counter() - begun < warm_up:
             run()
-    latencies = [Latency() for _ in runs]
+
+    def done(spent: float, count: int) -> bool:
+        return spent >= limit or (spent >= seconds and count >= least)
+
     pending = list(zip(runs, latencies, strict=True))
     while pending:
         for run, latency in pending:
-            started = time.perf_counter()
-            run()
-            latency.seconds.append(time.perf_counter() - started)
-        pending = [pair for pair in pending if not _done(pair[1], seconds, limit)]
-        yield latencies
-
-
-def _done(latency: Latency, seconds: float, limit: float) -> bool:
-    spent = sum(latency.seconds)
-    return spent >= limit or (spent >= seconds and len(latency.seconds) >= TYPICAL_RUNS)
+            if len(runs) > 1:
+                settle()
+            before, spent = sum(latency.seconds), 0.0
+            while not spent or not (spent >= TURN or done(before + spent, len(latency.seconds))):
+                started = time.perf_counter()
+                run()
+                latency.seconds.append(time.perf_counter() - started)
+                spent += latency.seconds[-1]
+        pending = [pair for pair in pending if not done(sum(pair[1].seconds), len(pair[1].seconds))]

@@ -37,15 +37,15 @@ def page(report: Report) -> str:
     timed = [contestant for contestant in report.contestants if contestant.window.seconds]
     body = [
         "<h1>msdk-rt bench</h1>",
-        f"<p>{html.escape(report.as_text().splitlines()[0])}</p>",
+        f"<p>{html.escape(report.heading())}</p>",
+        *(f"<p><b>{html.escape(remark)}</b></p>" for remark in report.remarks),
     ]
-    if report.interrupted:
-        body.append("<p><b>Interrupted:</b> what is here was measured until then, the rest is missing.</p>")
     if timed:
         body += ["<h2>One window</h2>", _window_table(report, timed), distributions(timed)]
         body.append('<p class="note">A dot is one inference; the line is the median.</p>')
     if with_volume := [contestant for contestant in timed if contestant.volume]:
         body += ["<h2>A whole volume, stage by stage</h2>", stages(with_volume)]
+        body += [f'<p class="note">{html.escape(contestant.volume_text())}</p>' for contestant in with_volume]
     for contestant in timed:
         if contestant.ops and report.peak_flops:
             body += [f"<h2>Ops of {html.escape(contestant.name)}</h2>", roofline(report, contestant)]
@@ -105,7 +105,7 @@ def stages(contestants: list[Contestant]) -> str:
 
 def roofline(report: Report, contestant: Contestant) -> str:
     """Op types by operations a byte and operations a second, under what the machine can do."""
-    counted = [op for op in contestant.ops if op.flops and op.bytes]
+    counted = [op for op in contestant.dear_ops() if op.flops and op.bytes]
     total = sum(op.seconds for op in contestant.ops)
     ridge = report.peak_flops / report.peak_bandwidth
     intensities = [op.flops / op.bytes for op in counted] + [ridge]
@@ -125,7 +125,7 @@ def roofline(report: Report, contestant: Contestant) -> str:
     marks.append(text(RIGHT, up(roof) - 8, f"{number(roof)} GFLOP/s", "end", "small"))
     bandwidth = f"{number(report.peak_bandwidth / 1e9)} GB/s"
     marks.append(
-        text(across(foot) + 12, up(foot * report.peak_bandwidth / 1e9) - 4, bandwidth, style="small")
+        text(across(foot) + 16, up(foot * report.peak_bandwidth / 1e9) + 4, bandwidth, style="small")
     )
     taken: list[float] = []
     for index, op in enumerate(counted):
@@ -168,9 +168,9 @@ def _window_table(report: Report, contestants: list[Contestant]) -> str:
 def _op_table(contestant: Contestant) -> str:
     total = sum(op.seconds for op in contestant.ops)
     rows = [("op", "share", "ms", "nodes", "GFLOP/s", "GB/s")]
-    for op in contestant.ops:
-        flops = number(op.flops / op.seconds / 1e9) if op.flops and op.seconds else "-"
-        rate = number(op.bytes / op.seconds / 1e9) if op.seconds else "-"
+    for op in contestant.dear_ops():
+        flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
+        rate = number(op.bytes / op.seconds / 1e9)
         rows.append(
             (op.op, f"{op.seconds / total:.1%}", number(1e3 * op.seconds), str(op.nodes), flops, rate)
         )

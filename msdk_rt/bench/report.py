@@ -6,21 +6,37 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from msdk_rt.bench.gpu import GpuState
 from msdk_rt.bench.latency import Latency
 from msdk_rt.bench.profile import OpCost
+from msdk_rt.bench.waiting import CONTENDED
 from msdk_rt.errors import OutputError
+
+TRANSFERS = ("upload", "download")  # stages between host and GPU
 
 
 @dataclass
 class VolumeTime:
-    """One whole volume (D, H, W), its windows, seconds in all and by stage, joules if they can be read."""
+    """One whole volume (D, H, W), its windows, seconds in all and by stage, joules if they can be read.
+
+    began: by time.perf_counter(). joules: of the processor packages; gpu_joules: of what the report's GPU
+    sensor measures.
+    """
 
     shape: tuple[int, int, int]
     windows: int
+    began: float
     seconds: float
     stages: dict[str, float]
     joules: float | None
     energy_problem: str | None
+    gpu_joules: float | None = None
+
+    @property
+    def without_transfers(self) -> float | None:
+        """Seconds without copies between host and GPU; None where no stage is one."""
+        copies = [self.stages[name] for name in TRANSFERS if name in self.stages]
+        return self.seconds - sum(copies) if copies else None
 
 
 @dataclass
@@ -49,13 +65,35 @@ class Contestant:
         ordered = sorted(self.volumes, key=lambda volume: volume.seconds)
         return ordered[(len(ordered) - 1) // 2] if ordered else None
 
+    def volume_text(self) -> str:
+        """A sentence on the volume of median time."""
+        volume = self.volume
+        shape = " x ".join(map(str, volume.shape))
+        energy = f"{volume.joules:.0f} J" if volume.joules is not None else volume.energy_problem
+        if volume.gpu_joules is not None:
+            energy = f"GPU {volume.gpu_joules:.0f} J, processor {energy}"
+        words = (
+            f"{self.name}: a volume of {shape} in {volume.seconds:.2f} s, {volume.windows} windows, "
+            f"{3600 / volume.seconds:.0f} volumes/h; energy: {energy}"
+        )
+        if (rest := volume.without_transfers) is not None:
+            words += f"; transfers to and from the GPU included, {rest:.2f} s without"
+        return words
+
+    def dear_ops(self) -> list[OpCost]:
+        """Those that take more than half a percent of the time."""
+        total = sum(op.seconds for op in self.ops)
+        return [op for op in self.ops if op.seconds > total / 200]
+
 
 @dataclass
 class Report:
     """Contestants, the first of which the others are compared with, and the machine they ran on.
 
-    peak_flops and peak_bandwidth: what NumPy reaches, in operations and bytes a second. interrupted: some of
-    the measurement is missing.
+    waited: share of their time that this process's threads waited for a processor while windows were timed.
+    gpu: its state while windows and volumes were timed; None where no contestant runs on one. peak_flops and
+    peak_bandwidth: what NumPy reaches, in operations and bytes a second. interrupted: some of the measurement
+    is missing.
     """
 
     machine: str
@@ -64,6 +102,8 @@ class Report:
     versions: dict[str, str]
     settings: dict
     contestants: list[Contestant] = field(default_factory=list)
+    waited: float | None = None
+    gpu: GpuState | None = None
     peak_flops: float | None = None
     peak_bandwidth: float | None = None
     peak_memory_mb: float | None = None
@@ -73,6 +113,19 @@ class Report:
         """Its median window over the first contestant's: above 1 is slower."""
         first, own = self.contestants[0].window.quantile(50), contestant.window.quantile(50)
         return own / first if own and first else None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader must know of the figures beside them: a line each."""
+        lines = [self.gpu.as_text()] if self.gpu else []
+        if self.waited is not None and self.waited > CONTENDED:
+            lines.append(
+                f"contended: this process's threads waited {self.waited:.0%} of their time for a processor; "
+                "close other programs, or give --threads"
+            )
+        if self.interrupted:
+            lines.append("interrupted: what is here was measured until then, the rest is missing")
+        return lines
 
     def as_json(self) -> dict:
         """Everything, in JSON's types. Times of windows as quantiles and one by one, in milliseconds."""
@@ -84,14 +137,14 @@ class Report:
             }
             entry["windows_per_second"] = contestant.windows_per_second
             entry["ratio"] = self.ratio(contestant)
+            for volume, timed in zip(entry["volumes"], contestant.volumes, strict=True):
+                volume["seconds_without_transfers"] = timed.without_transfers
         return entries
 
     def as_text(self) -> str:
         """Tables for the terminal."""
-        lines = [self._heading(), "", *self._windows(), *self._volumes(), *self._ops()]
-        if self.interrupted:
-            lines += ["", "interrupted: what is above was measured until then, the rest is missing"]
-        return "\n".join(lines)
+        lines = [self.heading(), "", *self._windows(), *self._volumes(), *self._ops()]
+        return "\n".join(lines + ([""] if self.remarks else []) + self.remarks)
 
     def append_csv(self, path: Path) -> None:
         """Append one row a contestant; a new file gets the header. Raises OutputError."""
@@ -111,7 +164,8 @@ class Report:
                 raise
             raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
 
-    def _heading(self) -> str:
+    def heading(self) -> str:
+        """The machine, its clock, versions, threads."""
         clock = f", {self.clock_mhz / 1e3:.1f} GHz now" if self.clock_mhz else ""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         threads = self.settings["threads"] or "default"
@@ -141,13 +195,7 @@ class Report:
         for contestant in self.contestants:
             if not (volume := contestant.volume):
                 continue
-            shape = " x ".join(map(str, volume.shape))
-            energy = f"{volume.joules:.0f} J" if volume.joules is not None else volume.energy_problem
-            lines += [
-                "",
-                f"{contestant.name}: a volume of {shape} in {volume.seconds:.2f} s, "
-                f"{volume.windows} windows, {3600 / volume.seconds:.0f} volumes/h; energy: {energy}",
-            ]
+            lines += ["", contestant.volume_text()]
             lines += columns(
                 [
                     (f"  {stage}", f"{seconds:.3f} s", f"{seconds / volume.seconds:.1%}")
@@ -165,9 +213,7 @@ class Report:
             if not total:
                 continue
             rows = [(f"ops of {contestant.name}", "share", "ms", "nodes", "GFLOP/s", "GB/s")]
-            for op in contestant.ops:
-                if op.seconds < total / 200:
-                    continue
+            for op in contestant.dear_ops():
                 flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
                 rate = number(op.bytes / op.seconds / 1e9)
                 rows.append(
@@ -204,7 +250,14 @@ class Report:
                 "ratio": self.ratio(contestant),
                 "volume": "x".join(map(str, volume.shape)) if volume else None,
                 "volume_s": volume.seconds if volume else None,
+                "volume_s_without_transfers": volume.without_transfers if volume else None,
                 "joules": volume.joules if volume else None,
+                "gpu_joules": volume.gpu_joules if volume else None,
+                "gpu_clock_mhz": self.gpu.clock_mhz[1] if self.gpu and self.gpu.clock_mhz else None,
+                "gpu_temperature_c": self.gpu.temperature_c if self.gpu else None,
+                "gpu_power_w": self.gpu.power_w if self.gpu else None,
+                "gpu_memory_mb": self.gpu.memory_mb if self.gpu else None,
+                "waited": self.waited,
                 "peak_memory_mb": self.peak_memory_mb,
                 "interrupted": self.interrupted,
             }

@@ -24,10 +24,12 @@ class Scale:
         return self.start + (value - low) / (high - low) * (self.end - self.start)
 
     def ticks(self) -> list[float]:
-        """Powers of ten, or some four to nine round numbers."""
+        """Powers of ten, with their doubles and halves where there are few; or four to nine round numbers."""
         if self.logarithmic:
-            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-            return [10.0**power for power in range(first, last + 1)]
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+            factors = (1, 2, 5) if len(powers) < 5 else (1,)
+            ticks = [factor * 10.0**power for power in powers for factor in factors]
+            return [tick for tick in ticks if self.low <= tick <= self.high]
         raw = (self.high - self.low) / 6
         unit = 10 ** math.floor(math.log10(raw))
         step = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw)
