@@ -7,16 +7,20 @@ from benchmarks import headline, report
 
 QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
+    "conv_op": "the directed convolution against a grouped Conv and PyTorch, with flips",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
+    "block": "one bidirectional Mamba block against PyTorch eager and torch.compile",
+    "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
     "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
+    "window_scaling": "a window over threads, windows at a time and its side",
     "segmamba": "a SegMamba checkpoint of the published size: export and a window",
 }
 
 
 def main() -> None:
-    listing = "\n".join(f"  {name:10} {question}" for name, question in QUESTIONS.items())
+    listing = "\n".join(f"  {name:14} {question}" for name, question in QUESTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"{__doc__}\n\n{listing}",

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from msdk_rt.bench.latency import Latency, take_turns
 from msdk_rt.bench.machine import machine
+from msdk_rt.bench.waiting import CONTENDED, ProcessorWait
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("msdk_rt", "numpy", "onnxruntime", "torch")
@@ -45,18 +47,27 @@ def measure(
     `work` in `unit` is what one run does; the rate printed is per second and thread. Each contestant runs
     once to warm up, then at least `least_runs` times and until it has had `seconds`.
     """
-    for contestant in contestants:
-        contestant.run()
-    pending = list(contestants)
-    while pending:
-        for contestant in pending:
-            started = time.perf_counter()
-            contestant.run()
-            contestant.seconds.append(time.perf_counter() - started)
-        pending = [c for c in pending if len(c.seconds) < least_runs or sum(c.seconds) < seconds]
+    time_in_turns(contestants, seconds, least_runs)
     _print_table(case, contestants, work, unit)
     _append(question, case, contestants, work, unit)
     return {contestant.name: contestant.median() for contestant in contestants}
+
+
+def time_in_turns(contestants: list[Contestant], seconds: float, least_runs: int) -> None:
+    """Fills the contestants' seconds; says on the screen when other programs were in the way."""
+    wait = ProcessorWait()
+    take_turns(
+        [contestant.run for contestant in contestants],
+        [Latency(contestant.seconds) for contestant in contestants],
+        warm_up=0.0,
+        seconds=seconds,
+        limit=float("inf"),
+        least=least_runs,
+    )
+    if (share := wait.share() or 0.0) > CONTENDED:
+        print(
+            f"CONTENDED: threads waited {share:.0%} of their time for a processor; these figures tell little"
+        )
 
 
 def _print_table(case: str, contestants: list[Contestant], work: float, unit: str) -> None:

@@ -21,8 +21,8 @@ CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 LABELS = {"background": 0, "necrosis": 1, "oedema": 2, "enhancing": 3}
 
 
-def window(side: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((1, len(CHANNELS), side, side, side), dtype=np.float32)
+def window(side: int, batch: int = 1) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((batch, len(CHANNELS), *(side,) * 3), dtype=np.float32)
 
 
 def pytorch_model():
@@ -47,11 +47,11 @@ def run_pytorch(model, side: int):
     return run
 
 
-def run_artifact(path: Path, side: int):
-    """A function that runs one window."""
+def run_artifact(path: Path, side: int, threads: int = THREADS, batch: int = 1):
+    """A function that runs one window, or a batch of them."""
     from msdk_rt.backends.onnxruntime import open_session, run_session
 
-    return functools.partial(run_session, open_session(path, PROVIDERS, THREADS), window(side))
+    return functools.partial(run_session, open_session(path, PROVIDERS, threads), window(side, batch))
 
 
 def build_artifact(folder: Path, side: int) -> Path:

@@ -11,6 +11,7 @@ HEAD = """# Performance
 Written by `make bench` from [benchmarks/results](../benchmarks/results), where every run's figures are kept.
 Each table is one run, its contestants timed turn about in one process; p20 to p80 is the spread. Ratios are
 medians over ours, so above 1 is slower than msdk_rt. Speed depends on the machine: run it on yours.
+What bounds the CPU kernels is counted in [cpu-kernels.md](cpu-kernels.md).
 """
 
 
@@ -19,16 +20,22 @@ def write() -> None:
     sections = [HEAD]
     for title, question, table in (
         ("The selective scan", "scan_op", _times),
+        ("The directed convolution", "conv_op", _times),
         ("A KAN layer", "kan_op", _times),
+        ("A Mamba block", "block", _times),
+        ("OpenVINO", "openvino_peer", _times),
         ("The network", "network", _times),
         ("A whole volume", "volume", _times),
         ("Where the time goes", "network_profile", _values),
         ("Peak memory", "network_memory", _values),
         ("Growth with size", "scaling", _figures),
+        ("A window over threads, batch and side", "window_scaling", _figures),
         ("SegMamba", "segmamba", _figures),
         ("Where SegMamba's time goes", "segmamba_profile", _values),
     ):
         rows = read(question)
+        if not rows:
+            continue
         sections.append(f"## {title}\n")
         sections += [table(case, latest(rows, case)) for case in cases(rows)]
     PAGE.parent.mkdir(exist_ok=True)
