@@ -6,7 +6,7 @@ bytes.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from msdk_rt.bench.gpu import INTERVAL, Sample, SensorProblem
 
@@ -58,24 +58,24 @@ class Nvml:
         return self._nvml.nvmlDeviceGetHandleByUUID(name)
 
     def _sample(self) -> Sample:
-        nvml, device = self._nvml, self._device
-        reasons = self._read(nvml.nvmlDeviceGetCurrentClocksEventReasons, device) or 0
-        memory = self._read(nvml.nvmlDeviceGetMemoryInfo, device)
+        nvml = self._nvml
+        reasons = self._read("nvmlDeviceGetCurrentClocksEventReasons") or 0
+        memory = self._read("nvmlDeviceGetMemoryInfo")
         return Sample(
             at=time.perf_counter(),
-            clock_mhz=self._read(nvml.nvmlDeviceGetClockInfo, device, nvml.NVML_CLOCK_SM),
-            temperature_c=self._read(nvml.nvmlDeviceGetTemperature, device, nvml.NVML_TEMPERATURE_GPU),
-            power_w=_thousandth(self._read(nvml.nvmlDeviceGetPowerUsage, device)),
+            clock_mhz=self._read("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+            temperature_c=self._read("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+            power_w=_thousandth(self._read("nvmlDeviceGetPowerUsage")),
             memory_mb=None if memory is None else memory.used / 1e6,
-            joules=_thousandth(self._read(nvml.nvmlDeviceGetTotalEnergyConsumption, device)),
+            joules=_thousandth(self._read("nvmlDeviceGetTotalEnergyConsumption")),
             limits=tuple(name for bit, name in LIMITS.items() if reasons & bit),
         )
 
-    def _read(self, function: Callable, *arguments):
-        """None for what this device or driver does not tell."""
+    def _read(self, function: str, *arguments):
+        """None for what this device, driver or release of the package does not tell."""
         try:
-            return function(*arguments)
-        except self._nvml.NVMLError:
+            return getattr(self._nvml, function)(self._device, *arguments)
+        except (AttributeError, self._nvml.NVMLError):
             return None
 
 

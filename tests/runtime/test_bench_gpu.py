@@ -123,13 +123,15 @@ def device(monkeypatch):
         monkeypatch.setattr(pynvml, name, value)
 
 
-def test_nvml_in_its_own_units(device):
+def test_nvml_in_its_own_units(device, monkeypatch):
     sensor = Nvml(0, None)
     sample = next(sensor.samples())
     assert sensor.name == "NVIDIA Something (NVML)"
     assert (sample.clock_mhz, sample.power_w, sample.memory_mb) == (1980, 250, 3000)
     assert sample.temperature_c is None
     assert sample.limits == ("power cap",)
+    monkeypatch.delattr(pynvml, "nvmlDeviceGetPowerUsage")
+    assert next(sensor.samples()).power_w is None
 
 
 @pytest.mark.parametrize(
