@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from tqdm import trange
@@ -46,7 +47,7 @@ def main(arguments: list[str] = ()) -> None:
     volumes = [template_itself(template).image]
     volumes += [template_at_2_mm(template, SEED + draw).image for draw in range(VOLUMES - 1)]
     worst = [
-        _judge("MSD-KMamba, the demo's weights", *_demo(), volumes),
+        _judge("MSD-KMamba, the demo's weights", *demo(), volumes),
         _judge(f"SegMamba, narrow, {steps} steps of training", *_fitted_segmamba(template, steps), volumes),
     ]
     accuracy_report.write()
@@ -81,12 +82,17 @@ def _artifacts(network: nn.Module, description: ModelDescription, folder: Path) 
     fields = {f.name: getattr(description, f.name) for f in dataclasses.fields(description)}
     names = ("window", "channels", "labels", "activation", "normalization")
     export(network, exact, **{name: fields[name] for name in names})
-    rounded.write_bytes(simulated(to_onnx(network, description, "float16")).SerializeToString())
-    write_manifest(rounded, dataclasses.replace(read_manifest(exact), sha256=sha256_of(rounded)))
-    return exact, rounded
+    return exact, write_simulated(to_onnx(network, description, "float16"), exact, rounded)
 
 
-def _demo() -> tuple[nn.Module, ModelDescription]:
+def write_simulated(model: onnx.ModelProto, exact: Path, path: Path) -> Path:
+    """An artifact that computes as a float16 model does on a GPU, described like the float32 one."""
+    path.write_bytes(simulated(model).SerializeToString())
+    write_manifest(path, dataclasses.replace(read_manifest(exact), sha256=sha256_of(path)))
+    return path
+
+
+def demo() -> tuple[nn.Module, ModelDescription]:
     weights, description = load_checkpoint(OWN_WEIGHTS)
     return build_model(description, weights), describe(description)
 

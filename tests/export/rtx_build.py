@@ -14,34 +14,6 @@ import time
 
 import onnx
 
-DOMAIN = "msdk"
-
-
-def cut(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without its msdk nodes: what they return is an input, what they read an output."""
-    around = onnx.ModelProto()
-    around.CopyFrom(model)
-    del around.functions[:]
-    graph = around.graph
-    infos = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
-    removed = [node for node in graph.node if node.domain == DOMAIN]
-    kept = [node for node in graph.node if node.domain != DOMAIN]
-    made = {name for node in kept for name in node.output}
-    read = {name for node in kept for name in node.input}
-    given = {output.name for output in graph.output}
-    inputs = [name for node in removed for name in node.output if name in read]
-    wanted = dict.fromkeys(name for node in removed for name in node.input)
-    outputs = [name for name in wanted if name in made and name not in given]
-    used = [tensor for tensor in graph.initializer if tensor.name in read]
-    for field, values in ((graph.node, kept), (graph.initializer, used)):
-        values = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(values)
-    graph.input.extend(infos[name] for name in inputs)
-    graph.output.extend(infos[name] for name in outputs)
-    del graph.value_info[:]
-    return around
-
 
 def build(model: onnx.ModelProto, target: str) -> dict:
     """Build for one compute capability, such as SM86: {"target", "seconds", "bytes", "layers"}.

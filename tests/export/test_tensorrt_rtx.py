@@ -11,9 +11,11 @@ import pytest
 import rtx_build
 import torch
 
+from msdk_export.around_ops import cut, rejoin
 from msdk_export.checkpoints import build_model, load_checkpoint
 from msdk_export.demo_network import OWN_WEIGHTS
 from msdk_export.description import describe
+from msdk_export.functions import attach_functions
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
 from msdk_export.onnx_graph import to_onnx
 
@@ -74,19 +76,26 @@ def run_builder(path, *targets):
 def cut_graph(named_graph, tmp_path):
     name, model = named_graph
     path = tmp_path / "cut.onnx"
-    path.write_bytes(rtx_build.cut(model).SerializeToString())
+    path.write_bytes(cut(model).SerializeToString())
     return name, path
 
 
 def test_the_cut_leaves_out_the_msdk_nodes_and_nothing_else(named_graph):
     _, model = named_graph
-    around = rtx_build.cut(model)
+    around = cut(model)
     onnx.checker.check_model(around, full_check=True)
     left = [node.name for node in model.graph.node if node.domain != "msdk"]
     assert [node.name for node in around.graph.node] == left
     assert len(left) < len(model.graph.node)
     assert len(around.graph.input) > 1
     assert len(around.graph.output) > 1
+    again = rejoin(around, model)
+    onnx.checker.check_model(attach_functions(again), full_check=True)
+    assert sorted(node.name for node in again.graph.node) == sorted(node.name for node in model.graph.node)
+    assert [list(again.graph.input), list(again.graph.output)] == [
+        list(model.graph.input),
+        list(model.graph.output),
+    ]
 
 
 def test_tensorrt_rtx_builds_the_graph(cut_graph):
