@@ -5,6 +5,7 @@
 # make bench   the benchmarks that answer the README's speed questions
 # make demo-weights   train the network that the demo shows, from nothing
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels there
+# make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/cuda-kernels.md; needs nvcc, no GPU
 # make lock    pin what setup installs anew
 
@@ -13,7 +14,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup gpu-check cuda-table demo test test-native test-python lint format bench demo-weights lock wheel clean
+.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench demo-weights lock wheel clean
 
 setup: .venv/.installed
 
@@ -74,6 +75,9 @@ demo-weights: setup
 # Needs no setup: an interpreter with NumPy, nvcc and CMake are enough.
 gpu-check:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu/check.py
+
+verify-tensorrt: setup
+	$(BIN)/python tests/gpu/verify_tensorrt.py
 
 cuda-table: setup
 	JOBS=$(JOBS) $(BIN)/python -m benchmarks.cuda_resources

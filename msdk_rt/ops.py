@@ -28,7 +28,7 @@ def ops_library() -> Path:
 def plugin_library() -> Path:
     """The shared library of TensorRT plugins for domain `msdk`.
 
-    Load it with `registry.load_library(str(plugin_library()))`, or `trtexec --staticPlugins=` by this path.
+    Load it with `registry.load_library(str(plugin_library()))`, or `trtexec --dynamicPlugins=` by this path.
     Raises BackendError when the package was built without it.
     """
     path = LIBRARIES / PLUGIN_LIBRARY_NAME

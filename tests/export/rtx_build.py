@@ -6,6 +6,7 @@ Python interface is TensorRT's, so that msdk_export.engine runs on it as it woul
 place of a target presses Ctrl-C in the middle of a build.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -20,10 +21,23 @@ def build(model: onnx.ModelProto, target: str) -> dict:
 
     For "interrupt": {"target", "said"}, TensorRT's last words. Raises ExportError with TensorRT's words.
     """
-    import tensorrt_rtx as trt
+    start = time.perf_counter()
+    if target == "interrupt":
+        return {"target": target, "said": interrupted(model)}
+    network, plan = plan_of(model, target)
+    seconds = time.perf_counter() - start
+    return {"target": target, "seconds": seconds, "bytes": len(plan), "layers": network.num_layers}
 
-    sys.modules["tensorrt"] = trt
-    from msdk_export import engine
+
+def plan_of(model: onnx.ModelProto, target: str) -> tuple:
+    """TensorRT-RTX's network of the model, and its plan for one compute capability."""
+    engine = engine_module()
+    return compiled(engine, model, target, engine.Log())
+
+
+def interrupted(model: onnx.ModelProto) -> str:
+    """What TensorRT-RTX said last when Ctrl-C was pressed in the middle of a build."""
+    engine = engine_module()
 
     class CtrlC(engine.ProgressMonitor):
         def phase_start(self, phase_name, parent_phase, num_steps):
@@ -32,22 +46,30 @@ def build(model: onnx.ModelProto, target: str) -> dict:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(1)  # the main thread hears of it
 
-    if target == "interrupt":
-        engine.ProgressMonitor = CtrlC
+    engine.ProgressMonitor = CtrlC
     log = engine.Log()
-    start = time.perf_counter()
-    builder = trt.Builder(log)
+    with contextlib.suppress(KeyboardInterrupt):
+        compiled(engine, model, "SM86", log)
+    return str(log)
+
+
+def engine_module():
+    """msdk_export.engine on TensorRT-RTX."""
+    import tensorrt_rtx
+
+    sys.modules["tensorrt"] = tensorrt_rtx
+    from msdk_export import engine
+
+    return engine
+
+
+def compiled(engine, model: onnx.ModelProto, target: str, log) -> tuple:
+    builder = engine.trt.Builder(log)
     network = engine.parse(builder, model, log)
     config = engine.configure(builder, network, engine.EngineOptions(best_batch=2))
     config.num_compute_capabilities = 1
-    capability = "SM86" if target == "interrupt" else target
-    config.set_compute_capability(getattr(trt.ComputeCapability, capability), 0)
-    try:
-        plan = engine.compile_network(builder, network, config, log, progress=True)
-    except KeyboardInterrupt:
-        return {"target": target, "said": str(log)}
-    seconds = time.perf_counter() - start
-    return {"target": target, "seconds": seconds, "bytes": len(plan), "layers": network.num_layers}
+    config.set_compute_capability(getattr(engine.trt.ComputeCapability, target), 0)
+    return network, engine.compile_network(builder, network, config, log, progress=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,28 @@
-"""The scan in float16 at batch 1, two directions, D = 96, N = 16, timed by CUDA events; peers beside it."""
+"""The scan and the convolution in float16 at batch 1, two directions, D = 96, timed by CUDA events.
+
+Peers stand beside them, and every time beside its floor: what the GPU's special-function units and memory
+need at the least (rates.py).
+"""
 
 import ctypes
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from cases import ScanCase
-from op_checks import Ops, rounded
+from cases import ConvCase, ScanCase
+from op_checks import ConvCall, Ops, rounded
+from rates import Rates, Work, conv_work, scan_work
 
 LENGTHS = (4096, 32768, 262144)
-AGREEMENT = 2e-2  # relative error of a peer's y in float16: it must compute the same thing
+AGREEMENT = 2e-2  # relative error of a peer's result in float16: it must compute the same thing
+SCAN, CONV = "scan", "conv"
+HALF = 2  # bytes
 
 
 @dataclass(frozen=True)
 class Timing:
+    op: str
     who: str
     length: int
     median_ms: float
@@ -24,24 +32,36 @@ class Timing:
 
 @dataclass(frozen=True)
 class Missing:
+    op: str
     who: str
     length: int
     reason: str
 
 
-def case_of(length: int) -> ScanCase:
+def scan_case(length: int) -> ScanCase:
     return ScanCase(B=1, K=2, D=96, L=length, N=16, R=3, directions="forward,backward", has_z=True, scale=1.0,
                     seed=31, extreme=False)  # fmt: skip
+
+
+def conv_case(length: int) -> ConvCase:
+    return ConvCase(B=1, K=2, D=96, L=length, W=4, directions="forward,backward", seed=32)
+
+
+def work_of(op: str, length: int) -> Work:
+    return scan_work(scan_case(length), HALF) if op == SCAN else conv_work(conv_case(length), HALF)
 
 
 def benchmark(ops: Ops, lengths=LENGTHS) -> Iterator[Timing | Missing]:
     """Ours and every peer at every length; a peer that cannot run yields why."""
     for length in lengths:
-        inputs = rounded(case_of(length).inputs(), ("u", "x_dbl", "z"), np.float16)
+        inputs = rounded(scan_case(length).inputs(), ("u", "x_dbl", "z"), np.float16)
         call = ops.scan(inputs, "forward,backward", 1.0)
-        yield summary("msdk", length, milliseconds_of(ops.device.runtime, call))
-        expected = call.y.get().astype(np.float64)
-        yield from peers_at(length, inputs, expected)
+        yield summary(SCAN, "msdk", length, milliseconds_of(ops.device.runtime, call))
+        yield from peers_of(SCAN, length, inputs, call.y.get())
+        inputs = rounded(conv_case(length).inputs(), ("x",), np.float16)
+        call = ConvCall(ops, **inputs, directions="forward,backward")
+        yield summary(CONV, "msdk", length, milliseconds_of(ops.device.runtime, call))
+        yield from peers_of(CONV, length, inputs, call.u.get())
 
 
 def milliseconds_of(runtime, call, warm_up: int = 5, runs: int = 50) -> list[float]:
@@ -62,42 +82,96 @@ def milliseconds_of(runtime, call, warm_up: int = 5, runs: int = 50) -> list[flo
     return times
 
 
-def peers_at(length: int, inputs: dict[str, np.ndarray], expected: np.ndarray) -> Iterator[Timing | Missing]:
+def peers_of(
+    op: str, length: int, inputs: dict[str, np.ndarray], expected: np.ndarray
+) -> Iterator[Timing | Missing]:
     try:
         import torch
     except ImportError:
-        yield Missing("mamba-ssm and torch.compile", length, "PyTorch is not installed")
+        yield Missing(op, "peers", length, "PyTorch is not installed")
         return
     if not torch.cuda.is_available():
-        yield Missing("mamba-ssm and torch.compile", length, "this PyTorch has no CUDA")
+        yield Missing(op, "peers", length, "this PyTorch has no CUDA")
         return
     import peers
 
     tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
-    compiled = torch.compile(peers.associative_scan)
-    calls = {"torch.compile": lambda: compiled(**tensors)}
-    try:
+    for who, make in (scan_peers if op == SCAN else conv_peers)(peers).items():
+        try:
+            call = make()
+        except ImportError as error:
+            yield Missing(op, who, length, f"{error.name or who} is not installed")
+            continue
+        yield peer_at(op, who, length, lambda call=call: call(**tensors), expected, peers.milliseconds_of)
+
+
+def scan_peers(peers) -> dict[str, Callable]:
+    """By name, what imports a peer and gives a function of the op's inputs."""
+
+    def mamba_ssm():
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
-        calls["mamba-ssm twice"] = lambda: peers.mamba_ssm_scan(selective_scan_fn, **tensors)
-    except ImportError:
-        yield Missing("mamba-ssm twice", length, "mamba-ssm is not installed")
-    for who, call in calls.items():
-        yield peer_at(who, length, call, expected, peers.milliseconds_of)
+        return lambda **inputs: peers.mamba_ssm_scan(selective_scan_fn, **inputs)
+
+    def compiled():
+        import torch
+
+        return torch.compile(peers.associative_scan)
+
+    return {"mamba-ssm twice": mamba_ssm, "torch.compile": compiled}
 
 
-def peer_at(who: str, length: int, call, expected: np.ndarray, timed) -> Timing | Missing:
+def conv_peers(peers) -> dict[str, Callable]:
+    def causal_conv1d():
+        from causal_conv1d import causal_conv1d_fn
+
+        return lambda **inputs: peers.causal_conv1d(causal_conv1d_fn, **inputs)
+
+    return {"causal-conv1d twice": causal_conv1d}
+
+
+def peer_at(op: str, who: str, length: int, call, expected: np.ndarray, timed) -> Timing | Missing:
     """A peer's failure is its own: it is reported, and does not fail the check of ours."""
+    expected = expected.astype(np.float64)
     try:
         actual = call().double().cpu().numpy()
         error = np.linalg.norm(actual - expected) / np.linalg.norm(expected)
         if not error <= AGREEMENT:
-            return Missing(who, length, f"computed something else: relative error {error:.1e}")
-        return summary(who, length, timed(call))
+            return Missing(op, who, length, f"computed something else: relative error {error:.1e}")
+        return summary(op, who, length, timed(call))
     except Exception as failure:
-        return Missing(who, length, f"{type(failure).__name__}: {str(failure).splitlines()[0][:150]}")
+        reason = next(iter(str(failure).splitlines()), "")[:150]
+        return Missing(op, who, length, f"{type(failure).__name__}: {reason}")
 
 
-def summary(who: str, length: int, times: list[float]) -> Timing:
+def summary(op: str, who: str, length: int, times: list[float]) -> Timing:
     fifths = statistics.quantiles(times, n=5)
-    return Timing(who, length, statistics.median(times), fifths[0], fifths[3])
+    return Timing(op, who, length, statistics.median(times), fifths[0], fifths[3])
+
+
+def row_of(timing: Timing, rates: Rates) -> dict[str, str | float]:
+    """The timing beside its floor, and the bandwidth it comes to if each tensor moves once."""
+    work = work_of(timing.op, timing.length)
+    floor, bandwidth = rates.floor_ms(work), work.bytes / timing.median_ms * 1e3
+    return {
+        **vars(timing),
+        "floor_ms": floor,
+        "over_floor": timing.median_ms / floor,
+        "gb_s": bandwidth / 1e9,
+        "of_bandwidth": bandwidth / rates.bandwidth,
+    }
+
+
+def comparison(rows: list[dict[str, str | float]], missing: list[Missing]) -> str:
+    """The longest sequences in a sentence: ours against its floor, peers against ours, what is missing."""
+    length = max(row["length"] for row in rows)
+    said = []
+    for op in (SCAN, CONV):
+        ours, *others = [row for row in rows if (row["op"], row["length"]) == (op, length)]
+        said.append(
+            f"{op} {ours['median_ms']:.3f} ms at L = {length}, {ours['over_floor']:.2f} times its floor, "
+            f"{ours['gb_s']:.0f} GB/s, {ours['of_bandwidth']:.0%} of the device's"
+        )
+        said += [f"{row['who']} {row['median_ms'] / ours['median_ms']:.1f} times that" for row in others]
+    reasons = {(gap.op, gap.who): gap.reason for gap in missing}
+    return "; ".join([*said, *(f"no {who} for the {op}: {reason}" for (op, who), reason in reasons.items())])

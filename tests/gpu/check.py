@@ -1,7 +1,7 @@
 """`make gpu-check`: builds the kernels for this machine's GPU, holds them to the oracle and times them.
 
 Needs nvcc, CMake, a C++ compiler and NumPy; uses what else it finds, and says what it skips and why. Writes
-summary.md and benchmark.csv into build/gpu-check/report.
+summary.md and a CSV for each of its tables into build/gpu-check/report.
 
 exit codes: 0 every step passed or was skipped, 1 a step failed, 3 all was built, but there is no GPU.
 """
@@ -9,12 +9,8 @@ exit codes: 0 every step passed or was skipped, 1 a step failed, 3 all was built
 import argparse
 import ctypes
 import os
-import platform
 import shutil
-import subprocess
 import sys
-from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -24,17 +20,31 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
 import numpy as np  # noqa: E402
 import onnxruntime_checks  # noqa: E402
 import volume_checks  # noqa: E402
-from benchmark import Missing, benchmark  # noqa: E402
+from benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case  # noqa: E402
 from cases import ConvCase, KanCase, ScanCase  # noqa: E402
 from device import Device, DeviceError  # noqa: E402
-from op_checks import Ops, check_graph, check_grid, check_repeats  # noqa: E402
+from environment import run, software  # noqa: E402
+from network_steps import Networks, add_arguments  # noqa: E402
+from op_checks import Ops, check_graph, check_grid, check_repeats, check_scan  # noqa: E402
+from rates import Rates  # noqa: E402
 from report import Report, Skip  # noqa: E402
 
 BUILD = ROOT / "build" / "gpu-check"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
-PACKAGES = ("numpy", "onnxruntime-gpu", "onnxruntime", "torch", "mamba-ssm")
+PACKAGES = (
+    "numpy",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "torch",
+    "monai",
+    "mamba-ssm",
+    "causal-conv1d",
+    "tensorrt-rtx",
+)
+LARGE = 32768  # tokens of the scan at the width of a real stage that is held to the oracle
 GRID_UPDATES = 50_000_000
 NO_GPU = 3
+TOLERANCE = {np.float32: "relative error 2e-6", np.float16: "rtol 3e-3, atol 5e-3 of y's size"}
 CASE = ScanCase(
     B=1, K=2, D=33, L=5001, N=16, R=3, directions="forward,backward", has_z=True, scale=1.0, seed=41,
     extreme=False,
@@ -52,15 +62,6 @@ def build(jobs: int) -> str:
     printed = run(configure)
     run(["cmake", "--build", BUILD, "--parallel", str(jobs)])
     return next(line for line in printed.splitlines() if "CUDA kernels" in line).removeprefix("-- ")
-
-
-def run(command: list) -> str:
-    """The command's output. Raises RuntimeError with its end where it fails."""
-    words = [str(part) for part in command]
-    done = subprocess.run(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} exited with {done.returncode}:\n{done.stdout[-4000:]}")
-    return done.stdout
 
 
 def describe(device: Device) -> dict[str, str]:
@@ -81,20 +82,14 @@ def version_of(number: int) -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def software() -> dict[str, str]:
-    packages = {name: installed(name) for name in PACKAGES}
-    return {"machine": platform.platform(), "python": platform.python_version(), **packages}
-
-
-def installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
 def grid(ops: Ops, dtype) -> str:
-    return f"{check_grid(ops, dtype, GRID_UPDATES)} cases agree with the oracle"
+    return f"{check_grid(ops, dtype, GRID_UPDATES)} cases agree with the oracle: {TOLERANCE[dtype]}"
+
+
+def large(ops: Ops, dtype) -> str:
+    case = scan_case(LARGE)
+    check_scan(ops, case, dtype)
+    return f"L = {case.L}, D = {case.D}, N = {case.N}: {TOLERANCE[dtype]}"
 
 
 def volume(device: Device) -> str:
@@ -129,35 +124,17 @@ def programs(folder: Path) -> str:
     return ", ".join(path.name for path in found)
 
 
-def demo(model: Path, scan: Path) -> str:
-    """Installs the libraries built here into msdk_rt/lib, as `make setup` does, and segments with them."""
-    onnxruntime_checks.require_cuda_provider()
-    run(["cmake", "--install", BUILD, "--prefix", ROOT / "msdk_rt"])
-    return onnxruntime_checks.check_demo(model, scan)
+def timings(ops: Ops, report: Report) -> str:
+    """A table of the kernels' times beside their floors and their peers'."""
+    results, rates = list(benchmark(ops)), Rates.of(ops.device)
+    rows = [row_of(result, rates) for result in results if isinstance(result, Timing)]
+    for row in rows:
+        report.add("kernels", row)
+    return comparison(rows, [result for result in results if isinstance(result, Missing)])
 
 
-def timings(ops: Ops, rows: list[dict]) -> str:
-    """Appends a row for each timing; the detail compares the longest sequences and names what was missing."""
-    medians, missing = {}, {}
-    for result in benchmark(ops):
-        if isinstance(result, Missing):
-            missing[result.who] = f"no {result.who} at {result.length}: {result.reason}"
-            continue
-        rows.append(asdict(result))
-        medians[result.who, result.length] = result.median_ms
-    longest = max(length for _, length in medians)
-    ours = medians["msdk", longest]
-    found = [f"{ours:.3f} ms at L = {longest}"]
-    found += [
-        f"{who} {ms / ours:.1f} times that"
-        for (who, length), ms in medians.items()
-        if length == longest and who != "msdk"
-    ]
-    return "; ".join([*found, *missing.values()])
-
-
-def check(report: Report, arguments: argparse.Namespace, rows: list[dict]) -> int:
-    report.machine.update(software())
+def check(report: Report, arguments: argparse.Namespace) -> int:
+    report.machine.update(software(PACKAGES))
     if not report.run("build", lambda: build(arguments.jobs)):
         return 1
     folder = BUILD / "gpu_libraries"
@@ -170,6 +147,8 @@ def check(report: Report, arguments: argparse.Namespace, rows: list[dict]) -> in
     ops = Ops(device)
     report.run("ops in float32", lambda: grid(ops, np.float32))
     report.run("ops in float16", lambda: grid(ops, np.float16))
+    report.run("a large scan in float32", lambda: large(ops, np.float32))
+    report.run("a large scan in float16", lambda: large(ops, np.float16))
     report.run("volume kernels", lambda: volume(device))
     report.run("repeats", lambda: f"{check_repeats(ops, CASE, arguments.repeats)} runs bit for bit the same")
     report.run("CUDA graph", lambda: f"{check_graph(ops, CASE)} replays give what one call gives")
@@ -180,8 +159,8 @@ def check(report: Report, arguments: argparse.Namespace, rows: list[dict]) -> in
     cases = onnxruntime_checks.cases_of(CASE, CONV, KAN)
     nodes = onnxruntime_checks.check_nodes
     report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
-    report.run("ONNX Runtime demo", lambda: demo(arguments.model, arguments.scan))
-    report.run("benchmark", lambda: timings(ops, rows))
+    report.run("benchmark", lambda: timings(ops, report))
+    Networks(device, BUILD, arguments, report).run()
     return int(report.failed)
 
 
@@ -189,18 +168,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--model", type=Path, default=ROOT / "demo" / "model.onnx", help="of the end-to-end check"
-    )
-    parser.add_argument(
-        "--scan", type=Path, default=ROOT / "demo" / "t1.nii.gz", help="of the end-to-end check"
-    )
+    add_arguments(parser)
     parser.add_argument("--repeats", type=int, default=10_000, help="runs that must agree bit for bit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time")
-    report, rows = Report(), []
-    code = check(report, parser.parse_args(), rows)
-    report.write(BUILD / "report", rows)
-    print(f"\n{report.summary(rows)}\nwritten to {BUILD / 'report'}")
+    report = Report("make gpu-check")
+    code = check(report, parser.parse_args())
+    report.finish(BUILD / "report")
     return code
 
 

@@ -2,6 +2,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdio>
+#include <utility>
 
 #define CHECK_API extern "C" __attribute__((visibility("default")))
 
@@ -39,6 +40,28 @@ CHECK_API const char* check_describe(char* name, size_t size, int* driver, int* 
                 properties.minor, properties.multiProcessorCount, static_cast<double>(properties.totalGlobalMem) / 1e9);
   if (const cudaError_t error = cudaDriverGetVersion(driver)) return sentence_of(error);
   return sentence_of(cudaRuntimeGetVersion(runtime));
+}
+
+// The SMs, their highest clock in Hz and the memory's bandwidth in bytes a second: two transfers a memory clock.
+CHECK_API const char* check_rates(int* sms, double* clock, double* bandwidth) {
+  int clock_khz, memory_khz, bus_bits;
+  const std::pair<cudaDeviceAttr, int*> wanted[] = {{cudaDevAttrMultiProcessorCount, sms},
+                                                    {cudaDevAttrClockRate, &clock_khz},
+                                                    {cudaDevAttrMemoryClockRate, &memory_khz},
+                                                    {cudaDevAttrGlobalMemoryBusWidth, &bus_bits}};
+  for (const auto& [attribute, value] : wanted)
+    if (const cudaError_t error = cudaDeviceGetAttribute(value, attribute, 0)) return sentence_of(error);
+  *clock = 1e3 * clock_khz;
+  *bandwidth = 2 * 1e3 * memory_khz * bus_bits / 8;
+  return nullptr;
+}
+
+// Bytes of the device in use, by whichever process.
+CHECK_API const char* check_used(size_t* used) {
+  size_t available, total;
+  if (const cudaError_t error = cudaMemGetInfo(&available, &total)) return sentence_of(error);
+  *used = total - available;
+  return nullptr;
 }
 
 CHECK_API const char* check_stream(cudaStream_t* stream) {

@@ -69,6 +69,12 @@ class Device:
     def library(self, name: str) -> Library:
         return Library(self.folder / f"lib{name}.so")
 
+    def used(self) -> int:
+        """Bytes of its memory in use, by whichever process."""
+        used = ctypes.c_size_t()
+        self.runtime.check_used(ctypes.byref(used))
+        return used.value
+
     def empty(self, shape: tuple[int, ...], dtype=np.float32) -> Array:
         """Poisoned: what no kernel writes is NaN."""
         array = Array(self.runtime, shape, dtype)

@@ -47,11 +47,9 @@ class Ops:
         return ScanCall(self, inputs, directions, scale)
 
     def conv(self, x, weight, bias, directions: str) -> np.ndarray:
-        u = self.device.empty((x.shape[0], len(weight), *x.shape[1:]), x.dtype)
-        arrays = [self.device.put(array) for array in (x, weight, bias)]
-        sizes = (ctypes.c_int64 * 4)(*x.shape, weight.shape[2])
-        self.library.check_conv(is_half(x), sizes, directions.encode(), *arrays, u, None)
-        return u.get()
+        call = ConvCall(self, x, weight, bias, directions)
+        call.enqueue()
+        return call.u.get()
 
     def kan(self, x, base_weight, spline_weight, grid_min: float, grid_max: float) -> np.ndarray:
         out_channels, channels, bases = spline_weight.shape
@@ -86,6 +84,20 @@ class ScanCall:
     def poison(self) -> None:
         self.y.fill(0xFF)
         self._workspace.fill(0xFF)
+
+
+class ConvCall:
+    """One convolution with its tensors on the device, to be enqueued as often as wanted."""
+
+    def __init__(self, ops: Ops, x: np.ndarray, weight: np.ndarray, bias: np.ndarray, directions: str):
+        self.u = ops.device.empty((x.shape[0], len(weight), *x.shape[1:]), x.dtype)
+        sizes = (ctypes.c_int64 * 4)(*x.shape, weight.shape[2])
+        arrays = [ops.device.put(array) for array in (x, weight, bias)]
+        self._library = ops.library
+        self._arguments = is_half(x), sizes, directions.encode(), *arrays, self.u
+
+    def enqueue(self, stream=None) -> None:
+        self._library.check_conv(*self._arguments, stream)
 
 
 def pointer_of(array: Array) -> int:

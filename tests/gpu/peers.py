@@ -1,7 +1,7 @@
-"""What the scan is timed against, where it is installed: mamba-ssm twice with flips, and torch.compile.
+"""What the ops are timed against, where it is installed: the authors' kernels with flips, torch.compile.
 
-Both compute what the op does: delta from its rows, two directions, gate. Inputs are torch tensors on the GPU,
-named and shaped as the op's, with directions forward, backward.
+Each computes what the op does, the scan with delta from its rows, two directions and gate. Inputs are torch
+tensors on the GPU, named and shaped as the op's, with directions forward, backward.
 """
 
 import torch
@@ -25,6 +25,13 @@ def mamba_ssm_scan(selective_scan_fn, u, x_dbl, dt_weight, dt_bias, A, D_skip, z
         y = y.flip(-1) if flip else y
         total = y if total is None else total + y
     return total
+
+
+def causal_conv1d(causal_conv1d_fn, x, weight, bias) -> Tensor:
+    """causal-conv1d's kernel once a direction, backward on flipped tokens."""
+    forward = causal_conv1d_fn(x, weight[0], bias[0], activation="silu")
+    backward = causal_conv1d_fn(x.flip(-1).contiguous(), weight[1], bias[1], activation="silu")
+    return torch.stack([forward, backward.flip(-1)], 1)
 
 
 def associative_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, combine_mode="pointwise") -> Tensor:

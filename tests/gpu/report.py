@@ -1,4 +1,4 @@
-"""What gpu-check did: a line a step while it runs, a summary and a CSV at the end."""
+"""What a command on a GPU did: a line a step while it runs, a page and its tables as CSV at the end."""
 
 import csv
 import time
@@ -24,10 +24,12 @@ class Outcome:
 
 @dataclass
 class Report:
-    """The outcomes so far, and what is known of the machine."""
+    """The outcomes so far, what was measured, and what is known of the machine."""
 
+    title: str
     outcomes: list[Outcome] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
 
     def run(self, step: str, action: Callable[[], str]) -> bool:
         """Runs one step, whose result is its detail; True if it passed."""
@@ -49,30 +51,40 @@ class Report:
         self.outcomes.append(Outcome(step, SKIPPED, reason, 0.0))
         print(f"{step}: skipped: {reason}", flush=True)
 
+    def add(self, table: str, row: dict[str, str | float]) -> None:
+        """A row of a table whose rows all have the same columns."""
+        self.tables.setdefault(table, []).append(row)
+
     @property
     def failed(self) -> bool:
         return any(outcome.state == FAILED for outcome in self.outcomes)
 
-    def write(self, folder: Path, rows: list[dict[str, str | float]]) -> None:
-        """summary.md and, of the benchmark's rows, benchmark.csv with the machine's columns in each row."""
+    def write(self, folder: Path) -> None:
+        """summary.md, and each table as a CSV with the machine's columns in every row."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "summary.md").write_text(self.summary(rows))
-        if rows:
-            with open(folder / "benchmark.csv", "w", newline="") as file:
+        (folder / "summary.md").write_text(self.summary())
+        for name, rows in self.tables.items():
+            with open(folder / f"{name}.csv", "w", newline="") as file:
                 writer = csv.DictWriter(file, [*rows[0], *self.machine])
                 writer.writeheader()
                 writer.writerows({**row, **self.machine} for row in rows)
 
-    def summary(self, rows: list[dict[str, str | float]]) -> str:
+    def summary(self) -> str:
         """One page of Markdown."""
-        lines = ["# make gpu-check", "", "| | |", "| --- | --- |"]
+        lines = [f"# {self.title}", "", "| | |", "| --- | --- |"]
         lines += [f"| {name} | {cell(value)} |" for name, value in self.machine.items()]
         lines += ["", "| step | state | s | detail |", "| --- | --- | ---: | --- |"]
         lines += [f"| {o.step} | {o.state} | {o.seconds:.1f} | {cell(o.detail)} |" for o in self.outcomes]
-        if rows:
-            lines += ["", f"| {' | '.join(rows[0])} |", f"| {' | '.join('---' for _ in rows[0])} |"]
+        for name, rows in self.tables.items():
+            lines += ["", f"## {name}", ""]
+            lines += [f"| {' | '.join(rows[0])} |", f"| {' | '.join('---' for _ in rows[0])} |"]
             lines += [f"| {' | '.join(cell(value) for value in row.values())} |" for row in rows]
         return "\n".join([*lines, ""])
+
+    def finish(self, folder: Path) -> None:
+        """Write the report and show the page."""
+        self.write(folder)
+        print(f"\n{self.summary()}\nwritten to {folder}")
 
 
 def cell(value: str | float) -> str:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests" / "gpu"))
 import benchmark  # noqa: E402
 import op_checks  # noqa: E402
 import peers  # noqa: E402
+import rates  # noqa: E402
 from device import Device, DeviceError  # noqa: E402
 from report import Report, Skip  # noqa: E402
 
@@ -99,6 +100,45 @@ def selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
     return F.silu(z) * (torch.stack(steps, -1) + D[:, None] * u)
 
 
+def test_the_peer_of_the_convolution_computes_what_the_op_does():
+    case = ConvCase(B=2, K=2, D=3, L=19, W=4, directions="forward,backward", seed=54)
+
+    def causal_conv1d_fn(x, weight, bias, activation):
+        assert activation == "silu"
+        padded = F.pad(x, (weight.shape[1] - 1, 0))
+        return F.silu(F.conv1d(padded, weight[:, None], bias, groups=len(weight)))
+
+    inputs = case.inputs()
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    u = peers.causal_conv1d(causal_conv1d_fn, **tensors).numpy()
+    np.testing.assert_allclose(
+        u, oracle.directional_conv1d(**inputs, directions=case.directions), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_floor_is_that_of_the_page_on_the_kernels():
+    """docs/cuda-kernels.md counts an H100: 132 SMs at 1.7 GHz, 3.35 TB/s."""
+    h100 = rates.Rates(sms=132, clock=1.7e9, bandwidth=3.35e12)
+    assert h100.floor_ms(benchmark.work_of("scan", 262144)) == pytest.approx(0.224, abs=5e-4)
+    assert h100.floor_ms(benchmark.work_of("conv", 262144)) == pytest.approx(0.045, abs=5e-4)
+
+
+def test_times_are_told_beside_their_floors_and_peers():
+    timings = [
+        benchmark.Timing(op, who, length, ms, ms, ms)
+        for length in (100, 1000)
+        for op, who, ms in (("scan", "msdk", 2.0), ("scan", "peer", 5.0), ("conv", "msdk", 1.0))
+    ]
+    one = rates.Rates(sms=1, clock=16e6, bandwidth=1e9)
+    rows = [benchmark.row_of(timing, one) for timing in timings]
+    assert rows[-3]["over_floor"] == pytest.approx(2.0 / (2 * 96 * 1000 * 16 / (16 * 16e6) * 1e3))
+    assert rows[-1]["gb_s"] == pytest.approx(3 * 96 * 1000 * 2 / 1e-3 / 1e9)
+    said = benchmark.comparison(rows, [benchmark.Missing("conv", "other", 100, "it is not installed")])
+    assert "scan 2.000 ms at L = 1000, 0.17 times its floor" in said
+    assert "peer 2.5 times that" in said
+    assert "no other for the conv: it is not installed" in said
+
+
 @pytest.mark.parametrize("who", ["mamba-ssm", "torch"])
 def test_the_peers_compute_what_the_op_does(who):
     inputs = CASE.inputs()
@@ -113,34 +153,37 @@ def test_the_peers_compute_what_the_op_does(who):
 
 def test_a_peer_that_fails_or_computes_something_else_is_missing():
     expected = np.ones(4)
-    right = benchmark.peer_at("peer", 4, lambda: torch.ones(4), expected, lambda call: [1.0, 3.0, 2.0])
-    assert (right.who, right.length, right.median_ms) == ("peer", 4, 2.0)
-    wrong = benchmark.peer_at("peer", 4, lambda: torch.zeros(4), expected, None)
+    right = benchmark.peer_at(
+        "scan", "peer", 4, lambda: torch.ones(4), expected, lambda call: [1.0, 3.0, 2.0]
+    )
+    assert (right.op, right.who, right.length, right.median_ms) == ("scan", "peer", 4, 2.0)
+    wrong = benchmark.peer_at("scan", "peer", 4, lambda: torch.zeros(4), expected, None)
     assert wrong.reason == "computed something else: relative error 1.0e+00"
 
     def fails():
         raise RuntimeError("out of memory\nand a traceback")
 
-    assert benchmark.peer_at("peer", 4, fails, expected, None).reason == "RuntimeError: out of memory"
+    assert benchmark.peer_at("scan", "peer", 4, fails, expected, None).reason == "RuntimeError: out of memory"
 
 
 def test_the_report_tells_passed_failed_and_skipped(tmp_path, capsys):
     def skip():
         raise Skip("no | sanitizer")
 
-    report = Report(machine={"GPU": "none"})
+    report = Report("make something", machine={"GPU": "none"})
     assert report.run("first", lambda: "3 cases")
     assert not report.run("second", skip)
     assert not report.failed
     assert not report.run("third", lambda: 1 / 0)
     assert report.failed
-    report.write(tmp_path, [{"who": "msdk", "median_ms": 0.123456}])
+    report.add("kernels", {"who": "msdk", "median_ms": 0.123456})
+    report.write(tmp_path)
     summary = (tmp_path / "summary.md").read_text()
     assert "| first | passed | 0.0 | 3 cases |" in summary
     assert "| second | skipped | 0.0 | no / sanitizer |" in summary
     assert "| third | FAILED | 0.0 | ZeroDivisionError: division by zero |" in summary
     assert "| msdk | 0.1235 |" in summary
-    assert (tmp_path / "benchmark.csv").read_text().splitlines() == [
+    assert (tmp_path / "kernels.csv").read_text().splitlines() == [
         "who,median_ms,GPU",
         "msdk,0.123456,none",
     ]

@@ -1,0 +1,50 @@
+"""What a GPU can do at best, and how long a piece of work takes at that: its floor."""
+
+import ctypes
+from dataclasses import dataclass
+
+from cases import ConvCase, ScanCase
+from device import Device
+
+EXPONENTIALS_A_CLOCK = 16  # of one SM's special-function units, on every GPU since sm_75
+
+
+@dataclass(frozen=True)
+class Rates:
+    """clock: in Hz, the highest that the SMs run at. bandwidth: of device memory, in bytes a second."""
+
+    sms: int
+    clock: float
+    bandwidth: float
+
+    @classmethod
+    def of(cls, device: Device) -> "Rates":
+        sms, clock, bandwidth = ctypes.c_int(), ctypes.c_double(), ctypes.c_double()
+        device.runtime.check_rates(ctypes.byref(sms), ctypes.byref(clock), ctypes.byref(bandwidth))
+        return cls(sms.value, clock.value, bandwidth.value)
+
+    def floor_ms(self, work: "Work") -> float:
+        """Whichever takes longer of the work's exponentials and its bytes."""
+        exponentials = work.exponentials / (EXPONENTIALS_A_CLOCK * self.sms * self.clock)
+        return 1e3 * max(exponentials, work.bytes / self.bandwidth)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What no implementation can do without: one ex2 an update, each tensor read or written once."""
+
+    exponentials: int
+    bytes: int
+
+
+def scan_work(case: ScanCase, element: int) -> Work:
+    """Of the scan with elements of so many bytes; its parameters are too small to count."""
+    tokens = case.B * case.L
+    u, x_dbl = case.K * case.D, case.K * (case.R + 2 * case.N)
+    y_and_z = case.D * (2 if case.has_z else 1)
+    return Work(case.updates, tokens * (u + x_dbl + y_and_z) * element)
+
+
+def conv_work(case: ConvCase, element: int) -> Work:
+    tokens = case.B * case.L
+    return Work(tokens * case.K * case.D, tokens * (case.K + 1) * case.D * element)

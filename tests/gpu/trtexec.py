@@ -1,0 +1,54 @@
+"""NVIDIA's trtexec on a plan of ours, with our plugins: that it loads, and the latency it measures."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from environment import run
+from network_benchmark import quantiles
+from report import Skip
+
+from msdk_rt.bench.latency import Latency
+from msdk_rt.ops import plugin_library
+
+USUAL = ("/usr/src/tensorrt/bin", "/usr/local/tensorrt/bin", "/opt/tensorrt/bin")
+LATENCIES = {"trtexec, compute": ("computeMs",), "trtexec, with transfers": ("inMs", "computeMs", "outMs")}
+
+
+def find_trtexec() -> Path:
+    """On PATH, under TENSORRT_ROOT or TRT_ROOT, or where NVIDIA's packages put it. Raises Skip."""
+    roots = [Path(os.environ[name]) / "bin" for name in ("TENSORRT_ROOT", "TRT_ROOT") if name in os.environ]
+    places = os.pathsep.join([os.environ.get("PATH", ""), *map(str, roots), *USUAL])
+    found = shutil.which("trtexec", path=places)
+    if found is None:
+        raise Skip(
+            f"trtexec is neither on PATH nor in {', '.join([*map(str, roots), *USUAL])}: it comes with "
+            "TensorRT's own packages (libnvinfer-bin), not with pip's"
+        )
+    return Path(found)
+
+
+def time_engine(engine: Path, window: tuple[int, ...], seconds: int, folder: Path) -> list[dict]:
+    """Rows of latency of one window (C, D, H, W), with trtexec's defaults. Raises RuntimeError, Skip."""
+    times = folder / f"{engine.stem}-trtexec.json"
+    run(
+        [
+            find_trtexec(),
+            f"--loadEngine={engine}",
+            f"--dynamicPlugins={plugin_library()}",
+            f"--shapes=image:{'x'.join(map(str, (1, *window)))}",
+            f"--duration={seconds}",
+            f"--exportTimes={times}",
+        ]
+    )
+    return rows_of(json.loads(times.read_text()))
+
+
+def rows_of(times: list[dict[str, float]]) -> list[dict]:
+    """What --exportTimes wrote, an entry a run in milliseconds, as rows of latency."""
+    return [
+        {"contestant": name}
+        | quantiles(Latency([sum(entry[part] for part in parts) / 1e3 for entry in times]))
+        for name, parts in LATENCIES.items()
+    ]
