@@ -4,7 +4,7 @@
 # make lint    formatting and static checks
 # make bench   the benchmarks that answer the README's speed questions
 # make demo-weights   train the network that the demo shows, from nothing
-# make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels there
+# make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/cuda-kernels.md; needs nvcc, no GPU
 # make lock    pin what setup installs anew
@@ -72,7 +72,8 @@ demo-weights: setup
 	  --batch-size 2 --learning-rate 0.0006 --ema-decay 0.98 --foreground 0.75 --validate-every 200 --seed 3
 	cp $(DEMO_RUN)/fourth/last.safetensors export/weights/demo.safetensors
 
-# Needs no setup: an interpreter with NumPy, nvcc and CMake are enough.
+# Needs no setup: an interpreter with NumPy, nvcc and CMake are enough for the kernels. Whole networks need
+# `make setup`, the provider of onnxruntime-gpu, and the files that it names where they are missing.
 gpu-check:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu/check.py
 

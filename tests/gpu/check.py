@@ -24,10 +24,12 @@ from benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case 
 from cases import ConvCase, KanCase, ScanCase  # noqa: E402
 from device import Device, DeviceError  # noqa: E402
 from environment import run, software  # noqa: E402
-from network_steps import Networks, add_arguments  # noqa: E402
+from network_files import add_arguments  # noqa: E402
 from op_checks import Ops, check_graph, check_grid, check_repeats, check_scan  # noqa: E402
 from rates import Rates  # noqa: E402
 from report import Report, Skip  # noqa: E402
+
+from msdk_rt.errors import MsdkError  # noqa: E402
 
 BUILD = ROOT / "build" / "gpu-check"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
@@ -39,7 +41,7 @@ PACKAGES = (
     "monai",
     "mamba-ssm",
     "causal-conv1d",
-    "tensorrt-rtx",
+    "tensorrt-rtx-cu13",
 )
 LARGE = 32768  # tokens of the scan at the width of a real stage that is held to the oracle
 GRID_UPDATES = 50_000_000
@@ -133,6 +135,16 @@ def timings(ops: Ops, report: Report) -> str:
     return comparison(rows, [result for result in results if isinstance(result, Missing)])
 
 
+def networks(device: Device, report: Report, arguments: argparse.Namespace) -> None:
+    """The steps on whole networks, where msdk_rt and what it needs are installed."""
+    try:
+        from network_steps import Networks
+    except (ImportError, MsdkError) as error:
+        report.skip("whole networks", f"{error}: pip install 'msdk_rt[gpu]', or run `make setup`")
+        return
+    Networks(device, BUILD, arguments, report).run()
+
+
 def check(report: Report, arguments: argparse.Namespace) -> int:
     report.machine.update(software(PACKAGES))
     if not report.run("build", lambda: build(arguments.jobs)):
@@ -160,7 +172,7 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     nodes = onnxruntime_checks.check_nodes
     report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
     report.run("benchmark", lambda: timings(ops, report))
-    Networks(device, BUILD, arguments, report).run()
+    networks(device, report, arguments)
     return int(report.failed)
 
 

@@ -33,9 +33,9 @@ def segmenter(name: str, model: Path, **options) -> Contestant:
 
 
 def compare(
-    contestants: Sequence[Contestant], volume: np.ndarray, memory: Reader, limit: float
+    contestants: Sequence[Contestant], volume: np.ndarray, memory: Reader, seconds: float
 ) -> list[dict[str, str | float]]:
-    """A row a contestant: latency of the volume, turn about, at most `limit` seconds each; memory.
+    """A row a contestant: latency of the volume, turn about, for so many seconds each; memory.
 
     mb is what a contestant takes to open and to segment the volume for the first time. labels alike: with
     those of the first one. A quantile is empty where the sample is too small for it.
@@ -50,7 +50,7 @@ def compare(
     with ExitStack() as stack:
         runs = [stack.enter_context(contestant.open()) for contestant in contestants]
         calls = [lambda run=run: run(volume) for run in runs]
-        *_, latencies = take_turns(calls, warm_up=0.0, seconds=0.0, limit=limit)
+        *_, latencies = take_turns(calls, warm_up=0.0, seconds=seconds, limit=seconds)
     for row, latency in zip(rows, latencies, strict=True):
         row |= quantiles(latency)
     return rows

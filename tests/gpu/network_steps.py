@@ -10,39 +10,17 @@ from device import Device
 from environment import run
 from memory import resident
 from network_benchmark import Contestant
+from network_files import ROOT, file_of
 from onnxruntime_checks import CUDA
-from report import Report, Skip
+from report import Report
 from rtx_checks import check_rtx
 from segmenter_checks import check_growth, check_threads
 
 from msdk_rt.segmenter import Segmenter
 from msdk_rt.volumes import read_volume
 
-ROOT = Path(__file__).resolve().parents[2]
 LEAST = {"float32": 0.9999, "float16": 0.999}  # share of voxels labelled as by the CPU in float32
 BATCH_SIZE = 4
-HOW_TO_MAKE = {
-    "model": "run `make demo`, or name one with --model",
-    "half_model": "run `msdk-rt export export/weights/demo.safetensors demo/model_fp16.onnx --precision "
-    "fp16`, or name one with --half-model",
-    "scan": "run `make demo`, or name one with --scan",
-    "checkpoint": "name one with --checkpoint",
-}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    demo = ROOT / "demo"
-    weights = ROOT / "export" / "weights" / "demo.safetensors"
-    parser.add_argument("--model", type=Path, default=demo / "model.onnx", help="in float32 (%(default)s)")
-    parser.add_argument(
-        "--half-model", type=Path, default=demo / "model_fp16.onnx", help="in float16 (%(default)s)"
-    )
-    parser.add_argument(
-        "--checkpoint", type=Path, default=weights, help="of both, for PyTorch's time (%(default)s)"
-    )
-    parser.add_argument("--scan", type=Path, default=demo / "t1.nii.gz", help="to segment (%(default)s)")
-    parser.add_argument("--windows", type=int, default=10_000, help="that memory must stay flat over")
-    parser.add_argument("--seconds", type=float, default=60.0, help="at most, that a latency is timed for")
 
 
 class Networks:
@@ -63,14 +41,10 @@ class Networks:
         report.run("whole volume", self.volumes)
 
     def model(self, precision: str) -> Path:
-        return self.file("model" if precision == "float32" else "half_model")
+        return file_of(self._arguments, "model" if precision == "float32" else "half_model")
 
-    def file(self, argument: str) -> Path:
-        """The file of an argument. Raises Skip that says how to make it."""
-        path = getattr(self._arguments, argument)
-        if not path.is_file():
-            raise Skip(f"{path} is missing: {HOW_TO_MAKE[argument]}")
-        return path
+    def scan(self) -> Path:
+        return file_of(self._arguments, "scan")
 
     def install(self) -> str:
         """The libraries built here into msdk_rt/lib, as `make setup` does."""
@@ -78,7 +52,7 @@ class Networks:
         return "msdk_rt/lib"
 
     def labels(self, precision: str) -> str:
-        model, exact, scan = self.model(precision), self.file("model"), self.file("scan")
+        model, exact, scan = self.model(precision), self.model("float32"), self.scan()
         return onnxruntime_checks.check_demo(model, exact, scan, LEAST[precision])
 
     def threads(self, precision: str) -> str:
@@ -86,8 +60,8 @@ class Networks:
             return check_threads(segmenter)
 
     def growth(self, precision: str) -> str:
-        readers = {"host": resident, "device": self._device.used}
         with self.on_cuda(self.model(precision), batch_size=BATCH_SIZE) as segmenter:
+            readers = {"host": resident, "device": self._device.used}
             return check_growth(segmenter, BATCH_SIZE, self._arguments.windows, readers)
 
     def on_cuda(self, model: Path, **options) -> Segmenter:
@@ -99,7 +73,7 @@ class Networks:
         onnxruntime_checks.require_cuda_provider()
         models = {f"msdk_rt {precision}": self.model(precision) for precision in LEAST}
         seconds = min(10.0, self._arguments.seconds)
-        windows, parts = network_benchmark.stages(models, self.file("scan"), CUDA[:1], 3, seconds)
+        windows, parts = network_benchmark.stages(models, self.scan(), CUDA[:1], 3, seconds)
         for table, rows in (("window", windows), ("stages", parts)):
             for row in rows:
                 self._report.add(table, row)
@@ -112,9 +86,9 @@ class Networks:
             network_benchmark.segmenter(f"msdk_rt {precision}", self.model(precision), providers=CUDA)
             for precision in LEAST
         ]
-        peer = pytorch(self.file("checkpoint"))
+        peer = pytorch(file_of(self._arguments, "checkpoint"))
         contestants += [peer] if isinstance(peer, Contestant) else []
-        volume = read_volume([self.file("scan")]).data
+        volume = read_volume([self.scan()]).data
         rows = network_benchmark.compare(contestants, volume, self._device.used, self._arguments.seconds)
         for row in rows:
             self._report.add("volume", row)

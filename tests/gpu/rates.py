@@ -3,6 +3,7 @@
 import ctypes
 from dataclasses import dataclass
 
+import numpy as np
 from cases import ConvCase, ScanCase
 from device import Device
 
@@ -21,12 +22,13 @@ class Rates:
     def of(cls, device: Device) -> "Rates":
         sms, clock, bandwidth = ctypes.c_int(), ctypes.c_double(), ctypes.c_double()
         device.runtime.check_rates(ctypes.byref(sms), ctypes.byref(clock), ctypes.byref(bandwidth))
-        return cls(sms.value, clock.value, bandwidth.value)
+        unknown = float("nan")  # what a driver does not tell is 0, on GPUs that share the processor's memory
+        return cls(sms.value, clock.value or unknown, bandwidth.value or unknown)
 
     def floor_ms(self, work: "Work") -> float:
-        """Whichever takes longer of the work's exponentials and its bytes."""
+        """Whichever takes longer of the exponentials and the bytes; of one, if that is all that is known."""
         exponentials = work.exponentials / (EXPONENTIALS_A_CLOCK * self.sms * self.clock)
-        return 1e3 * max(exponentials, work.bytes / self.bandwidth)
+        return 1e3 * np.fmax(exponentials, work.bytes / self.bandwidth)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from report import Skip  # noqa: E402
 
 LEAST = {"float32": 2e-2, "float16": 5e-2}  # relative error of an output; TensorRT computes float32 in TF32
 SEED = 62
+NOT_HERE = "not here: "
 
 
 def check_rtx(model: Path) -> str:
@@ -26,10 +27,16 @@ def check_rtx(model: Path) -> str:
         raise Skip("TensorRT-RTX is not installed: pip install tensorrt-rtx")
     if importlib.util.find_spec("onnx") is None:
         raise Skip("the graph is cut with onnx, which is not installed: pip install 'msdk_rt[export]'")
-    return run([sys.executable, Path(__file__), model]).splitlines()[-1]
+    said = run([sys.executable, Path(__file__), model]).splitlines()[-1]
+    if said.startswith(NOT_HERE):
+        raise Skip(said.removeprefix(NOT_HERE))
+    return said
 
 
 def main(path: Path) -> None:
+    if reason := not_here():
+        print(NOT_HERE + reason)
+        return
     import onnx
     from rtx_build import plan_of
 
@@ -45,6 +52,24 @@ def main(path: Path) -> None:
         error = np.linalg.norm(found[name] - expected) / max(np.linalg.norm(expected), 1e-30)
         assert error <= LEAST[precision], f"{name}: relative error {error:.1e}"
     print(f"{precision}: {network.num_layers} layers, {len(plan)} bytes, {len(found)} outputs as on the CPU")
+
+
+def not_here() -> str:
+    """Why TensorRT-RTX cannot run on this machine, or nothing."""
+    import tensorrt_rtx as trt
+
+    from msdk_rt.errors import MsdkError
+
+    try:
+        from msdk_rt import cuda
+
+        name = f"SM{cuda.compute_capability().replace('.', '')}"
+    except MsdkError as error:
+        return str(error)
+    known = sorted(capability for capability in dir(trt.ComputeCapability) if capability.startswith("SM"))
+    return (
+        "" if name in known else f"TensorRT-RTX {trt.__version__} is for {', '.join(known)}, this is {name}"
+    )
 
 
 def random_feeds(model) -> dict[str, np.ndarray]:
@@ -77,7 +102,8 @@ def execute(plan: bytes, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     from msdk_rt import cuda
 
-    engine = trt.Runtime(trt.Logger(trt.Logger.ERROR)).deserialize_cuda_engine(plan)
+    runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
+    engine = runtime.deserialize_cuda_engine(plan)
     assert engine is not None, "TensorRT-RTX refused its own plan"
     context, stream, kept, results = engine.create_execution_context(), cuda.Stream(), [], {}
     for name, value in feeds.items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -31,10 +32,12 @@ def find_trtexec() -> Path:
 
 def time_engine(engine: Path, window: tuple[int, ...], seconds: int, folder: Path) -> list[dict]:
     """Rows of latency of one window (C, D, H, W), with trtexec's defaults. Raises RuntimeError, Skip."""
+    program = find_trtexec()
+    check_version(run([program, "--help"]))
     times = folder / f"{engine.stem}-trtexec.json"
     run(
         [
-            find_trtexec(),
+            program,
             f"--loadEngine={engine}",
             f"--dynamicPlugins={plugin_library()}",
             f"--shapes=image:{'x'.join(map(str, (1, *window)))}",
@@ -43,6 +46,16 @@ def time_engine(engine: Path, window: tuple[int, ...], seconds: int, folder: Pat
         ]
     )
     return rows_of(json.loads(times.read_text()))
+
+
+def check_version(said: str) -> None:
+    """Raises Skip unless a trtexec that says this is of the TensorRT that Python has: plans fit one alone."""
+    from msdk_export.engine import VERSION
+
+    major, minor, patch = map(int, VERSION.split(".")[:3])
+    own, found = f"v{major}{minor:02}{patch:02}", re.search(r"TensorRT (v\d+)", said)
+    if found and found[1] != own:
+        raise Skip(f"trtexec is of TensorRT {found[1]}, Python's is {own}: a plan fits one alone")
 
 
 def rows_of(times: list[dict[str, float]]) -> list[dict]:

@@ -124,7 +124,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT, help="of one channel (%(default)s)")
     parser.add_argument("--scan", type=Path, help="NIfTI file to segment (default: MNI152 T1 at 1 mm)")
     parser.add_argument("--precisions", nargs="+", choices=LEAST, default=list(LEAST))
-    parser.add_argument("--windows", type=int, default=1000, help="of the memory check (%(default)s)")
+    parser.add_argument("--windows", type=int, default=2500, help="of the memory check (%(default)s)")
     parser.add_argument("--seconds", type=int, default=10, help="that a latency is timed for (%(default)s)")
     parser.add_argument("--work", type=Path, default=BUILD, help="folder for models and report (%(default)s)")
     report, arguments = Report("make verify-tensorrt"), parser.parse_args(words)

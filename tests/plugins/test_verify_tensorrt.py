@@ -1,9 +1,10 @@
 """What of `make verify-tensorrt` and of gpu-check's networks needs neither TensorRT nor a GPU."""
 
 import itertools
+import subprocess
 import sys
 import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,13 +25,14 @@ sys.path[:0] = [str(ROOT / "tests" / "gpu")]
 
 import memory  # noqa: E402
 import network_benchmark  # noqa: E402
+import network_files  # noqa: E402
 import network_steps  # noqa: E402
 import rtx_checks  # noqa: E402
 import segmenter_checks  # noqa: E402
 import trtexec  # noqa: E402
 import verify_tensorrt  # noqa: E402
 from pytorch_peer import PyTorchSegmenter  # noqa: E402
-from report import Skip  # noqa: E402
+from report import Report, Skip  # noqa: E402
 
 MB = 1 << 20
 
@@ -155,6 +157,8 @@ def test_without_tensorrt_all_else_is_verified_and_the_exit_says_what_is_missing
         halved = PyTorchSegmenter(checkpoint, "cpu", half=True)
         assert "float16" in halved.name
         assert np.mean(halved.run(volume) == run(volume)) > 0.99
+    report = Report("TensorRT-RTX")
+    assert report.run("build and run", lambda: rtx_checks.check_rtx(model)) or not report.failed
     around = cut(onnx.load(model))
     feeds = rtx_checks.random_feeds(around)
     outputs = rtx_checks.on_cpu(around, feeds)
@@ -204,13 +208,52 @@ def test_trtexec_is_found_on_the_path_or_skipped_with_a_reason(tmp_path, monkeyp
     assert trtexec.find_trtexec() == program
 
 
+def test_a_trtexec_of_another_tensorrt_is_skipped(monkeypatch):
+    trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux")
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+    major, minor, patch = trt.__version__.split(".")[:3]
+    trtexec.check_version(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{major}{minor:0>2}{patch:0>2}] [b1]")
+    with pytest.raises(Skip, match="trtexec is of TensorRT v80601, Python's is v1"):
+        trtexec.check_version("&&&& RUNNING TensorRT.trtexec [TensorRT v80601]")
+    sys.modules.pop("msdk_export.engine", None)
+
+
 def test_a_file_that_is_missing_says_how_it_is_made(tmp_path):
     parser = ArgumentParser()
-    network_steps.add_arguments(parser)
+    network_files.add_arguments(parser)
     absent = str(tmp_path / "absent")
-    arguments = parser.parse_args(["--model", absent, "--half-model", absent, "--scan", absent])
-    steps = network_steps.Networks(None, tmp_path, arguments, None)
+    arguments = parser.parse_args(["--model", absent, "--half-model", absent])
     with pytest.raises(Skip, match=r"absent is missing: run `make demo`, or name one with --model"):
-        steps.model("float32")
+        network_files.file_of(arguments, "model")
     with pytest.raises(Skip, match=r"msdk-rt export .* --precision fp16"):
-        steps.model("float16")
+        network_files.file_of(arguments, "half_model")
+
+
+def test_networks_are_skipped_where_there_is_no_cuda_provider(artifact):
+    files = dict.fromkeys(("model", "half_model", "scan", "checkpoint"), artifact)
+    arguments = Namespace(**files, windows=10, seconds=0.0)
+    steps = network_steps.Networks(None, None, arguments, None)
+    for step in (steps.labels, steps.threads, steps.growth):
+        with pytest.raises(Skip, match="has no CUDA provider: install onnxruntime-gpu"):
+            step("float16")
+    for step in (steps.stages, steps.volumes):
+        with pytest.raises(Skip, match="has no CUDA provider"):
+            step()
+
+
+def test_gpu_check_starts_where_numpy_is_all_there_is():
+    absent = ["nibabel", "tqdm", "onnx", "onnxruntime", "torch", "monai", "cuda", "scipy"]
+    script = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+sys.path.insert(0, {str(ROOT / "tests" / "gpu")!r})
+import check
+from report import Report
+report = Report("make gpu-check")
+check.networks(None, report, None)
+assert report.outcomes[0].state == "skipped", report.outcomes
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "whole networks: skipped: " in done.stdout
