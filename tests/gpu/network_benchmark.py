@@ -37,16 +37,16 @@ def compare(
 ) -> list[dict[str, str | float]]:
     """A row a contestant: latency of the volume, turn about, for so many seconds each; memory.
 
-    mb is what a contestant takes to open and to segment the volume for the first time. labels alike: with
-    those of the first one. A quantile is empty where the sample is too small for it.
+    mb is what a contestant takes at its peak, opened anew, over what its libraries keep once they are loaded.
+    labels alike: with those of the first one. A quantile is empty where the sample is too small for it.
     """
     rows = [{"contestant": contestant.name} for contestant in contestants]
     reference = None
     for row, contestant in zip(rows, contestants, strict=True):
-        labels = []
-        row["mb"] = peak_of(lambda c=contestant, kept=labels: run_once(c, volume, kept), memory) / 1e6
-        reference = labels[0] if reference is None else reference
-        row["labels alike"] = float(np.mean(labels[0] == reference))
+        labels = run_once(contestant, volume)
+        row["mb"] = peak_of(lambda c=contestant: run_once(c, volume), memory) / 1e6
+        reference = labels if reference is None else reference
+        row["labels alike"] = float(np.mean(labels == reference))
     with ExitStack() as stack:
         runs = [stack.enter_context(contestant.open()) for contestant in contestants]
         calls = [lambda run=run: run(volume) for run in runs]
@@ -56,9 +56,9 @@ def compare(
     return rows
 
 
-def run_once(contestant: Contestant, volume: np.ndarray, kept: list[np.ndarray]) -> None:
+def run_once(contestant: Contestant, volume: np.ndarray) -> np.ndarray:
     with contestant.open() as run:
-        kept.append(run(volume))
+        return run(volume)
 
 
 def quantiles(latency: Latency) -> dict[str, str | float]:

@@ -20,7 +20,8 @@ def require_cuda_provider():
         raise Skip(f"ONNX Runtime cannot be imported ({error}): pip install onnxruntime-gpu") from error
     if CUDA[0] not in onnxruntime.get_available_providers():
         raise Skip(
-            f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: install onnxruntime-gpu"
+            f"this ONNX Runtime {onnxruntime.__version__} has no CUDA provider: install onnxruntime-gpu "
+            "in its place"
         )
     return onnxruntime
 

@@ -38,7 +38,9 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     volume = read(arguments.scan)
     labels = portable(report, arguments, volume)
     if reasons := missing():
-        report.skip("everything on TensorRT", "; ".join(reasons))
+        for reason in reasons:
+            report.skip("everything on TensorRT", reason)
+        print(f"this was {sys.executable}: run {Path(__file__).name} with the Python that has TensorRT")
         return int(report.failed) or NOTHING_TO_RUN_ON
     if set(labels) != {PYTORCH, ONNX_RUNTIME}:
         return int(report.failed)

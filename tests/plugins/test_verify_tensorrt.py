@@ -150,7 +150,9 @@ def test_without_tensorrt_all_else_is_verified_and_the_exit_says_what_is_missing
     assert "FAILED" not in page
     assert "| everything on TensorRT | skipped |" in page
     assert "pip install tensorrt" in page
-    assert page in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert page in said
+    assert f"this was {sys.executable}: run verify_tensorrt.py with the Python that has TensorRT" in said
     model = tmp_path / "model.onnx"
     with network_benchmark.segmenter("ours", model).open() as run:
         volume = nibabel.load(scan).get_fdata(dtype=np.float32)[None]
