@@ -1,6 +1,7 @@
 """Fixtures for every test: small artifacts that need no PyTorch."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def artifact(tmp_path: Path) -> Path:
     """model.onnx with one channel, two labels and an 8 x 6 x 7 window."""
     return write_artifact(tmp_path / "model.onnx")
+
+
+ON_TENSORRT = ("msdk_export.engine", "msdk_rt.backends.tensorrt")
+
+
+@pytest.fixture
+def import_tensorrt(monkeypatch):
+    """Call with what `import tensorrt` shall give: what is on top of it is imported anew, later forgotten."""
+
+    def become(module):
+        monkeypatch.setitem(sys.modules, "tensorrt", module)
+        forget()
+
+    def forget():
+        for name in ON_TENSORRT:
+            sys.modules.pop(name, None)
+
+    yield become
+    forget()

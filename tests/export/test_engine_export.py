@@ -1,25 +1,11 @@
 """model.engine where there is no TensorRT: refused at once and in words. test_tensorrt_rtx.py builds."""
 
-import sys
-
 import onnx
 import pytest
 
 from msdk_export import EngineOptions, export
 from msdk_rt.cli import main
 from msdk_rt.errors import ExportError
-
-
-@pytest.fixture
-def import_tensorrt(monkeypatch):
-    """Call with what `import tensorrt` shall give: msdk_export.engine is imported anew, later forgotten."""
-
-    def become(module):
-        monkeypatch.setitem(sys.modules, "tensorrt", module)
-        sys.modules.pop("msdk_export.engine", None)
-
-    yield become
-    sys.modules.pop("msdk_export.engine", None)
 
 
 def test_without_tensorrt_the_export_ends_before_it_reads_the_checkpoint(import_tensorrt, tmp_path, capsys):

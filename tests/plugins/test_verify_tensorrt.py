@@ -103,20 +103,16 @@ def test_labels_that_differ_and_a_reference_of_one_label_fail():
         segmenter_checks.check_agreement(expected * 0, expected * 0, 0.999)
 
 
-def test_an_engine_of_another_tensorrt_is_refused_by_the_runtime_that_is_here(tmp_path, monkeypatch):
+def test_an_engine_of_another_tensorrt_is_refused_by_the_runtime_that_is_here(tmp_path, import_tensorrt):
     lean = pytest.importorskip("tensorrt_lean_bindings")
-    monkeypatch.setitem(sys.modules, "tensorrt", lean)
-    monkeypatch.delitem(sys.modules, "msdk_rt.backends.tensorrt", raising=False)
+    import_tensorrt(lean)
     path = tmp_path / "model.engine"
     path.write_bytes(bytes(1000))
     entry = {"tensorrt": lean.__version__, "compute_capability": "0.1", "plugin_version": "1", "max_batch": 2}
     describe(path, engine=entry | {"version_compatible": False, "hardware_compatible": False})
-    try:
-        said = segmenter_checks.check_other_version(path)
-        assert said.startswith(f"the engine needs TensorRT exactly 9.9.9.9, this is {lean.__version__}")
-        assert "a cut end" in segmenter_checks.check_refusals(path)
-    finally:
-        sys.modules.pop("msdk_rt.backends.tensorrt", None)
+    said = segmenter_checks.check_other_version(path)
+    assert said.startswith(f"the engine needs TensorRT exactly 9.9.9.9, this is {lean.__version__}")
+    assert "a cut end" in segmenter_checks.check_refusals(path)
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +135,9 @@ def scan(tmp_path_factory):
 
 
 def test_without_tensorrt_all_else_is_verified_and_the_exit_says_what_is_missing(
-    checkpoint, scan, tmp_path, capsys, monkeypatch
+    checkpoint, scan, tmp_path, capsys, import_tensorrt
 ):
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+    import_tensorrt(None)
     words = ["--checkpoint", checkpoint, "--scan", scan, "--work", tmp_path, "--windows", 20]
     assert verify_tensorrt.main([*map(str, words)]) == verify_tensorrt.NOTHING_TO_RUN_ON
     page = (tmp_path / "report" / "summary.md").read_text()
@@ -168,9 +163,8 @@ def test_without_tensorrt_all_else_is_verified_and_the_exit_says_what_is_missing
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
-def test_a_step_that_fails_makes_the_exit_1(tmp_path, scan, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+def test_a_step_that_fails_makes_the_exit_1(tmp_path, scan, capsys, import_tensorrt):
+    import_tensorrt(None)
     words = ["--checkpoint", tmp_path / "absent.safetensors", "--scan", scan, "--work", tmp_path]
     assert verify_tensorrt.main([*map(str, words)]) == 1
     assert "| model.onnx: export | FAILED |" in capsys.readouterr().out
@@ -210,15 +204,13 @@ def test_trtexec_is_found_on_the_path_or_skipped_with_a_reason(tmp_path, monkeyp
     assert trtexec.find_trtexec() == program
 
 
-def test_a_trtexec_of_another_tensorrt_is_skipped(monkeypatch):
+def test_a_trtexec_of_another_tensorrt_is_skipped(import_tensorrt):
     trt = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux")
-    monkeypatch.setitem(sys.modules, "tensorrt", trt)
-    monkeypatch.delitem(sys.modules, "msdk_export.engine", raising=False)
+    import_tensorrt(trt)
     major, minor, patch = trt.__version__.split(".")[:3]
     trtexec.check_version(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{major}{minor:0>2}{patch:0>2}] [b1]")
     with pytest.raises(Skip, match="trtexec is of TensorRT v80601, Python's is v1"):
         trtexec.check_version("&&&& RUNNING TensorRT.trtexec [TensorRT v80601]")
-    sys.modules.pop("msdk_export.engine", None)
 
 
 def test_a_file_that_is_missing_says_how_it_is_made(tmp_path):
