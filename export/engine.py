@@ -104,6 +104,7 @@ def configure(
     """The options as TensorRT takes them; the first axis of every input is the batch where it is free."""
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimization_level
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default, it makes float32 as coarse as float16
     if options.workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace)
     if options.version_compatible:

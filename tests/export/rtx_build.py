@@ -17,22 +17,29 @@ import onnx
 
 
 def build(model: onnx.ModelProto, target: str) -> dict:
-    """Build for one compute capability, such as SM86: {"target", "seconds", "bytes", "layers"}.
+    """Build for one compute capability, such as SM86: {"target", "seconds", "bytes", "layers", "tf32"}.
 
     For "interrupt": {"target", "said"}, TensorRT's last words. Raises ExportError with TensorRT's words.
     """
     start = time.perf_counter()
     if target == "interrupt":
         return {"target": target, "said": interrupted(model)}
-    network, plan = plan_of(model, target)
-    seconds = time.perf_counter() - start
-    return {"target": target, "seconds": seconds, "bytes": len(plan), "layers": network.num_layers}
+    engine = engine_module()
+    network, config, plan = compiled(engine, model, target, engine.Log())
+    return {
+        "target": target,
+        "seconds": time.perf_counter() - start,
+        "bytes": len(plan),
+        "layers": network.num_layers,
+        "tf32": config.get_flag(engine.trt.BuilderFlag.TF32),
+    }
 
 
 def plan_of(model: onnx.ModelProto, target: str) -> tuple:
     """TensorRT-RTX's network of the model, and its plan for one compute capability."""
     engine = engine_module()
-    return compiled(engine, model, target, engine.Log())
+    network, _, plan = compiled(engine, model, target, engine.Log())
+    return network, plan
 
 
 def interrupted(model: onnx.ModelProto) -> str:
@@ -64,12 +71,13 @@ def engine_module():
 
 
 def compiled(engine, model: onnx.ModelProto, target: str, log) -> tuple:
+    """Network, configuration and plan."""
     builder = engine.trt.Builder(log)
     network = engine.parse(builder, model, log)
     config = engine.configure(builder, network, engine.EngineOptions(best_batch=2))
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(engine.trt.ComputeCapability, target), 0)
-    return network, engine.compile_network(builder, network, config, log, progress=True)
+    return network, config, engine.compile_network(builder, network, config, log, progress=True)
 
 
 if __name__ == "__main__":

@@ -107,6 +107,7 @@ def test_tensorrt_rtx_builds_the_graph(cut_graph):
         print(f"{name} {entry['target']}: {entry['layers']} layers, {entry['seconds']:.1f} s", end=", ")
         print(f"{entry['bytes']} bytes")
         assert entry["bytes"] > 10_000
+        assert not entry["tf32"], "TF32 is on by default, and float32 engines would not agree with PyTorch"
     assert "TensorRT: " in said, "the progress bar names TensorRT's phases"
 
 

@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 from environment import run  # noqa: E402
 from report import Skip  # noqa: E402
 
-LEAST = {"float32": 2e-2, "float16": 5e-2}  # relative error of an output; TensorRT computes float32 in TF32
+MOST = {"float32": 1e-3, "float16": 5e-2}  # relative error of an output
 SEED = 62
 NOT_HERE = "not here: "
 
@@ -50,7 +50,7 @@ def main(path: Path) -> None:
     found = execute(plan, feeds)
     for name, expected in on_cpu(around, feeds).items():
         error = np.linalg.norm(found[name] - expected) / max(np.linalg.norm(expected), 1e-30)
-        assert error <= LEAST[precision], f"{name}: relative error {error:.1e}"
+        assert error <= MOST[precision], f"{name}: relative error {error:.1e}"
     print(f"{precision}: {network.num_layers} layers, {len(plan)} bytes, {len(found)} outputs as on the CPU")
 
 
