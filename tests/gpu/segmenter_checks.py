@@ -34,8 +34,8 @@ def check_threads(segmenter: Segmenter, threads: int = 4, rounds: int = 3) -> st
     start = threading.Barrier(threads)
 
     def work(first: int) -> None:
+        start.wait(60)
         for step in range(rounds):
-            start.wait(60)
             index = (first + step) % threads
             found = segmenter.run(volumes[index], return_probabilities=True)
             what = f"thread {first}, round {step}"
