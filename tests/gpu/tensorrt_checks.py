@@ -55,13 +55,32 @@ def problem(probe: Callable[[], object]) -> str:
     return ""
 
 
+def describe() -> dict[str, str]:
+    """TensorRT and the GPU, by what a bug report calls them."""
+    from cuda.bindings import runtime
+
+    (properties,) = answer_of(runtime.cudaGetDeviceProperties(0))
+    (driver,) = answer_of(runtime.cudaDriverGetVersion())
+    return {
+        "TensorRT": tensorrt_version(),
+        "GPU": f"{properties.name.decode()}, compute capability {compute_capability()}",
+        "driver": f"CUDA {driver // 1000}.{driver % 1000 // 10}",
+    }
+
+
 def device_used() -> int:
     """Bytes of device memory in use, by whichever process."""
     from cuda.bindings import runtime
 
-    status, available, total = runtime.cudaMemGetInfo()
-    assert status == runtime.cudaError_t.cudaSuccess, status.name
+    available, total = answer_of(runtime.cudaMemGetInfo())
     return total - available
+
+
+def answer_of(call: tuple) -> tuple:
+    """What a call of CUDA returned beside its status, which must be success."""
+    status, *values = call
+    assert status == 0, f"CUDA says {status.name}"
+    return tuple(values)
 
 
 class Engine:

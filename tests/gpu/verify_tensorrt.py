@@ -19,7 +19,7 @@ from environment import software  # noqa: E402
 from memory import resident  # noqa: E402
 from report import Report  # noqa: E402
 from segmenter_checks import check_agreement, check_growth, check_refusals, check_threads  # noqa: E402
-from tensorrt_checks import LEAST, Engine, compute_capability, missing, tensorrt_version  # noqa: E402
+from tensorrt_checks import LEAST, Engine, describe, missing  # noqa: E402
 
 import msdk_rt  # noqa: E402
 
@@ -44,7 +44,7 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
         return int(report.failed) or NOTHING_TO_RUN_ON
     if set(labels) != {PYTORCH, ONNX_RUNTIME}:
         return int(report.failed)
-    report.machine.update({"TensorRT": tensorrt_version(), "compute capability": compute_capability()})
+    report.machine.update(describe())
     for precision in arguments.precisions:
         engine = Engine(precision, work, volume, labels[PYTORCH])
         if not report.run(f"{precision}: export", lambda e=engine: e.export(arguments.checkpoint)):
