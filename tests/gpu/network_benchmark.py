@@ -47,10 +47,11 @@ def compare(
         row["mb"] = peak_of(lambda c=contestant: run_once(c, volume), memory) / 1e6
         reference = labels if reference is None else reference
         row["labels alike"] = float(np.mean(labels == reference))
+    latencies = [Latency() for _ in contestants]
     with ExitStack() as stack:
         runs = [stack.enter_context(contestant.open()) for contestant in contestants]
         calls = [lambda run=run: run(volume) for run in runs]
-        *_, latencies = take_turns(calls, warm_up=0.0, seconds=seconds, limit=seconds)
+        take_turns(calls, latencies, warm_up=0.0, seconds=seconds, limit=seconds)
     for row, latency in zip(rows, latencies, strict=True):
         row |= quantiles(latency)
     return rows
