@@ -61,6 +61,7 @@ setup(
         "msdk_rt",
         "msdk_rt.backends",
         "msdk_rt.bench",
+        "msdk_rt.device",
         "msdk_export",
         "msdk_export.adoption",
         "msdk_export.layers",

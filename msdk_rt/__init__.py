@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from msdk_rt.manifest import Manifest
     from msdk_rt.ops import ops_library
-    from msdk_rt.segmenter import Segmentation, Segmenter
+    from msdk_rt.segmentation import Segmentation
+    from msdk_rt.segmenter import Segmenter
 
 __all__ = [
     "ArtifactError",
@@ -44,7 +45,7 @@ __all__ = [
 
 _HOMES = {
     "Manifest": "msdk_rt.manifest",
-    "Segmentation": "msdk_rt.segmenter",
+    "Segmentation": "msdk_rt.segmentation",
     "Segmenter": "msdk_rt.segmenter",
     "benchmark": "msdk_rt.bench",
     "export": "msdk_export",

@@ -6,6 +6,8 @@ import numpy as np
 
 from msdk_rt.errors import InputError
 
+TO_HOST = "array.get() in CuPy and PyCUDA, tensor.cpu() in PyTorch, array.copy_to_host() in Numba"
+
 
 def as_array(value: object) -> np.ndarray:
     """Anything NumPy takes as an array: a tensor, nested lists. Raises InputError for anything else."""
@@ -22,21 +24,27 @@ def as_volume(array: np.ndarray, channels: Sequence[str]) -> np.ndarray:
 
     Raises InputError unless it holds finite real numbers, at least one voxel, and one volume per channel.
     """
-    expected = f"expected (C, D, H, W) with C = {len(channels)} ({', '.join(channels)})"
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"got an array of {array.dtype}, expected integers or real numbers: convert it first"
         )
-    if array.ndim != 4:
-        raise InputError(f"got an array of shape {array.shape}, {expected}: add or remove axes")
-    if len(array) != len(channels):
-        raise InputError(f"got {len(array)} channel(s), shape {array.shape}, {expected}")
-    if array.size == 0:
-        raise InputError(f"got an empty array of shape {array.shape}, {expected}")
+    check_shape(array.shape, channels)
     with np.errstate(over="ignore"):
         volume = np.ascontiguousarray(array, np.float32)
     check_finite(volume, channels)
     return volume
+
+
+def check_shape(shape: Sequence[int], channels: Sequence[str]) -> None:
+    """Raise InputError unless it is (C, D, H, W) with one volume per channel and at least one voxel."""
+    shape = tuple(shape)
+    expected = f"expected (C, D, H, W) with C = {len(channels)} ({', '.join(channels)})"
+    if len(shape) != 4:
+        raise InputError(f"got an array of shape {shape}, {expected}: add or remove axes")
+    if shape[0] != len(channels):
+        raise InputError(f"got {shape[0]} channel(s), shape {shape}, {expected}")
+    if 0 in shape:
+        raise InputError(f"got an empty array of shape {shape}, {expected}")
 
 
 def check_finite(volume: np.ndarray, channels: Sequence[str]) -> None:
@@ -45,7 +53,12 @@ def check_finite(volume: np.ndarray, channels: Sequence[str]) -> None:
         wrong = values.size - np.count_nonzero(np.isfinite(values))
         if wrong:
             nans = np.count_nonzero(np.isnan(values))
-            raise InputError(
-                f"channel {name} has {nans} NaN and {wrong - nans} infinite of {values.size} voxels, "
-                "expected finite float32 values: repair the volume first"
-            )
+            raise not_finite_input(name, nans, wrong - nans, values.size)
+
+
+def not_finite_input(channel: str, nans: int, infinities: int, voxels: int) -> InputError:
+    """What is raised of a channel that has NaN or infinities."""
+    return InputError(
+        f"channel {channel} has {nans} NaN and {infinities} infinite of {voxels} voxels, expected finite "
+        "float32 values: repair the volume first"
+    )

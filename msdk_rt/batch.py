@@ -9,7 +9,8 @@ import numpy as np
 from msdk_rt.cases import Case, find_cases
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.files import remove
-from msdk_rt.segmenter import Segmentation, Segmenter
+from msdk_rt.segmentation import Segmentation
+from msdk_rt.segmenter import Segmenter
 
 
 def segment_cases(options: argparse.Namespace) -> dict:

@@ -8,6 +8,7 @@ from msdk_rt.errors import BackendError
 LIBRARIES = Path(__file__).parent / "lib"
 LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "libmsdk_onnxruntime.so"
 PLUGIN_LIBRARY_NAME = "libmsdk_tensorrt.so"
+VOLUME_LIBRARY_NAME = "libmsdk_volume.so"
 
 
 def ops_library() -> Path:
@@ -36,5 +37,19 @@ def plugin_library() -> Path:
         raise BackendError(
             f"the TensorRT plugins {path} are missing: this msdk_rt was built where there was no CUDA "
             "compiler. Build it again where nvcc is found, or use model.onnx"
+        )
+    return path
+
+
+def volume_library() -> Path:
+    """The shared library of CUDA kernels around the network: normalise, cut windows, blend, label.
+
+    Raises BackendError when the package was built without it.
+    """
+    path = LIBRARIES / VOLUME_LIBRARY_NAME
+    if not path.is_file():
+        raise BackendError(
+            f"the volume kernels {path} are missing: this msdk_rt was built where there was no CUDA "
+            "compiler. Build it again where nvcc is found"
         )
     return path

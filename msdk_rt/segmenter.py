@@ -1,59 +1,26 @@
 """Segmenter: from volumes to label maps through an exported artifact."""
 
-import itertools
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.arrays import as_array, as_volume
+from msdk_rt.arrays import as_volume, check_shape
 from msdk_rt.backends.base import Backend
+from msdk_rt.device.arrays import DeviceVolume
+from msdk_rt.device.workspace import DeviceBytes
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.labels import label_voxels, probabilities_of
+from msdk_rt.host import HostPipeline
 from msdk_rt.manifest import Manifest, read_manifest
-from msdk_rt.preprocess import normalize
+from msdk_rt.recipe import Recipe
+from msdk_rt.segmentation import Segmentation, in_space_of_file
+from msdk_rt.sources import Source, sources_of
 from msdk_rt.stages import Stages
-from msdk_rt.volumes import Space, read_volume
-from msdk_rt.windows import blend_windows, importance, plan_windows
+from msdk_rt.volumes import read_volume
 
 BLENDS = ("gaussian", "constant")
-Source = np.ndarray | list[str | Path]
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """One segmented volume.
-
-    labels: voxel values, uint8 (uint16 where the label map needs it). probabilities: float32, one map per
-    logit channel, or None where they were not asked for. space: the input file's, or None for an array.
-
-    An array's labels are (D, H, W) and its probabilities (K, D, H, W), as the array was. A file's labels are
-    (X, Y, Z) and its probabilities (K, X, Y, Z), in the file's own voxel space.
-    """
-
-    labels: np.ndarray
-    probabilities: np.ndarray | None = None
-    space: Space | None = None
-
-    def save(self, path: str | Path) -> None:
-        """Write the labels as .nii or .nii.gz in the space of the input. Raises OutputError, InputError."""
-        self._require_space().save(self.labels, path)
-
-    def save_probabilities(self, path: str | Path) -> None:
-        """Write the probabilities as a 4D float32 NIfTI (X, Y, Z, K). Raises OutputError, InputError."""
-        if self.probabilities is None:
-            raise InputError("there are no probabilities: run with return_probabilities=True")
-        self._require_space().save(np.moveaxis(self.probabilities, 0, -1), path)
-
-    def _require_space(self) -> Space:
-        if self.space is None:
-            raise InputError(
-                "an array has no voxel space to be saved in: run on NIfTI files, or save it yourself"
-            )
-        return self.space
 
 
 class Segmenter:
@@ -69,7 +36,8 @@ class Segmenter:
     mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
     and the logits are averaged, as nnU-Net does: 2**n times the work.
 
-    Raises ArtifactError, BackendError, and InputError for a setting out of its range.
+    Where the network runs on a GPU, volumes are worked on there from upload to labels (msdk_rt.device), else
+    on the CPU. Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
 
     def __init__(
@@ -85,14 +53,9 @@ class Segmenter:
     ):
         _check_settings(overlap, blend, batch_size, mirror_axes, threads)
         self.manifest: Manifest = read_manifest(path)
-        self._overlap, self._batch_size = overlap, batch_size
-        self._weights = importance(self.manifest.window, blend, self.manifest.blending["sigma_scale"])
-        self._flips = [
-            tuple(axis + 2 for axis in axes)
-            for count in range(len(mirror_axes) + 1)
-            for axes in itertools.combinations(sorted(mirror_axes), count)
-        ]
+        self._recipe = Recipe(self.manifest, overlap, blend, batch_size, tuple(mirror_axes))
         self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads, batch_size)
+        self._of_thread = threading.local()
 
     @property
     def providers(self) -> list[str]:
@@ -101,7 +64,7 @@ class Segmenter:
 
     def close(self) -> None:
         """Release the network once the calls in progress have ended."""
-        self._backend = None
+        self._backend, self._of_thread = None, threading.local()
 
     def __enter__(self) -> "Segmenter":
         return self
@@ -111,7 +74,15 @@ class Segmenter:
 
     def count_windows(self, shape: Sequence[int]) -> int:
         """How many windows a volume (D, H, W) takes."""
-        return len(plan_windows(shape, self.manifest.window, self._overlap))
+        return len(self._recipe.starts(shape))
+
+    def device_memory(self, shape: Sequence[int]) -> DeviceBytes:
+        """Bytes of the GPU's memory that a volume (D, H, W) takes. Raises BackendError where there is no GPU.
+
+        `run` compares them with what is free: it lowers the batch size for a volume that does not fit, with a
+        warning, and raises BackendError for one that does not fit with one window at a time either.
+        """
+        return self._pipeline().memory(shape)
 
     def run(self, volumes, *, return_probabilities: bool = False, progress: bool = False):
         """Segment one volume or several. progress: show a bar over the windows of each.
@@ -122,6 +93,7 @@ class Segmenter:
         | path of a NIfTI file, for a model with one channel | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
+        | any of these arrays on the model's GPU: float32, C order | the same as DeviceArrays there |
 
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
         manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
@@ -129,30 +101,42 @@ class Segmenter:
         Raises InputError on a volume that does not fit: for arrays before the first inference, for files
         before their own. Raises BackendError if inference fails.
         """
-        sources, single = _sources(volumes)
+        pipeline = self._pipeline()
+        sources, single = sources_of(volumes, pipeline.take)
         if len(sources) > 1:  # one alone is checked where it is used
             for source in sources:
-                if isinstance(source, np.ndarray):
-                    as_volume(source, self.manifest.channels)
-        results = [self._run_source(source, return_probabilities, progress) for source in sources]
+                self._check(source)
+        results = list(self._results(pipeline, sources, return_probabilities, progress))
         return results[0] if single else results
 
-    def _run_source(self, source: Source, return_probabilities: bool, progress: bool):
-        if not isinstance(source, np.ndarray):
-            return self._run_files(source, return_probabilities, progress)
-        volume = as_volume(source, self.manifest.channels)
-        labels, probabilities = self._segment(volume, return_probabilities, progress)
-        return Segmentation(labels, probabilities) if return_probabilities else labels
+    def _results(self, pipeline, sources: Sequence[Source], probabilities: bool, progress: bool) -> Iterator:
+        """A result for each source. The next is read and started while a GPU works on the one before."""
+        finish = None
+        for source in sources:
+            started = self._start(pipeline, source, probabilities, progress)
+            if finish:
+                yield finish()
+            finish = started
+        if finish:
+            yield finish()
 
-    def _run_files(
-        self, paths: Sequence[str | Path], return_probabilities: bool, progress: bool
-    ) -> Segmentation:
-        volume = read_volume(paths, self.manifest.channels, self.manifest.orientation)
-        labels, probabilities = self._segment(volume.data, return_probabilities, progress)
-        space = volume.space
-        if probabilities is not None:
-            probabilities = np.stack([space.from_model(channel) for channel in probabilities])
-        return Segmentation(np.ascontiguousarray(space.from_model(labels)), probabilities, space)
+    def _start(self, pipeline, source: Source, probabilities: bool, progress: bool) -> Callable:
+        """Begin with a source; what it returns waits for the end and gives the result."""
+        watch = _progress_bar if progress else None
+        if isinstance(source, list):
+            volume = read_volume(source, self.manifest.channels, self.manifest.orientation)
+            pending = pipeline.start(volume.data, probabilities, watch)
+            return lambda: in_space_of_file(*pending.result(), volume.space)
+        pending = pipeline.start(self._check(source), probabilities, watch)
+        return lambda: Segmentation(*pending.result()) if probabilities else pending.result()[0]
+
+    def _check(self, source: Source) -> Source:
+        """Arrays as a pipeline takes them; files are checked when they are read. Raises InputError."""
+        if isinstance(source, np.ndarray):
+            return as_volume(source, self.manifest.channels)
+        if isinstance(source, DeviceVolume):
+            check_shape(source.shape, self.manifest.channels)
+        return source
 
     def _segment(
         self,
@@ -162,33 +146,19 @@ class Segmenter:
         stages: Stages | None = None,
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None) of a checked float32 volume (C, D, H, W)."""
-        backend = self._open()
-        stages = stages or Stages()
-        if self.manifest.normalization == "nonzero_zscore":
-            with stages("normalise"):
-                volume = normalize(volume)
-        logits = blend_windows(
-            volume,
-            self.manifest.window,
-            lambda windows: self._infer(backend, windows),
-            plan_windows(volume.shape[1:], self.manifest.window, self._overlap),
-            self._weights,
-            self._batch_size,
-            _progress_bar if progress else iter,
-            stages,
-        )
-        with stages("label"):
-            labels = label_voxels(logits, list(self.manifest.labels.values()), self.manifest.activation)
-        return labels, probabilities_of(logits, self.manifest.activation) if return_probabilities else None
+        watch = _progress_bar if progress else None
+        return self._pipeline().start(volume, return_probabilities, watch, stages).result()
 
     def _infer(self, backend: Backend, windows: np.ndarray) -> np.ndarray:
-        """Logits of a batch of windows, averaged over the mirrored views."""
-        total = backend.infer(windows)
-        for axes in self._flips[1:]:
-            total += np.flip(backend.infer(np.ascontiguousarray(np.flip(windows, axes))), axes)
-        if len(self._flips) > 1:
-            total /= len(self._flips)
-        return total
+        """Logits of a batch of windows, averaged over the mirrored views, from host to host."""
+        return HostPipeline(backend, self._recipe).infer(windows)
+
+    def _pipeline(self):
+        """This thread's pipeline, on the device where the backend is on one."""
+        backend = self._open()
+        if not hasattr(self._of_thread, "pipeline"):
+            self._of_thread.pipeline = _pipeline(backend, self._recipe)
+        return self._of_thread.pipeline
 
     def _open(self) -> Backend:
         if self._backend is None:
@@ -196,26 +166,16 @@ class Segmenter:
         return self._backend
 
 
-def _sources(volumes) -> tuple[list[Source], bool]:
-    """The volumes of Segmenter.run one by one, and whether it was given one alone, not a list of one."""
-    if files := _files(volumes):
-        return [files], True
-    if isinstance(volumes, (list, tuple)):
-        sources = [_files(volume) or as_array(volume) for volume in volumes]
-    else:
-        array = as_array(volumes)
-        if array.ndim != 5:
-            return [array], True
-        sources = list(array)
-    if not sources:
-        raise InputError("got no volume: expected arrays (C, D, H, W), or one NIfTI path per channel")
-    return sources, False
+def _pipeline(backend: Backend, recipe: Recipe):
+    """A HostPipeline, or a DevicePipeline where the network is on a GPU; both have the same methods."""
+    network = backend.network()
+    if network is None:
+        return HostPipeline(backend, recipe)
+    from msdk_rt import cuda
+    from msdk_rt.device.kernels import VolumeKernels
+    from msdk_rt.device.pipeline import DevicePipeline
 
-
-def _files(volume) -> list[str | Path]:
-    """The paths that a volume is given as; empty where it is something else."""
-    paths = volume if isinstance(volume, (list, tuple)) else [volume]
-    return list(paths) if all(isinstance(path, (str, os.PathLike)) for path in paths) else []
+    return DevicePipeline(network, recipe, cuda, VolumeKernels())
 
 
 def _open_backend(path, manifest: Manifest, providers, threads: int | None, batch_size: int) -> Backend:

@@ -65,7 +65,7 @@ def blend_windows(
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
     total, weight_sum = None, np.zeros(padded.shape[1:], np.float32)
-    for batch in watch(_batches(starts, batch_size)):
+    for batch in watch(batches_of(starts, batch_size)):
         boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
         with stages("gather"):
             windows = np.stack([padded[(slice(None), *box)] for box in boxes])
@@ -98,8 +98,17 @@ def _pad(volume: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, tuple[s
     return volume, inside
 
 
-def _batches(starts: Sequence[Start], batch_size: int) -> list[Sequence[Start]]:
-    return [starts[first : first + batch_size] for first in range(0, len(starts), batch_size)]
+def batches_of(windows: Sequence, batch_size: int) -> list[Sequence]:
+    """Runs of batch_size windows, of fewer at the end."""
+    return [windows[first : first + batch_size] for first in range(0, len(windows), batch_size)]
+
+
+def not_finite_logits(starts: Iterable[Start]) -> BackendError:
+    """What is raised of windows, by their starts, in which the network returned NaN or Inf."""
+    return BackendError(
+        f"the network returned NaN or Inf in the window(s) starting at {', '.join(map(str, starts))}: the "
+        "weights or the input intensities are out of range"
+    )
 
 
 def _check_logits(logits: np.ndarray, expected: tuple[int, ...], batch: Sequence[Start]) -> None:
@@ -110,7 +119,5 @@ def _check_logits(logits: np.ndarray, expected: tuple[int, ...], batch: Sequence
             f"{', '.join(map(str, window))}): the graph is damaged or foreign, export the model again"
         )
     if not np.isfinite(logits).all():
-        raise BackendError(
-            f"the network returned NaN or Inf in the window(s) starting at {', '.join(map(str, batch))}: the "
-            "weights or the input intensities are out of range"
-        )
+        finite = [np.isfinite(window).all() for window in logits]
+        raise not_finite_logits(start for start, good in zip(batch, finite, strict=True) if not good)

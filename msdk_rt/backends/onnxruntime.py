@@ -1,11 +1,12 @@
 """ONNX Runtime with the msdk ops registered."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.manifest import Manifest
 from msdk_rt.ops import ops_library
 
@@ -19,6 +20,9 @@ except ImportError as error:
 Provider = str | tuple[str, dict]
 VERSION = onnxruntime.__version__
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
+ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+STREAM = "user_compute_stream"
+GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
 ERRORS_ONLY = 3
 
 
@@ -27,8 +31,16 @@ class OnnxRuntimeBackend:
 
     providers: as ONNX Runtime takes them, names or (name, options). Default: CUDA where it is available, then
     the CPU. threads: of one inference; default: one per physical core.
-    Raises BackendError (a provider or the op library is missing, ONNX Runtime refuses the file) or
-    ArtifactError (the graph's input and output are not those of the manifest).
+
+    On a GPU all threads share one CUDA stream, ours or the option user_compute_stream's, since ONNX Runtime
+    takes one for a session. Where it or the volume kernels cannot be had, a warning says why, and volumes
+    stay on the CPU. No CUDA graph is captured around ONNX Runtime, which may allocate and wait while it runs,
+    and the graphs of its CUDA and TensorRT providers are refused: they are for one batch size and one thread.
+    Those of TensorRT-RTX see to shapes themselves.
+
+    Raises BackendError (a provider or the op library is missing or did not start, ONNX Runtime refuses the
+    file), InputError (an option that cannot be used here) or ArtifactError (the graph's input and output are
+    not those of the manifest).
     """
 
     def __init__(
@@ -40,9 +52,20 @@ class OnnxRuntimeBackend:
     ):
         self.library = {"onnxruntime": VERSION}
         chosen = choose_providers(providers)
-        self._session = open_session(artifact, chosen, threads)
+        self._stream, problem = _stream_for(chosen)
+        self._session = open_session(artifact, with_stream(chosen, self._stream), threads)
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
+        if self.providers[0] not in ON_GPU:
+            self._stream = None
+        elif self._stream is None or not self._has_stream():
+            self._stream = None
+            warnings.warn(
+                f"{self.providers[0]} runs, but volumes are worked on by the CPU and each window is copied "
+                f"to the GPU and back: {problem or 'the provider did not take our stream'}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     @property
     def providers(self) -> list[str]:
@@ -51,6 +74,17 @@ class OnnxRuntimeBackend:
     def infer(self, windows: np.ndarray) -> np.ndarray:
         return run_session(self._session, windows)
 
+    def network(self) -> "SessionOnDevice | None":
+        if self._stream is None:
+            return None
+        options = self._session.get_provider_options()[self.providers[0]]
+        return SessionOnDevice(self._session, self._stream, int(options.get("device_id", 0)))
+
+    def _has_stream(self) -> bool:
+        """Whether the first provider works on our stream."""
+        options = self._session.get_provider_options().get(self.providers[0], {})
+        return options.get(STREAM) == str(self._stream.handle)
+
     def _check_started(self, asked: list[Provider]) -> None:
         """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
         if failed := [name for name in map(_name, asked) if name not in self.providers]:
@@ -58,6 +92,33 @@ class OnnxRuntimeBackend:
                 f"{', '.join(failed)} did not start, only {', '.join(self.providers)} did: check that its "
                 "driver and libraries are installed"
             )
+
+
+class SessionOnDevice:
+    """A session between addresses on the device. Implements msdk_rt.backends.base.Network.
+
+    stream: that of the session's first provider. place: what ONNX Runtime calls the kind of device.
+    """
+
+    graphs = False
+    memory = None
+
+    def __init__(self, session: onnxruntime.InferenceSession, stream, device: int, place: str = "cuda"):
+        self.stream, self.device = stream, device
+        self._session, self._place = session, place
+        self._shapes = [node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())]
+        self._options = onnxruntime.RunOptions()
+        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+
+    def enqueue(self, image: int, logits: int, count: int) -> None:
+        binding = self._session.io_binding()
+        seen, said = ([count, *shape] for shape in self._shapes)
+        try:
+            binding.bind_input("image", self._place, self.device, np.float32, seen, image)
+            binding.bind_output("logits", self._place, self.device, np.float32, said, logits)
+            self._session.run_with_iobinding(binding, self._options)
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime failed on windows of shape {seen}: {error}") from error
 
 
 def open_session(
@@ -107,6 +168,44 @@ def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
             f"{', '.join(available)}: choose among those or install another build of onnxruntime"
         )
     return list(asked)
+
+
+def with_stream(providers: Sequence[Provider], stream) -> list[Provider]:
+    """The providers, with a msdk_rt.cuda.Stream for all the work of those on a GPU; None leaves them alone.
+
+    Raises InputError for options that ask for ONNX Runtime's own CUDA graphs.
+    """
+    result: list[Provider] = []
+    for provider in providers:
+        name, options = (provider, {}) if isinstance(provider, str) else provider
+        if str(options.get(GRAPHS.get(name), 0)).lower() not in ("0", "false"):
+            raise InputError(
+                f"{name} cannot have {GRAPHS[name]} here: its CUDA graphs are for one batch size and one "
+                "thread. Leave it out; a model.engine runs with CUDA graphs"
+            )
+        if stream is not None and name in ON_GPU:
+            provider = (name, options | {STREAM: str(stream.handle)})
+            if name == "NvTensorRTRTXExecutionProvider":
+                provider[1]["has_user_compute_stream"] = "1"
+        result.append(provider)
+    return result
+
+
+def _stream_for(providers: Sequence[Provider]):
+    """(a stream of the first provider's GPU, "") or (None, why there is none)."""
+    first = providers[0] if providers else "CPUExecutionProvider"
+    if _name(first) not in ON_GPU:
+        return None, ""
+    options = {} if isinstance(first, str) else first[1]
+    try:
+        from msdk_rt import cuda
+        from msdk_rt.device.kernels import VolumeKernels
+
+        VolumeKernels()
+        with cuda.on_device(int(options.get("device_id", 0))):
+            return cuda.Stream(int(options[STREAM]) if STREAM in options else None), ""
+    except BackendError as error:
+        return None, str(error)
 
 
 def _name(provider: Provider) -> str:

@@ -40,6 +40,7 @@ class TensorRtBackend:
             )
         check_library(built, VERSION)
         check_device(built, cuda.compute_capability())
+        self._device = cuda.current_device()
         self._engine = _deserialize(Path(artifact), built["version_compatible"])
         self._shapes = _shapes(artifact, manifest, self._engine)
         self._batch_size = batch_size
@@ -51,38 +52,72 @@ class TensorRtBackend:
 
     def infer(self, windows: np.ndarray) -> np.ndarray:
         """windows (B, C, D, H, W) float32 -> logits (B, K, D, H, W) float32, a new array."""
-        if not hasattr(self._local, "execution"):
-            self._local.execution = _Execution(self._engine, self._shapes, self._batch_size)
-        return self._local.execution.infer(windows)
+        network = self.network()
+        with cuda.on_device(self._device):
+            if not hasattr(self._local, "copies"):
+                self._local.copies = _Copies(self._shapes, self._batch_size)
+            return self._local.copies.infer(network, windows)
+
+    def network(self) -> "EngineOnDevice":
+        """This thread's."""
+        if not hasattr(self._local, "network"):
+            with cuda.on_device(self._device):
+                self._local.network = EngineOnDevice(self._engine, self._shapes["image"], self._device)
+        return self._local.network
 
 
-class _Execution:
-    """One execution context with all it needs for up to batch_size windows, allocated once."""
+class EngineOnDevice:
+    """An engine on a stream of its own. Implements msdk_rt.backends.base.Network.
 
-    def __init__(self, engine: trt.ICudaEngine, shapes: dict[str, tuple[int, ...]], batch_size: int):
-        self._context = engine.create_execution_context()
-        if self._context is None:
+    A captured CUDA graph needs an execution context that keeps its shapes, so every batch size has its own;
+    they share one block of memory to work in, which one stream lets them use in turn.
+    """
+
+    graphs = True
+
+    def __init__(self, engine: trt.ICudaEngine, window: tuple[int, ...], device: int):
+        self.stream, self.device = cuda.Stream(), device
+        self._engine, self._window = engine, window
+        self.memory = engine.device_memory_size_v2
+        self._scratch = cuda.DeviceMemory(max(self.memory, 1))
+        self._contexts: dict[int, trt.IExecutionContext] = {}
+
+    def enqueue(self, image: int, logits: int, count: int) -> None:
+        context = self._contexts.get(count) or self._context(count)
+        context.set_tensor_address("image", image)
+        context.set_tensor_address("logits", logits)
+        if not context.execute_async_v3(self.stream.handle):
+            raise BackendError(f"TensorRT {VERSION} failed on windows of shape {(count, *self._window)}")
+
+    def _context(self, count: int) -> trt.IExecutionContext:
+        context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        if context is None:
             raise BackendError(
                 "TensorRT made no execution context: the GPU's memory is most likely full; free it of other "
                 "programs"
             )
-        self._stream = cuda.Stream()
-        self._host, self._device = {}, {}
-        for name, shape in shapes.items():
-            self._host[name] = cuda.pinned((batch_size, *shape), np.float32)
-            self._device[name] = cuda.DeviceMemory(self._host[name].nbytes)
-            self._context.set_tensor_address(name, self._device[name].address)
+        context.set_device_memory(self._scratch.address, self._scratch.size)
+        if not context.set_input_shape("image", (count, *self._window)):
+            raise BackendError(f"TensorRT {VERSION} refused windows of shape {(count, *self._window)}")
+        self._contexts[count] = context
+        return context
 
-    def infer(self, windows: np.ndarray) -> np.ndarray:
-        count = len(windows)
+
+class _Copies:
+    """Memory on both sides for up to batch_size windows from the host, and for their logits."""
+
+    def __init__(self, shapes: dict[str, tuple[int, ...]], batch_size: int):
+        self._host = {name: cuda.pinned((batch_size, *shape), np.float32) for name, shape in shapes.items()}
+        self._device = {name: cuda.DeviceMemory(array.nbytes) for name, array in self._host.items()}
+
+    def infer(self, network: EngineOnDevice, windows: np.ndarray) -> np.ndarray:
+        count, stream = len(windows), network.stream
         image, logits = self._host["image"][:count], self._host["logits"][:count]
         image[...] = windows
-        accepted = self._context.set_input_shape("image", windows.shape)
-        self._stream.upload(image, self._device["image"])
-        if not accepted or not self._context.execute_async_v3(self._stream.handle):
-            raise BackendError(f"TensorRT {VERSION} failed on windows of shape {windows.shape}")
-        self._stream.download(self._device["logits"], logits)
-        self._stream.synchronize()
+        stream.upload(image, self._device["image"].address)
+        network.enqueue(self._device["image"].address, self._device["logits"].address, count)
+        stream.download(self._device["logits"].address, logits)
+        stream.synchronize()
         return logits.copy()
 
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "grid.cuh"
 #include "volume.h"
@@ -78,6 +79,13 @@ __global__ void scale(const float* volume, float* normalized, int64_t voxels, co
   }
 }
 
+// Few are expected, so that each goes to memory by itself.
+__global__ void count_not_finite(const float* volume, int64_t voxels, int64_t elements, unsigned long long* counts) {
+  const int64_t i = element();
+  if (i < elements && !std::isfinite(volume[i]))
+    atomicAdd(counts + i / voxels * 2 + (std::isnan(volume[i]) ? 0 : 1), 1);
+}
+
 }  // namespace
 }  // namespace msdk::volume
 
@@ -101,4 +109,10 @@ const char* msdk_volume_normalize(const float* volume, float* normalized, int64_
   if (const char* refused = launch(sum_values, volume, voxels, sums)) return refused;
   if (const char* refused = launch(sum_squares, volume, voxels, sums, squares)) return refused;
   return launch(scale, volume, normalized, voxels, sums, squares);
+}
+
+const char* msdk_volume_count_not_finite(const float* volume, int64_t channels, int64_t voxels, int64_t* not_finite,
+                                         void* stream) {
+  const auto counts = reinterpret_cast<unsigned long long*>(not_finite);
+  return launch_elements(channels * voxels, stream, count_not_finite, volume, voxels, channels * voxels, counts);
 }

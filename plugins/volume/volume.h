@@ -18,6 +18,7 @@ extern "C" {
 #endif
 
 enum { MSDK_FLOAT32 = 0, MSDK_FLOAT16 = 1 };
+enum { MSDK_MIRROR_D = 1, MSDK_MIRROR_H = 2, MSDK_MIRROR_W = 4 };
 
 /* A volume's axes, a window's sides, and `count` windows at `starts` (count, 3) in the volume's voxels: a start may be
    negative and a window may reach beyond the volume, where its voxels are zero and its logits are not used. */
@@ -37,14 +38,26 @@ MSDK_VOLUME_API size_t msdk_volume_normalize_workspace(int64_t channels, int64_t
 MSDK_VOLUME_API const char* msdk_volume_normalize(const float* volume, float* normalized, int64_t channels,
                                                   int64_t voxels, void* workspace, void* stream);
 
-/* windows (count, channels, *window) of `type`, from volume (channels, *volume) float32. */
-MSDK_VOLUME_API const char* msdk_volume_gather(const MsdkWindows* plan, const float* volume, void* windows, int type,
-                                               void* stream);
+/* not_finite (channels, 2) int64 += how many NaN and how many infinities each channel of volume (channels, voxels)
+   holds. */
+MSDK_VOLUME_API const char* msdk_volume_count_not_finite(const float* volume, int64_t channels, int64_t voxels,
+                                                         int64_t* not_finite, void* stream);
 
-/* total (channels, *volume) += logits * weights and weight_sum (*volume) += weights, window after window in float32;
-   logits (count, channels, *window) of `type`, weights (*window) float32. not_finite (count) int32: becomes 1 where a
-   window's logits hold a NaN or an infinity, and is otherwise left as it was. */
-MSDK_VOLUME_API const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type,
+/* windows (count, channels, *window) of `type`, from volume (channels, *volume) float32; each mirrored along the axes
+   of `mirror`: MSDK_MIRROR_D, _H and _W together, or 0. */
+MSDK_VOLUME_API const char* msdk_volume_gather(const MsdkWindows* plan, const float* volume, int mirror, void* windows,
+                                               int type, void* stream);
+
+/* sum (count, channels, *window) += logits of the same shape, mirrored back: those of windows that
+   msdk_volume_gather mirrored so. Both float32. */
+MSDK_VOLUME_API const char* msdk_volume_add_mirrored(const MsdkWindows* plan, const float* logits, int mirror,
+                                                     float* sum, void* stream);
+
+/* total (channels, *volume) += logits / views * weights and weight_sum (*volume) += weights, window after window in
+   float32; logits (count, channels, *window) of `type`, the sum over `views` mirrored views, weights (*window) float32.
+   not_finite (count) int32: becomes 1 where a window's logits hold a NaN or an infinity, and is otherwise left as it
+   was. */
+MSDK_VOLUME_API const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, int views,
                                                    const float* weights, float* total, float* weight_sum,
                                                    int32_t* not_finite, void* stream);
 

@@ -30,6 +30,16 @@ __device__ int64_t voxel_under(const Box& box, const int64_t* start, int64_t ins
   return within ? (d * box.volume[1] + h) * box.volume[2] + w : -1;
 }
 
+// The voxel that `inside` comes from when a window is mirrored along the axes of `mirror`; and the other way round.
+__device__ int64_t mirrored(const Box& box, int mirror, int64_t inside) {
+  const int64_t* const side = box.window;
+  int64_t w = inside % side[2], h = inside / side[2] % side[1], d = inside / side[2] / side[1];
+  if (mirror & MSDK_MIRROR_W) w = side[2] - 1 - w;
+  if (mirror & MSDK_MIRROR_H) h = side[1] - 1 - h;
+  if (mirror & MSDK_MIRROR_D) d = side[0] - 1 - d;
+  return (d * side[1] + h) * side[2] + w;
+}
+
 __device__ void store(float* to, float value) { *to = value; }
 __device__ void store(__half* to, float value) { *to = __float2half_rn(value); }
 __device__ float load(const float* from) { return *from; }
@@ -37,17 +47,23 @@ __device__ float load(const __half* from) { return __half2float(*from); }
 
 template <class T>
 __global__ void gather(Box box, const int64_t* starts, int64_t channels, int64_t inside, int64_t outside,
-                       int64_t elements, const float* volume, T* windows) {
+                       int64_t elements, int mirror, const float* volume, T* windows) {
   const int64_t i = element();
   if (i >= elements) return;
-  const int64_t voxel = voxel_under(box, starts + 3 * (i / inside / channels), i % inside);
+  const int64_t* const start = starts + 3 * (i / inside / channels);
+  const int64_t voxel = voxel_under(box, start, mirrored(box, mirror, i % inside));
   store(windows + i, voxel < 0 ? 0.0f : volume[i / inside % channels * outside + voxel]);
+}
+
+__global__ void add_mirrored(Box box, int mirror, int64_t inside, int64_t elements, const float* logits, float* sum) {
+  const int64_t i = element();
+  if (i < elements) sum[i] += logits[i - i % inside + mirrored(box, mirror, i % inside)];
 }
 
 // One window: no two threads meet in a voxel. Products and sums are rounded one by one, as NumPy rounds them.
 template <class T>
 __global__ void accumulate(Box box, const int64_t* start, int64_t channels, int64_t inside, int64_t outside,
-                           const T* logits, const float* weights, float* total, float* weight_sum,
+                           float views, const T* logits, const float* weights, float* total, float* weight_sum,
                            int32_t* not_finite) {
   const int64_t i = element();
   if (i >= inside) return;
@@ -55,7 +71,7 @@ __global__ void accumulate(Box box, const int64_t* start, int64_t channels, int6
   const float weight = weights[i];
   bool finite = true;
   for (int64_t channel = 0; channel < channels; ++channel) {
-    const float logit = load(logits + channel * inside + i);
+    const float logit = load(logits + channel * inside + i) / views;
     finite = finite && std::isfinite(logit);
     if (voxel < 0) continue;
     float& sum = total[channel * outside + voxel];
@@ -78,22 +94,26 @@ const char* check(const MsdkWindows& plan, int type) {
   return nullptr;
 }
 
-template <class T>
-const char* launch_gather(const MsdkWindows& plan, const float* volume, void* windows, void* stream) {
-  const int64_t inside = product(plan.window), elements = plan.count * plan.channels * inside;
-  return launch_elements(elements, stream, gather<T>, box_of(plan), plan.starts, plan.channels, inside,
-                         product(plan.volume), elements, volume, static_cast<T*>(windows));
+const char* check(int mirror) {
+  return mirror & ~(MSDK_MIRROR_D | MSDK_MIRROR_H | MSDK_MIRROR_W) ? "windows: expected mirror of 0 to 7" : nullptr;
 }
 
 template <class T>
-const char* launch_accumulate(const MsdkWindows& plan, const void* logits, const float* weights, float* total,
-                              float* weight_sum, int32_t* not_finite, void* stream) {
+const char* launch_gather(const MsdkWindows& plan, const float* volume, int mirror, void* windows, void* stream) {
+  const int64_t inside = product(plan.window), elements = plan.count * plan.channels * inside;
+  return launch_elements(elements, stream, gather<T>, box_of(plan), plan.starts, plan.channels, inside,
+                         product(plan.volume), elements, mirror, volume, static_cast<T*>(windows));
+}
+
+template <class T>
+const char* launch_accumulate(const MsdkWindows& plan, const void* logits, int views, const float* weights,
+                              float* total, float* weight_sum, int32_t* not_finite, void* stream) {
   const int64_t inside = product(plan.window);
   for (int64_t i = 0; i < plan.count; ++i) {
     const T* const window = static_cast<const T*>(logits) + i * plan.channels * inside;
-    const char* const refused =
-        launch_elements(inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i, plan.channels, inside,
-                        product(plan.volume), window, weights, total, weight_sum, not_finite + i);
+    const char* const refused = launch_elements(inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i,
+                                                plan.channels, inside, product(plan.volume), static_cast<float>(views),
+                                                window, weights, total, weight_sum, not_finite + i);
     if (refused) return refused;
   }
   return nullptr;
@@ -104,17 +124,29 @@ const char* launch_accumulate(const MsdkWindows& plan, const void* logits, const
 
 using namespace msdk::volume;
 
-const char* msdk_volume_gather(const MsdkWindows* plan, const float* volume, void* windows, int type, void* stream) {
+const char* msdk_volume_gather(const MsdkWindows* plan, const float* volume, int mirror, void* windows, int type,
+                               void* stream) {
+  if (const char* problem = check(mirror)) return problem;
   if (const char* problem = check(*plan, type)) return problem;
   const auto launch = type == MSDK_FLOAT16 ? launch_gather<__half> : launch_gather<float>;
-  return launch(*plan, volume, windows, stream);
+  return launch(*plan, volume, mirror, windows, stream);
 }
 
-const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, const float* weights,
-                                   float* total, float* weight_sum, int32_t* not_finite, void* stream) {
+const char* msdk_volume_add_mirrored(const MsdkWindows* plan, const float* logits, int mirror, float* sum,
+                                     void* stream) {
+  if (const char* problem = check(mirror)) return problem;
+  if (const char* problem = check(*plan, MSDK_FLOAT32)) return problem;
+  const int64_t inside = product(plan->window), elements = plan->count * plan->channels * inside;
+  return launch_elements(elements, stream, add_mirrored, box_of(*plan), mirror, inside, elements, logits, sum);
+}
+
+const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, int views,
+                                   const float* weights, float* total, float* weight_sum, int32_t* not_finite,
+                                   void* stream) {
+  if (views < 1) return "windows: expected at least 1 view";
   if (const char* problem = check(*plan, type)) return problem;
   const auto launch = type == MSDK_FLOAT16 ? launch_accumulate<__half> : launch_accumulate<float>;
-  return launch(*plan, logits, weights, total, weight_sum, not_finite, stream);
+  return launch(*plan, logits, views, weights, total, weight_sum, not_finite, stream);
 }
 
 const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, void* stream) {

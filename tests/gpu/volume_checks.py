@@ -5,6 +5,7 @@ import ctypes
 import numpy as np
 from device import Array, Device, DeviceError
 
+from msdk_rt.device.kernels import Windows, windows_of
 from msdk_rt.labels import label_voxels, probabilities_of
 from msdk_rt.preprocess import normalize
 from msdk_rt.windows import blend_windows, importance, plan_windows
@@ -14,21 +15,8 @@ SHAPES = ((1, 1, 1), (3, 5, 7), (17, 1, 33), (19, 23, 21))
 i64, i32 = ctypes.c_int64, ctypes.c_int
 
 
-class Windows(ctypes.Structure):
-    """MsdkWindows of plugins/volume/volume.h."""
-
-    _fields_ = (
-        ("channels", i64),
-        ("volume", 3 * i64),
-        ("window", 3 * i64),
-        ("count", i64),
-        ("starts", ctypes.c_void_p),
-    )
-
-
-def windows_of(channels: int, volume: tuple, window: tuple, starts: Array) -> Windows:
-    pointer = starts._as_parameter_.value
-    return Windows(channels, (3 * i64)(*volume), (3 * i64)(*window), starts.shape[0], pointer)
+def plan_of(channels: int, volume: tuple, window: tuple, starts: Array) -> Windows:
+    return windows_of(channels, volume, window, starts.shape[0], starts._as_parameter_.value)
 
 
 def normalized(device: Device, volume: np.ndarray) -> np.ndarray:
@@ -63,9 +51,9 @@ def blended(device: Device, volume, window, predict, starts, weights, batch_size
     total = weight_sum = None
     for first in range(0, len(starts), batch_size):
         batch = device.put(np.array(starts[first : first + batch_size], np.int64) - missing // 2)
-        plan = windows_of(len(volume), volume.shape[1:], window, batch)
+        plan = plan_of(len(volume), volume.shape[1:], window, batch)
         cut = device.empty((batch.shape[0], len(volume), *window), dtype)
-        library.msdk_volume_gather(ctypes.byref(plan), source, cut, kind, None)
+        library.msdk_volume_gather(ctypes.byref(plan), source, 0, cut, kind, None)
         logits = predict(cut.get().astype(np.float32)).astype(dtype)
         if total is None:
             total = device.put(np.zeros((logits.shape[1], *volume.shape[1:]), np.float32))
@@ -73,7 +61,7 @@ def blended(device: Device, volume, window, predict, starts, weights, batch_size
         plan.channels = logits.shape[1]
         not_finite = device.put(np.zeros(len(logits), np.int32))
         library.msdk_volume_accumulate(
-            ctypes.byref(plan), device.put(logits), kind, weights, total, weight_sum, not_finite, None
+            ctypes.byref(plan), device.put(logits), kind, 1, weights, total, weight_sum, not_finite, None
         )
         expected = [int(not np.isfinite(window_logits).all()) for window_logits in logits]
         np.testing.assert_array_equal(not_finite.get(), expected)
@@ -125,14 +113,69 @@ def check_values_that_are_not_finite(device: Device) -> int:
     logits[1, 1, 2, 2, 2], logits[2, 0, 0, 0, 0] = np.inf, np.nan
     total, weight_sum = (device.put(np.zeros(shape, np.float32)) for shape in ((2, *volume), volume))
     not_finite = device.put(np.zeros(4, np.int32))
-    plan = windows_of(2, volume, window, starts)
+    plan = plan_of(2, volume, window, starts)
     weights = device.put(np.ones(window, np.float32))
     library.msdk_volume_accumulate(
-        ctypes.byref(plan), device.put(logits), 1, weights, total, weight_sum, not_finite, None
+        ctypes.byref(plan), device.put(logits), 1, 1, weights, total, weight_sum, not_finite, None
     )
     np.testing.assert_array_equal(not_finite.get(), [0, 1, 1, 0])
     assert not np.isnan(total.get()).any()
     return 1
+
+
+def check_mirroring(device: Device) -> int:
+    """Windows mirrored along every combination of axes, their logits mirrored back and averaged."""
+    rng = np.random.default_rng(24)
+    library = device.library("msdk_volume")
+    volume, window, planes = rng.standard_normal((2, 5, 6, 7)).astype(np.float32), (3, 4, 5), 2
+    starts = np.array([[0, 0, 0], [-1, 2, 1], [2, 2, 2]], np.int64)
+    on_device = device.put(starts)
+    plan = plan_of(planes, volume.shape[1:], window, on_device)
+    cuts = {kind: device.empty((3, planes, *window), dtype) for dtype, kind in TYPES.items()}
+    padded = np.pad(volume, [(0, 0), *[(1, 1)] * 3])
+    boxes = [
+        tuple(slice(s + 1, s + 1 + side) for s, side in zip(start, window, strict=True)) for start in starts
+    ]
+    windows = np.stack([padded[(slice(None), *box)] for box in boxes])
+    total = device.put(np.zeros_like(windows))
+    for mirror in range(8):
+        axes = tuple(axis + 2 for axis in range(3) if mirror >> axis & 1)
+        for dtype, kind in TYPES.items():
+            arguments = device.put(volume), mirror, cuts[kind], kind, None
+            library.msdk_volume_gather(ctypes.byref(plan), *arguments)
+            np.testing.assert_array_equal(
+                cuts[kind].get(), np.flip(windows, axes).astype(dtype), err_msg=str(axes)
+            )
+        library.msdk_volume_add_mirrored(ctypes.byref(plan), cuts[0], mirror, total, None)
+    expected = np.zeros_like(windows)
+    for _ in range(8):
+        expected += windows
+    np.testing.assert_array_equal(total.get(), expected)
+    averaged, weight_sum = (
+        device.put(np.zeros(shape, np.float32)) for shape in (volume.shape, volume.shape[1:])
+    )
+    weights, flags = device.put(np.ones(window, np.float32)), device.put(np.zeros(3, np.int32))
+    library.msdk_volume_accumulate(
+        ctypes.byref(plan), total, 0, 8, weights, averaged, weight_sum, flags, None
+    )
+    covered = weight_sum.get() > 0
+    np.testing.assert_allclose(
+        averaged.get()[:, covered] / weight_sum.get()[covered], volume[:, covered], rtol=1e-5
+    )
+    return 8 * 3
+
+
+def check_counting(device: Device) -> int:
+    """NaN and infinities of every channel."""
+    library = device.library("msdk_volume")
+    for shape in SHAPES:
+        volume = np.ones((3, *shape), np.float32)
+        volume[1].flat[0], volume[2].flat[-1] = np.nan, -np.inf
+        counts = device.put(np.zeros((3, 2), np.int64))
+        sizes = i64(3), i64(volume[0].size)
+        library.msdk_volume_count_not_finite(device.put(volume), *sizes, counts, None)
+        np.testing.assert_array_equal(counts.get(), [[0, 0], [1, 0], [0, 1]], err_msg=str(shape))
+    return len(SHAPES)
 
 
 def check_labels(device: Device) -> int:
@@ -166,10 +209,17 @@ def check_refusals(device: Device) -> int:
     """Sizes that make no sense are refused with a sentence, before anything is launched."""
     library = device.library("msdk_volume")
     starts = device.put(np.zeros((1, 3), np.int64))
-    bad_side, good = (windows_of(1, (2, 2, 2), side, starts) for side in ((2, 0, 2), (2, 2, 2)))
+    bad_side, good = (plan_of(1, (2, 2, 2), side, starts) for side in ((2, 0, 2), (2, 2, 2)))
     cases = (
-        ("msdk_volume_gather", (ctypes.byref(bad_side), starts, starts, 0, None), "at least 1"),
-        ("msdk_volume_gather", (ctypes.byref(good), starts, starts, 2, None), "MSDK_FLOAT16"),
+        ("msdk_volume_gather", (ctypes.byref(bad_side), starts, 0, starts, 0, None), "at least 1"),
+        ("msdk_volume_gather", (ctypes.byref(good), starts, 0, starts, 2, None), "MSDK_FLOAT16"),
+        ("msdk_volume_gather", (ctypes.byref(good), starts, 8, starts, 0, None), "mirror of 0 to 7"),
+        ("msdk_volume_add_mirrored", (ctypes.byref(good), starts, -1, starts, None), "mirror of 0 to 7"),
+        (
+            "msdk_volume_accumulate",
+            (ctypes.byref(good), starts, 0, 0, *[starts] * 4, None),
+            "at least 1 view",
+        ),
         ("msdk_volume_labels", (starts, starts, i64(0), i64(1), 0, starts, 1, None), "at least 1 class"),
         ("msdk_volume_labels", (starts, starts, i64(1), i64(1), 0, starts, 3, None), "1 or 2 bytes"),
         ("msdk_volume_normalize", (starts, starts, i64(70000), i64(1), starts, None), "65535"),
@@ -190,4 +240,12 @@ def refusal(call, *arguments) -> str:
     return ""
 
 
-CHECKS = (check_normalize, check_blend, check_values_that_are_not_finite, check_labels, check_refusals)
+CHECKS = (
+    check_normalize,
+    check_counting,
+    check_blend,
+    check_mirroring,
+    check_values_that_are_not_finite,
+    check_labels,
+    check_refusals,
+)

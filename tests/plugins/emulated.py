@@ -1,56 +1,22 @@
 """Builds the CUDA ops for the emulator (tests/cuda_emulator) and calls them on NumPy arrays."""
 
 import ctypes
-import fcntl
-import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
+from emulator_build import COMPILED, EMULATOR, ROOT, emulated_library
 
-ROOT = Path(__file__).resolve().parents[2]
-EMULATOR = ROOT / "tests" / "cuda_emulator"
 SCAN = ROOT / "plugins" / "scan"
 
 
-COMPILED = ROOT / "build" / "cuda-emulated"
-
-
 def build(folder: Path = COMPILED, replaced: dict[str, Path] | None = None) -> "EmulatedOps":
-    """Compiles the ops into a library in `folder`; what is compiled and not older than its sources is kept.
-
-    `replaced` gives another file for some names in plugins/scan/cuda.
-    """
+    """The ops as a library in `folder`. `replaced` gives another file for some names in plugins/scan/cuda."""
     replaced = replaced or {}
-    headers = [*SCAN.glob("*.h"), *SCAN.glob("cuda/*.*h"), *EMULATOR.glob("*.h")]
+    headers = [*SCAN.glob("*.h"), *SCAN.glob("cuda/*.*h")]
     sources = [replaced.get(path.name, path) for path in sorted(SCAN.glob("cuda/*.cu"))]
-    sources += [SCAN / "directions.cpp", EMULATOR / "emulator.cpp", EMULATOR / "tests" / "c_abi.cpp"]
-    folder.mkdir(parents=True, exist_ok=True)
-    COMPILED.mkdir(parents=True, exist_ok=True)
-    compiler = os.environ.get("CXX", "c++")
-    flags = [
-        "-std=gnu++17",
-        "-O2",
-        "-fPIC",
-        "-fvisibility=hidden",
-        "-ffp-contract=fast",
-        "-Wno-unknown-pragmas",
-    ]
-    flags += [f"-I{EMULATOR}", f"-I{SCAN / 'cuda'}"]
-    with open(COMPILED / "lock", "w") as lock:  # test processes run side by side
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        newest_header = max(path.stat().st_mtime for path in headers)
-        objects = []
-        for source in sources:
-            compiled = (folder if source in replaced.values() else COMPILED) / (source.name + ".o")
-            if not compiled.exists() or compiled.stat().st_mtime < max(newest_header, source.stat().st_mtime):
-                command = [compiler, *flags, "-x", "c++", "-c", source, "-o", compiled]
-                subprocess.run(command, check=True)
-            objects.append(compiled)
-        library = folder / "libmsdk_cuda_emulated.so"
-        if not library.exists() or library.stat().st_mtime < max(o.stat().st_mtime for o in objects):
-            subprocess.run([compiler, "-shared", *objects, "-o", library], check=True)
-    return EmulatedOps(library)
+    sources += [SCAN / "directions.cpp", EMULATOR / "tests" / "c_abi.cpp"]
+    library = folder / "libmsdk_cuda_emulated.so"
+    return EmulatedOps(emulated_library(library, sources, SCAN / "cuda", headers))
 
 
 def _pointer(array):

@@ -60,10 +60,16 @@ def test_volume_kernels_do_what_numpy_does(objects, tmp_path, seed):
     done = run_checks(libraries(objects, tmp_path), seed)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 5
+    assert len(done.stdout.splitlines()) == 7
 
 
 PLANTED_BUGS = {
+    "mirrored off by one": (
+        "windows.cu",
+        "w = side[2] - 1 - w",
+        "w = side[2] - w",
+        "AddressSanitizer|AssertionError",
+    ),
     "overflow": ("windows.cu", "w >= 0 && w < box.volume[2]", "w >= 0", "AddressSanitizer|AssertionError"),
     "missing barrier": ("normalize.cu", "    }\n    __syncthreads();\n", "    }\n", "AssertionError"),
     "unwritten tail": ("normalize.cu", "i < voxels; i +=", "i + 1 < voxels; i +=", "AssertionError"),

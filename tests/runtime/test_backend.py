@@ -7,8 +7,8 @@ import pytest
 from small_model import WINDOW, describe, small_network, write_artifact
 
 import msdk_rt.ops
-from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
-from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_stream
+from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.manifest import read_manifest
 from msdk_rt.segmenter import Segmenter
 
@@ -101,3 +101,51 @@ def test_one_model_for_any_batch(tmp_path):
     path = write_artifact(tmp_path / "model.onnx", channels=2, classes=3)
     for batch in (1, 5):
         assert backend(path).infer(np.zeros((batch, 2, *WINDOW), np.float32)).shape == (batch, 3, *WINDOW)
+
+
+GPU_PROVIDERS = ["CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"]
+
+
+@pytest.mark.parametrize("name", GPU_PROVIDERS)
+@pytest.mark.parametrize("options", [None, {"device_id": "0"}])
+def test_a_provider_of_a_gpu_is_there_or_an_error(artifact, name, options, monkeypatch):
+    provider = name if options is None else (name, options)
+    if name in onnxruntime.get_available_providers():
+        assert backend(artifact, providers=[provider]).providers[0] == name
+        return
+    with pytest.raises(BackendError, match=rf"{name} is not in this ONNX Runtime .*CPUExecutionProvider"):
+        backend(artifact, providers=[provider])
+    available = onnxruntime.get_available_providers()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, *available])
+    with pytest.raises(BackendError, match=f"{name} did not start"):
+        backend(artifact, providers=[provider, "CPUExecutionProvider"])
+
+
+class Numbered:
+    """A stream of msdk_rt.cuda, of which only the handle is asked."""
+
+    handle = 4711
+
+
+def test_providers_of_a_gpu_share_one_stream():
+    providers = [(GPU_PROVIDERS[0], {"device_id": "1"}), *GPU_PROVIDERS[1:], "CPUExecutionProvider"]
+    on_stream = {"user_compute_stream": "4711"}
+    assert with_stream(providers, Numbered) == [
+        (GPU_PROVIDERS[0], {"device_id": "1"} | on_stream),
+        (GPU_PROVIDERS[1], on_stream),
+        (GPU_PROVIDERS[2], on_stream | {"has_user_compute_stream": "1"}),
+        "CPUExecutionProvider",
+    ]
+    assert with_stream(providers, None) == providers
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(GPU_PROVIDERS[0], "enable_cuda_graph"), (GPU_PROVIDERS[1], "trt_cuda_graph_enable")],
+)
+def test_graphs_of_onnx_runtime_are_refused(name, option):
+    for on in ("1", 1, True, "True"):
+        with pytest.raises(InputError, match=f"{name} cannot have {option} here"):
+            with_stream([(name, {option: on})], None)
+    for off in ("0", 0, False, "False"):
+        assert with_stream([(name, {option: off})], None) == [(name, {option: off})]

@@ -1,7 +1,12 @@
 """msdk_rt.cuda over the real cuda-bindings: on a GPU what is uploaded comes back; without one, a sentence."""
 
+import ast
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
+from cuda.bindings import runtime
 
 from msdk_rt import cuda
 from msdk_rt.errors import BackendError
@@ -16,14 +21,23 @@ def has_gpu():
 
 @pytest.mark.skipif(not has_gpu(), reason="no GPU")
 def test_memory_goes_there_and_back():
-    stream, memory = cuda.Stream(), cuda.DeviceMemory(4 * 1001)
+    stream, other = cuda.Stream(), cuda.Stream()
+    first, second = cuda.DeviceMemory(4 * 1001), cuda.DeviceMemory(4 * 1001)
     source, target = (cuda.pinned((7, 11, 13), np.float32) for _ in range(2))
     source[...] = np.random.default_rng(3).standard_normal(source.shape)
     target[...] = np.nan
-    stream.upload(source, memory)
-    stream.download(memory, target)
-    stream.synchronize()
+    stream.upload(source, first.address)
+    graph = stream.capture(lambda: stream.copy(first.address, second.address, first.size))
+    stream.zero(second.address, second.size)
+    graph.launch(stream)
+    other.follow(stream.handle)
+    other.download(second.address, target)
+    arrived = cuda.Event()
+    other.record(arrived)
+    arrived.synchronize()
     np.testing.assert_array_equal(source, target)
+    assert cuda.device_of(first.address) == cuda.current_device()
+    assert cuda.free_memory() > 0
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU")
@@ -31,11 +45,40 @@ def test_memory_goes_there_and_back():
     "call",
     [
         cuda.compute_capability,
+        cuda.current_device,
+        cuda.free_memory,
         cuda.Stream,
+        cuda.Event,
+        lambda: cuda.device_of(4096),
+        lambda: cuda.on_device(0).__enter__(),
+        lambda: cuda.Graph(0),
         lambda: cuda.DeviceMemory(64),
         lambda: cuda.pinned((4, 4), np.float32),
+        lambda: cuda.Stream(1).upload(np.zeros(4), 4096),
+        lambda: cuda.Stream(1).download(4096, np.zeros(4)),
+        lambda: cuda.Stream(1).copy(4096, 8192, 16),
+        lambda: cuda.Stream(1).zero(4096, 16),
+        lambda: cuda.Stream(1).capture(lambda: None),
+        lambda: cuda.Stream(1).synchronize(),
+        lambda: cuda.Stream(1).follow(2),
     ],
 )
 def test_without_a_gpu_every_call_says_so(call):
     with pytest.raises(BackendError, match=r"CUDA says cudaError\w+.*model.onnx runs on any CPU"):
         call()
+
+
+def test_calls_have_the_names_and_arguments_of_cuda_bindings():
+    """Its functions are built in, so that no type checker knows them: docstrings begin with the signature."""
+    tree = list(ast.walk(ast.parse(Path(cuda.__file__).read_text())))
+    used = {node.attr for node in tree if is_of_runtime(node)}
+    calls = {node.func.attr: len(node.args) for node in tree if is_of_runtime(getattr(node, "func", None))}
+    assert [name for name in used if not hasattr(runtime, name)] == []
+    assert len(calls) >= 15
+    for name, count in calls.items():
+        signature = re.match(r"\w+\((.*)\)", getattr(runtime, name).__doc__).group(1)
+        assert count == len([argument for argument in signature.split(",") if argument]), signature
+
+
+def is_of_runtime(node):
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "runtime"

@@ -64,6 +64,12 @@ def test_calls_have_the_types_of_tensorrt_10(stubs):
 @pytest.mark.parametrize(
     ("right", "wrong", "said"),
     [
+        (
+            "USER_MANAGED",
+            "USER",
+            '"type[ExecutionContextAllocationStrategy]" has no attribute "USER"',
+        ),
+        ("self._scratch.size)", "'all')", 'Argument 2 to "set_device_memory"'),
         ("parser.num_errors", "parser.errors", '"OnnxParser" has no attribute "errors"'),
         ("config.set_flag(trt", "config.set_flag(1 + trt", "Unsupported operand types"),
         (
@@ -75,9 +81,9 @@ def test_calls_have_the_types_of_tensorrt_10(stubs):
     ],
 )
 def test_a_wrong_call_would_be_found(stubs, tmp_path, right, wrong, said):
-    text = MODULES[0].read_text()
-    assert right in text
-    changed = tmp_path / "engine.py"
+    (module,) = (module for module in MODULES if right in module.read_text())
+    text = module.read_text()
+    changed = tmp_path / f"changed_{module.name}"  # tensorrt.py would be found in place of TensorRT
     changed.write_text(text.replace(right, wrong))
     assert any(said in line for line in complaints([changed], stubs))
 
@@ -95,6 +101,7 @@ def test_names_are_those_of_tensorrt_11_too(stubs):
     }
     print(f"{len(used)} names")
     assert {"build_serialized_network", "execute_async_v3", "progress_monitor"} <= used
+    assert {"device_memory_size_v2", "set_device_memory", "USER_MANAGED"} <= used
     assert [name for name in sorted(used) if name.encode() not in eleven | PYTHONS] == []
 
 

@@ -1,0 +1,98 @@
+"""DLPack capsules through ctypes: https://dmlc.github.io/dlpack, the struct DLManagedTensor."""
+
+import ctypes
+
+import numpy as np
+
+CUDA, CUDA_MANAGED = 2, 13
+NAME = b"dltensor"
+_KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # DLDataTypeCode: kDLInt, kDLUInt, kDLFloat, kDLBool
+_CODES = {kind: code for code, kind in _KINDS.items()}
+
+_release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def _python_api(name: str, result, *arguments):
+    return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
+
+
+_new = _python_api("PyCapsule_New", ctypes.py_object, ctypes.c_void_p, ctypes.c_char_p, _release)
+_pointer_of = _python_api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)
+# A capsule that is being destroyed must not be counted again: it is passed as an address.
+_is_named = _python_api("PyCapsule_IsValid", ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p)
+_pointer_of_dying = _python_api("PyCapsule_GetPointer", ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p)
+
+
+class _Tensor(ctypes.Structure):
+    """DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+class _Managed(ctypes.Structure):
+    """DLManagedTensor."""
+
+    _fields_ = (("tensor", _Tensor), ("context", ctypes.c_void_p), ("deleter", _release))
+
+
+class Taken:
+    """A tensor that another library lends while this object lives. strides in bytes, None for C order."""
+
+    def __init__(self, capsule):
+        self._capsule = capsule
+        tensor = _Managed.from_address(_pointer_of(capsule, NAME)).tensor
+        self.address = (tensor.data or 0) + tensor.byte_offset
+        self.shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
+        kind = _KINDS.get(tensor.code, "V") if tensor.lanes == 1 else "V"
+        self.dtype = np.dtype(f"{kind}{tensor.bits // 8 * tensor.lanes}")
+        strides, size = tensor.strides, self.dtype.itemsize
+        self.strides = tuple(strides[axis] * size for axis in range(tensor.ndim)) if strides else None
+
+
+def is_on_cuda(value: object) -> bool:
+    ask = getattr(value, "__dlpack_device__", None)
+    return ask is not None and ask()[0] in (CUDA, CUDA_MANAGED)
+
+
+def taken(value, stream: int) -> Taken:
+    """What `value` lends to the work on the stream of this handle: the lender lets that wait for its own."""
+    return Taken(value.__dlpack__(stream=stream))
+
+
+_lent: dict[int, tuple] = {}
+
+
+def capsule(array, device: tuple[int, int]):
+    """A capsule over array.address, .shape and .dtype, C order; keeps `array` until its taker lets go."""
+    shape = (ctypes.c_int64 * len(array.shape))(*array.shape)
+    managed = _Managed(deleter=_let_go)
+    tensor = managed.tensor
+    tensor.data, (tensor.device_type, tensor.device_id) = array.address, device
+    tensor.ndim, tensor.shape = len(array.shape), shape
+    tensor.code, tensor.bits, tensor.lanes = _CODES[array.dtype.kind], 8 * array.dtype.itemsize, 1
+    address = ctypes.addressof(managed)
+    _lent[address] = managed, shape, array
+    return _new(address, NAME, _let_go_unused)
+
+
+@_release
+def _let_go(managed):
+    _lent.pop(managed, None)
+
+
+@_release
+def _let_go_unused(capsule):
+    """A taker renames a capsule; one that still has its name was never taken."""
+    if _is_named(capsule, NAME):
+        _lent.pop(_pointer_of_dying(capsule, NAME), None)

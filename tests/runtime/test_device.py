@@ -1,0 +1,442 @@
+"""The device pipeline, with its kernels' own sources, on an emulated device, against the host's."""
+
+import contextlib
+import ctypes
+import gc
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+from unittest.mock import patch
+
+import nibabel
+import numpy as np
+import onnx
+import pytest
+import torch
+from emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_model import describe, write_artifact
+
+import msdk_rt.segmenter
+from msdk_rt import BackendError, InputError, Segmentation, Segmenter
+from msdk_rt.device.arrays import DeviceArray
+from msdk_rt.device.kernels import VolumeKernels
+from msdk_rt.device.pipeline import DevicePipeline
+from msdk_rt.host import HostPipeline
+from msdk_rt.ops import LIBRARIES, VOLUME_LIBRARY_NAME, ops_library
+from msdk_rt.stages import Stages
+from msdk_rt.windows import blend_windows
+
+WINDOW = (4, 3, 5)
+SHAPE = (6, 5, 7)  # 2 x 3 x 2 windows
+
+
+@contextlib.contextmanager
+def on_device(device, network=EmulatedNetwork):
+    """Segmenters work as where their backend runs on a GPU, with the emulated device in place of CUDA."""
+    kernels = EmulatedKernels(device)
+
+    def pipeline(backend, recipe):
+        return DevicePipeline(network(backend._session, device), recipe, device, kernels)
+
+    with patch.object(msdk_rt.segmenter, "_pipeline", pipeline), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+@pytest.fixture
+def device():
+    device = EmulatedDevice()
+    with on_device(device):
+        yield device
+
+
+def model(folder, channels=1, classes=2, **fields):
+    return write_artifact(Path(folder) / "model.onnx", channels, classes, WINDOW, **fields)
+
+
+def volume_of(seed, channels=1, shape=SHAPE):
+    rng = np.random.default_rng(seed)
+    shape = (channels, *shape)
+    return (rng.gamma(2, 100, shape) * (rng.random(shape) < 0.8)).astype(np.float32)
+
+
+def on_host(path, volumes, **settings):
+    """Segmentations of the host path, which tests/runtime/test_segmenter.py holds to MONAI."""
+    segmenter = Segmenter(path, **settings)
+    pipeline = HostPipeline(segmenter._backend, segmenter._recipe)
+    return [Segmentation(*pipeline.start(volume, True).result()) for volume in volumes]
+
+
+def check_equal(mine, theirs):
+    """The same labels, but where two are as likely: sums of the normalisation differ in their order."""
+    assert mine.labels.dtype == theirs.labels.dtype
+    np.testing.assert_allclose(mine.probabilities, theirs.probabilities, rtol=1e-4, atol=1e-5)
+    sigmoid = np.abs(theirs.probabilities - 0.5).min(0)
+    largest = np.sort(theirs.probabilities, 0)[-2:]
+    clear = (sigmoid > 1e-4) & (largest[-1] - largest[0] > 1e-4 if len(largest) == 2 else True)
+    np.testing.assert_array_equal(mine.labels[clear], theirs.labels[clear])
+    assert clear.mean() > 0.9 or clear.size < 100
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_equals_the_host(data):
+    """Two shapes, the first three times: eager, captured, replayed. Streams in an order drawn by chance."""
+    draw = data.draw
+    channels, classes, batch_size = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    shapes = draw(st.lists(st.tuples(*[st.integers(1, 7)] * 3), min_size=2, max_size=2))
+    options = {
+        "batch_size": batch_size,
+        "overlap": draw(st.sampled_from([0, 0.3, 0.5])),
+        "blend": draw(st.sampled_from(["gaussian", "constant"])),
+        "mirror_axes": draw(st.sampled_from([(), (), (0,), (2, 1), (0, 1, 2)])),
+    }
+    fields = {
+        "activation": draw(st.sampled_from(["softmax", "sigmoid"])),
+        "normalization": draw(st.sampled_from(["nonzero_zscore", "none"])),
+        "labels": {f"class{k}": k * draw(st.sampled_from([1, 300])) + 1 for k in range(classes)},
+    }
+    seed = draw(st.integers(0, 2**32 - 1))
+    volumes = [volume_of(seed + k, channels, shapes[k // 3]) for k in range(4)]
+    device = EmulatedDevice(seed)
+    with tempfile.TemporaryDirectory() as folder, on_device(device):
+        path = model(folder, channels, classes, **fields)
+        with Segmenter(path, **options) as segmenter:
+            results = segmenter.run(volumes, return_probabilities=True)
+            assert segmenter.device_memory(shapes[0]).batch_size == batch_size
+        for mine, theirs in zip(results, on_host(path, volumes, **options), strict=True):
+            check_equal(mine, theirs)
+    del segmenter
+    gc.collect()
+    assert device.blocks == {}
+
+
+def test_blended_logits_are_those_of_the_host_bit_for_bit(tmp_path, device):
+    """Without the normalisation every sum has one order."""
+    segmenter = Segmenter(model(tmp_path, 2, 3, normalization="none"), batch_size=3, mirror_axes=(0, 2))
+    volume, recipe = volume_of(1, 2), segmenter._recipe
+    pipeline, infer = segmenter._pipeline(), HostPipeline(segmenter._backend, recipe).infer
+    labels, _ = pipeline.start(volume).result()
+    total = np.empty((3, *SHAPE), np.float32)
+    ctypes.memmove(total.ctypes.data, pipeline._workspace["total"], total.nbytes)
+    expected = blend_windows(volume, WINDOW, infer, recipe.starts(SHAPE), recipe.weights(), 3)
+    np.testing.assert_array_equal(total, expected)
+    np.testing.assert_array_equal(labels, expected.argmax(0))
+
+
+def test_one_graph_for_each_batch_size_of_a_shape(tmp_path, device):
+    segmenter = Segmenter(model(tmp_path), batch_size=5)  # 12 windows: 5, 5, 2
+    segmenter.run(volume_of(0))
+    assert (device.captures, device.launches) == (1, 1)
+    segmenter.run(volume_of(1))
+    assert (device.captures, device.launches) == (2, 4)
+    segmenter.run([volume_of(2), volume_of(3)])
+    assert (device.captures, device.launches) == (2, 10)
+    segmenter.run(volume_of(4, shape=(4, 3, 6)))
+    assert (device.captures, device.launches) == (2, 10)
+
+
+class Uncapturable(EmulatedNetwork):
+    def enqueue(self, image, logits, count):
+        if self.stream.captured is not None:
+            raise BackendError("this engine cannot be captured")
+        super().enqueue(image, logits, count)
+
+
+class WithoutGraphs(EmulatedNetwork):
+    graphs = False
+
+
+@pytest.mark.parametrize("network", [Uncapturable, WithoutGraphs])
+def test_without_graphs(tmp_path, network):
+    path, volumes, device = model(tmp_path), [volume_of(k) for k in range(3)], EmulatedDevice(5)
+    with on_device(device, network):
+        warns = network is Uncapturable
+        expected = pytest.warns(RuntimeWarning, match="no CUDA graph could be captured: this engine")
+        with expected if warns else contextlib.nullcontext() as caught:
+            results = Segmenter(path, batch_size=2).run(volumes, return_probabilities=True)
+    assert not warns or len(caught) == 1
+    assert device.launches == 0
+    for mine, theirs in zip(results, on_host(path, volumes, batch_size=2), strict=True):
+        check_equal(mine, theirs)
+
+
+def poisoned_model(folder, **fields):
+    """Its logits are the image, and infinite where that is above 1000."""
+    path = model(folder, **fields)
+    graph = onnx.load(path)
+    del graph.graph.node[:]
+    graph.graph.node.extend(
+        [
+            onnx.helper.make_node("Exp", ["image"], ["large"]),
+            onnx.helper.make_node("Concat", ["large", "large"], ["logits"], axis=1),
+        ]
+    )
+    onnx.save(graph, path)
+    describe(path, 1, 2, WINDOW, normalization="none", **fields)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_size": 2}, {"batch_size": 5, "mirror_axes": (0, 1)}])
+def test_the_network_returns_infinity(tmp_path, device, options):
+    path = poisoned_model(tmp_path)
+    good = np.random.default_rng(3).random((1, *SHAPE), np.float32)
+    bad = good.copy()
+    bad[0, 5, 2, 3] = 1001
+    with pytest.raises(BackendError, match=r"NaN or Inf in the window\(s\) starting at \(2, ") as host:
+        on_host(path, [bad], **options)
+    segmenter = Segmenter(path, **options)
+    for volumes in ([bad, good], bad, [good, bad]):
+        with pytest.raises(BackendError) as caught:
+            segmenter.run(volumes)
+        assert str(caught.value) == str(host.value)
+        np.testing.assert_array_equal(segmenter.run(good), on_host(path, [good], **options)[0].labels)
+
+
+def put(device, array):
+    """An array on the device, as another library would have it; it may still be on its way."""
+    there, stream = DeviceArray(device, 0, array.shape, array.dtype), device.Stream()
+    stream.upload(array, there.address)
+    return there, stream
+
+
+class Lent:
+    """An array of another library: `fields` as its __cuda_array_interface__ has them."""
+
+    def __init__(self, owner, **fields):
+        self.owner, self.__cuda_array_interface__ = owner, owner.__cuda_array_interface__ | fields
+
+
+class LentByDlpack:
+    """The same through DLPack. stream: that brings it there, which the consumer's has to follow."""
+
+    def __init__(self, owner, stream, device):
+        self._owner, self._stream, self._device = owner, stream, device
+
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, stream):
+        self._device.Stream(stream).follow(self._stream.handle)
+        return self._owner.__dlpack__(stream=stream)
+
+
+@pytest.mark.parametrize("protocol", ["cuda_array_interface", "dlpack"])
+@pytest.mark.parametrize("normalization", ["nonzero_zscore", "none"])
+def test_arrays_on_the_device(tmp_path, device, protocol, normalization):
+    path = model(tmp_path, 2, 3, normalization=normalization)
+    segmenter, volume = Segmenter(path, batch_size=2), volume_of(4, 2)
+    (expected,) = on_host(path, [volume], batch_size=2)
+    owner, stream = put(device, volume)
+    by_dlpack = protocol == "dlpack"
+    lent = LentByDlpack(owner, stream, device) if by_dlpack else Lent(owner, stream=stream.handle)
+    for _ in range(3):
+        result = segmenter.run(lent, return_probabilities=True)
+        assert isinstance(result.labels, DeviceArray)
+        check_equal(Segmentation(result.labels.get(), result.probabilities.get()), expected)
+        np.testing.assert_array_equal(owner.get(), volume)
+    labels = segmenter.run(lent)
+    assert labels.shape == SHAPE
+    np.testing.assert_array_equal(torch.from_dlpack(labels).numpy(), labels.get())
+    np.testing.assert_array_equal(np.from_dlpack(result.probabilities), result.probabilities.get())
+    assert labels.__cuda_array_interface__ == {
+        "shape": SHAPE, "typestr": "|u1", "data": (labels.address, False), "strides": None, "stream": None,
+        "version": 3,
+    }  # fmt: skip
+
+
+def test_several_arrays_on_the_device(tmp_path, device):
+    path, volumes = model(tmp_path), [volume_of(k) for k in range(3)]
+    expected = on_host(path, volumes)
+    batch, stream = put(device, np.stack(volumes))
+    segmenter = Segmenter(path)
+    results = segmenter.run(Lent(batch, stream=stream.handle), return_probabilities=True)
+    first, stream = put(device, volumes[0])
+    mixed = segmenter.run([Lent(first, stream=stream.handle), *volumes[1:]], return_probabilities=True)
+    assert [type(result.labels) for result in mixed] == [DeviceArray, np.ndarray, np.ndarray]
+    for result, theirs in zip(results, expected, strict=True):
+        check_equal(Segmentation(result.labels.get(), result.probabilities.get()), theirs)
+    for result, theirs in zip(mixed[1:], expected[1:], strict=True):
+        check_equal(result, theirs)
+
+
+def test_a_result_lives_as_long_as_what_was_made_of_it(tmp_path, device):
+    volume, stream = put(device, volume_of(0))
+    segmenter = Segmenter(model(tmp_path))
+    lent = Lent(volume, stream=stream.handle)
+    before = len(device.blocks)
+    labels = segmenter.run(lent)
+    before, copy = len(device.blocks) - 1, labels.get()
+    tensor, unused = torch.from_dlpack(labels), labels.__dlpack__()
+    del labels
+    gc.collect()
+    np.testing.assert_array_equal(tensor.numpy(), copy)
+    del tensor
+    gc.collect()
+    assert len(device.blocks) == before + 1
+    del unused
+    gc.collect()
+    assert len(device.blocks) == before
+    with pytest.raises(BufferError, match="shared where it lies"):
+        segmenter.run(lent).__dlpack__(copy=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"typestr": "<f8"}, "device array of float64, expected float32: convert it there"),
+        ({"typestr": "<f2"}, "device array of float16, expected float32"),
+        ({"strides": (4, 4, 24, 120)}, r"strides \(4, 4, 24, 120\) in bytes, expected C order"),
+        ({"shape": (6, 5, 7)}, r"shape \(6, 5, 7\), expected \(C, D, H, W\) with C = 1"),
+        ({"shape": (2, 6, 5, 7)}, r"got 2 channel\(s\)"),
+        ({"shape": (1, 0, 5, 7)}, "empty array"),
+        ({"data": (64, False)}, "memory of device -1, expected device 0"),
+        ({"mask": 1}, "masked device array"),
+    ],
+)
+def test_arrays_on_the_device_that_do_not_fit(tmp_path, device, fields, message):
+    owner, _ = put(device, volume_of(0, 2))
+    segmenter = Segmenter(model(tmp_path))
+    for volumes in (Lent(owner, **fields), [volume_of(0), Lent(owner, **fields)]):
+        with pytest.raises(InputError, match=message):
+            segmenter.run(volumes)
+    assert device.launches == 0
+
+
+def test_axes_of_one_voxel_may_have_any_stride(tmp_path, device):
+    owner, stream = put(device, volume_of(0, shape=(1, 5, 7)))
+    lent = Lent(owner, stream=stream.handle, strides=(1, 4, 28, 4))
+    assert Segmenter(model(tmp_path)).run(lent).shape == (1, 5, 7)
+
+
+def test_voxels_on_the_device_that_are_not_finite(tmp_path, device):
+    volume = volume_of(0, 2)
+    volume[1, 0, 0, :4], volume[1, 2, 2, 2] = np.nan, np.inf
+    owner, stream = put(device, volume)
+    segmenter = Segmenter(model(tmp_path, 2))
+    with pytest.raises(InputError, match="channel m1 has 4 NaN and 1 infinite of 210 voxels"):
+        segmenter.run(Lent(owner, stream=stream.handle))
+    assert segmenter.run(volume_of(1, 2)).shape == SHAPE
+
+
+def test_a_cpu_takes_no_array_of_a_gpu(tmp_path):
+    owner, _ = put(EmulatedDevice(), volume_of(0))
+    segmenter = Segmenter(model(tmp_path))
+    for volumes in (owner, [volume_of(0), owner], LentByDlpack(owner, None, None)):
+        with pytest.raises(InputError, match=r"on a GPU, but the model runs on CPU.*tensor\.cpu\(\)"):
+            segmenter.run(volumes)
+    with pytest.raises(BackendError, match="no device memory is used"):
+        segmenter.device_memory(SHAPE)
+
+
+def test_memory_is_counted_before_it_is_taken(tmp_path):
+    path, larger = model(tmp_path, 2, 3), (9, 8, 7)
+    device = EmulatedDevice()
+    with on_device(device):
+        segmenter = Segmenter(path, batch_size=4, mirror_axes=(1,))
+        for shape in (SHAPE, SHAPE, larger, SHAPE):
+            segmenter.run([volume_of(k, 2, shape) for k in range(2)])
+            assert sum(device.blocks.values()) == segmenter.device_memory(shape).buffers
+        need = segmenter.device_memory(larger)
+        assert (device.peak, need.batch_size, need.network) == (need.buffers, 4, None)
+    tight = EmulatedDevice(memory=need.buffers - 1)
+    with on_device(tight):
+        segmenter = Segmenter(path, batch_size=4, mirror_axes=(1,))
+        expected = f"batch_size 4 needs {need.buffers} .* and {need.buffers - 1} are free: it is 3 for this"
+        with pytest.warns(RuntimeWarning, match=expected):
+            result = segmenter.run(volume_of(0, 2, larger), return_probabilities=True)
+    check_equal(result, *on_host(path, [volume_of(0, 2, larger)], batch_size=3, mirror_axes=(1,)))
+    full = pytest.raises(BackendError, match=r"needs \d{5} bytes of device memory, and 5000 are free")
+    with on_device(EmulatedDevice(memory=5000)), full:
+        Segmenter(path, batch_size=4).run(volume_of(0, 2))
+
+
+@pytest.mark.skipif(
+    not (LIBRARIES / VOLUME_LIBRARY_NAME).is_file(), reason="built where there is no CUDA compiler"
+)
+def test_the_library_that_is_shipped_has_every_kernel(tmp_path):
+    """It loads where there is no GPU; one without the kernels is told from it."""
+    assert VolumeKernels().normalize_workspace(2, 100) == 2 * 2 * 16
+    for path in (ops_library(), tmp_path / "absent.so"):
+        with pytest.raises(BackendError, match=r"does not load .*reinstall msdk_rt"):
+            VolumeKernels(path)
+
+
+def test_several_threads(tmp_path, device):
+    path = model(tmp_path, 1, 3)
+    segmenter = Segmenter(path, batch_size=2, threads=1)
+    volumes = [volume_of(k, shape=(4 + k, 5, 6)) for k in range(4)]
+    together = [None] * len(volumes)
+
+    def work(index):
+        together[index] = segmenter.run([volumes[index]] * 2, return_probabilities=True)[1]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(volumes))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for mine, theirs in zip(together, on_host(path, volumes, batch_size=2), strict=True):
+        check_equal(mine, theirs)
+
+
+def test_files_progress_and_stages(tmp_path, device, capsys):
+    path, volume = model(tmp_path), volume_of(2)
+    nibabel.save(nibabel.Nifti1Image(volume[0], np.eye(4)), tmp_path / "scan.nii.gz")
+    segmenter, (expected,) = Segmenter(path), on_host(path, [volume])
+    result = segmenter.run([[tmp_path / "scan.nii.gz"]] * 2, return_probabilities=True, progress=True)[1]
+    check_equal(result, expected)
+    result.save(tmp_path / "labels.nii.gz")
+    assert "segment" in capsys.readouterr().err
+    stages = Stages()
+    segmenter._segment(volume, stages=stages)
+    assert list(stages.seconds) == ["upload", "normalise", "windows", "label", "download"]
+
+
+def test_the_next_volume_is_started_before_the_last_is_waited_for(tmp_path, device):
+    segmenter, calls = Segmenter(model(tmp_path)), []
+    pipeline = segmenter._pipeline()
+    start = pipeline.start
+
+    def watched_start(volume, *arguments):
+        number = len([call for call in calls if call[0] == "start"])
+        calls.append(("start", number))
+        pending = start(volume, *arguments)
+        result = pending.result
+
+        def watched_result():
+            calls.append(("result", number))
+            return result()
+
+        pending.result = watched_result
+        return pending
+
+    with patch.object(pipeline, "start", watched_start):
+        segmenter.run([volume_of(k) for k in range(3)])
+    assert calls == [
+        ("start", 0), ("start", 1), ("result", 0), ("start", 2), ("result", 1), ("result", 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", ["wait", "synchronize"])
+def test_an_order_that_is_not_kept_would_show(tmp_path, missing):
+    """Streams that forget their waits, or events that do: some order of the work gives another result."""
+    path, volumes = model(tmp_path), [volume_of(k) for k in range(4)]
+    expected = on_host(path, volumes)
+    target = Stream if missing == "wait" else EmulatedDevice().Event().__class__
+    wrong = 0
+    for seed in range(6):
+        with on_device(EmulatedDevice(seed)), patch.object(target, missing, lambda *arguments: None):
+            try:
+                results = Segmenter(path).run(volumes, return_probabilities=True)
+                wrong += any(
+                    not np.allclose(mine.probabilities, theirs.probabilities, atol=1e-3)
+                    for mine, theirs in zip(results, expected, strict=True)
+                )
+            except (BackendError, InputError):
+                wrong += 1
+    print(f"{wrong} of 6 orders")
+    assert wrong > 0
