@@ -203,6 +203,6 @@ _CHECK = "run nvidia-smi to see whether the GPU is well"
 _ADVICE = {
     "cudaErrorNoDevice": "there is no NVIDIA GPU here; model.onnx runs on any CPU",
     "cudaErrorInsufficientDriver": "there is no NVIDIA driver, or it is too old; model.onnx runs on any CPU",
-    "cudaErrorMemoryAllocation": "choose a smaller batch_size, or free the GPU of other programs",
+    "cudaErrorMemoryAllocation": "choose a smaller batch_size, or end other programs that use the memory",
     "cudaErrorInvalidDevice": "there are fewer GPUs than that: see nvidia-smi -L for their numbers",
 }

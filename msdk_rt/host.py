@@ -54,7 +54,7 @@ class HostPipeline:
         logits = blend_windows(
             volume,
             recipe.manifest.window,
-            self.infer,
+            lambda windows: infer_views(self._backend, recipe, windows),
             recipe.starts(volume.shape[1:]),
             self._weights,
             recipe.batch_size,
@@ -65,15 +65,16 @@ class HostPipeline:
             labels = label_voxels(logits, recipe.label_values(), activation)
         return Done(labels, probabilities_of(logits, activation) if probabilities else None)
 
-    def infer(self, windows: np.ndarray) -> np.ndarray:
-        """Logits of a batch of windows, averaged over the mirrored views."""
-        total, views = self._backend.infer(windows), self._recipe.views()
-        for view in views[1:]:
-            axes = tuple(axis + 2 for axis in view)
-            total += np.flip(self._backend.infer(np.ascontiguousarray(np.flip(windows, axes))), axes)
-        if len(views) > 1:
-            total /= len(views)
-        return total
+
+def infer_views(backend: Backend, recipe: Recipe, windows: np.ndarray) -> np.ndarray:
+    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), averaged over the mirrored views."""
+    total, views = backend.infer(windows), recipe.views()
+    for view in views[1:]:
+        axes = tuple(axis + 2 for axis in view)
+        total += np.flip(backend.infer(np.ascontiguousarray(np.flip(windows, axes))), axes)
+    if len(views) > 1:
+        total /= len(views)
+    return total
 
 
 class Done:

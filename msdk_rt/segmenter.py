@@ -12,7 +12,7 @@ from msdk_rt.backends.base import Backend
 from msdk_rt.device.arrays import DeviceVolume
 from msdk_rt.device.workspace import DeviceBytes
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.host import HostPipeline
+from msdk_rt.host import HostPipeline, infer_views
 from msdk_rt.manifest import Manifest, read_manifest
 from msdk_rt.recipe import Recipe
 from msdk_rt.segmentation import Segmentation, in_space_of_file
@@ -151,7 +151,7 @@ class Segmenter:
 
     def _infer(self, backend: Backend, windows: np.ndarray) -> np.ndarray:
         """Logits of a batch of windows, averaged over the mirrored views, from host to host."""
-        return HostPipeline(backend, self._recipe).infer(windows)
+        return infer_views(backend, self._recipe, windows)
 
     def _pipeline(self):
         """This thread's pipeline, on the device where the backend is on one."""

@@ -216,7 +216,10 @@ class EmulatedNetwork(SessionOnDevice):
     graphs = True
 
     def __init__(self, session, device: EmulatedDevice):
-        super().__init__(session, device.Stream(), 0, "cpu")
+        super().__init__(session, self.stream_of(device), 0, "cpu")
+
+    def stream_of(self, device: EmulatedDevice):
+        return device.Stream()
 
     def enqueue(self, image, logits, count):
         self.stream.enqueue(lambda: SessionOnDevice.enqueue(self, image, logits, count))

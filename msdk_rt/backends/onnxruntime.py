@@ -52,14 +52,12 @@ class OnnxRuntimeBackend:
     ):
         self.library = {"onnxruntime": VERSION}
         chosen = choose_providers(providers)
-        self._stream, problem = _stream_for(chosen)
-        self._session = open_session(artifact, with_stream(chosen, self._stream), threads)
+        stream, problem = _stream_for(chosen)
+        self._session = open_session(artifact, with_stream(chosen, stream), threads)
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
-        if self.providers[0] not in ON_GPU:
-            self._stream = None
-        elif self._stream is None or not self._has_stream():
-            self._stream = None
+        self._stream = stream if self._works_on(stream) else None
+        if self._stream is None and self.providers[0] in ON_GPU:
             warnings.warn(
                 f"{self.providers[0]} runs, but volumes are worked on by the CPU and each window is copied "
                 f"to the GPU and back: {problem or 'the provider did not take our stream'}",
@@ -80,10 +78,12 @@ class OnnxRuntimeBackend:
         options = self._session.get_provider_options()[self.providers[0]]
         return SessionOnDevice(self._session, self._stream, int(options.get("device_id", 0)))
 
-    def _has_stream(self) -> bool:
-        """Whether the first provider works on our stream."""
+    def _works_on(self, stream) -> bool:
+        """Whether the first provider is on a GPU and took the stream."""
+        if stream is None or self.providers[0] not in ON_GPU:
+            return False
         options = self._session.get_provider_options().get(self.providers[0], {})
-        return options.get(STREAM) == str(self._stream.handle)
+        return options.get(STREAM) == str(stream.handle)
 
     def _check_started(self, asked: list[Provider]) -> None:
         """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
@@ -104,8 +104,8 @@ class SessionOnDevice:
     memory = None
 
     def __init__(self, session: onnxruntime.InferenceSession, stream, device: int, place: str = "cuda"):
-        self.stream, self.device = stream, device
         self._session, self._place = session, place
+        self.stream, self.device = stream, device
         self._shapes = [node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())]
         self._options = onnxruntime.RunOptions()
         self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")

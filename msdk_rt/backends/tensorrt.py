@@ -76,11 +76,11 @@ class EngineOnDevice:
     graphs = True
 
     def __init__(self, engine: trt.ICudaEngine, window: tuple[int, ...], device: int):
-        self.stream, self.device = cuda.Stream(), device
+        self._contexts: dict[int, trt.IExecutionContext] = {}
         self._engine, self._window = engine, window
         self.memory = engine.device_memory_size_v2
         self._scratch = cuda.DeviceMemory(max(self.memory, 1))
-        self._contexts: dict[int, trt.IExecutionContext] = {}
+        self.stream, self.device = cuda.Stream(), device
 
     def enqueue(self, image: int, logits: int, count: int) -> None:
         context = self._contexts.get(count) or self._context(count)

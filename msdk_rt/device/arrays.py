@@ -14,7 +14,7 @@ from msdk_rt.errors import InputError
 
 def is_device_array(value: object) -> bool:
     """Whether a value says that its data are on a CUDA device."""
-    return _interface(value) is not None or dlpack.is_on_cuda(value)
+    return dlpack.is_on_cuda(value) or _interface(value) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,14 +47,14 @@ def device_volume(value: object, cuda, device: int, stream: int) -> DeviceVolume
 
     Raises InputError for another type than float32, another order than C, or memory of another device.
     """
-    interface = _interface(value)
-    if interface is None:
+    if dlpack.is_on_cuda(value):  # first, since PyTorch's other interface names no stream to follow
         tensor = dlpack.taken(value, stream)
-        dtype, shape, strides = tensor.dtype, tensor.shape, tensor.strides
         address, owner, producer = tensor.address, tensor, None
+        dtype, shape, strides = tensor.dtype, tensor.shape, tensor.strides
     else:
-        dtype, shape, strides = np.dtype(interface["typestr"]), interface["shape"], interface.get("strides")
+        interface = _interface(value)
         address, owner, producer = interface["data"][0], value, interface.get("stream")
+        dtype, shape, strides = np.dtype(interface["typestr"]), interface["shape"], interface.get("strides")
         if interface.get("mask") is not None:
             raise InputError("got a masked device array: fill in the masked voxels first")
     if dtype != np.float32:

@@ -4,6 +4,8 @@ import ctypes
 
 import numpy as np
 
+from msdk_rt.errors import InputError
+
 CUDA, CUDA_MANAGED = 2, 13
 NAME = b"dltensor"
 _KINDS = {0: "i", 1: "u", 2: "f", 6: "b"}  # DLDataTypeCode: kDLInt, kDLUInt, kDLFloat, kDLBool
@@ -66,8 +68,14 @@ def is_on_cuda(value: object) -> bool:
 
 
 def taken(value, stream: int) -> Taken:
-    """What `value` lends to the work on the stream of this handle: the lender lets that wait for its own."""
-    return Taken(value.__dlpack__(stream=stream))
+    """What `value` lends to the work on the stream of this handle: the lender lets that wait for its own.
+
+    Raises InputError for a tensor that is not lent, such as one that requires a gradient.
+    """
+    try:
+        return Taken(value.__dlpack__(stream=stream))
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise InputError(f"got a {type(value).__name__} that gives no device memory: {error}") from error
 
 
 _lent: dict[int, tuple] = {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from msdk_rt.arrays import check_shape, not_finite_input
+from msdk_rt.arrays import not_finite_input
 from msdk_rt.backends.base import Network
 from msdk_rt.device.arrays import DeviceArray, DeviceVolume, device_volume
 from msdk_rt.device.kernels import FLOAT32, VolumeKernels, windows_of
@@ -62,14 +62,13 @@ class DevicePipeline:
         watch: Watch | None = None,
         stages: Stages | None = None,
     ) -> "Pending":
-        """Enqueue a volume (C, D, H, W) float32. The results of a DeviceVolume stay on the device.
+        """Enqueue a checked volume (C, D, H, W) float32. The results of a DeviceVolume stay on the device.
 
         watch: wraps the list of batches for iteration; each is then waited for. stages: takes the times of
         "upload", "normalise", "windows" (cut, infer, blend), "label", "download"; each is then waited for.
 
-        Raises InputError for a DeviceVolume of another shape, and BackendError.
+        Raises BackendError.
         """
-        check_shape(volume.shape, self.recipe.manifest.channels)
         with self.cuda.on_device(self.network.device):
             workspace = self._workspace_of(tuple(volume.shape[1:]))
             pending = Pending(self, workspace, volume, probabilities)

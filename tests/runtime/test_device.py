@@ -6,6 +6,7 @@ import gc
 import tempfile
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -24,7 +25,7 @@ from msdk_rt import BackendError, InputError, Segmentation, Segmenter
 from msdk_rt.device.arrays import DeviceArray
 from msdk_rt.device.kernels import VolumeKernels
 from msdk_rt.device.pipeline import DevicePipeline
-from msdk_rt.host import HostPipeline
+from msdk_rt.host import HostPipeline, infer_views
 from msdk_rt.ops import LIBRARIES, VOLUME_LIBRARY_NAME, ops_library
 from msdk_rt.stages import Stages
 from msdk_rt.windows import blend_windows
@@ -70,18 +71,19 @@ def on_host(path, volumes, **settings):
     return [Segmentation(*pipeline.start(volume, True).result()) for volume in volumes]
 
 
-def check_equal(mine, theirs):
+def check_equal(mine, theirs, activation="softmax"):
     """The same labels, but where two are as likely: sums of the normalisation differ in their order."""
     assert mine.labels.dtype == theirs.labels.dtype
     np.testing.assert_allclose(mine.probabilities, theirs.probabilities, rtol=1e-4, atol=1e-5)
-    sigmoid = np.abs(theirs.probabilities - 0.5).min(0)
-    largest = np.sort(theirs.probabilities, 0)[-2:]
-    clear = (sigmoid > 1e-4) & (largest[-1] - largest[0] > 1e-4 if len(largest) == 2 else True)
-    np.testing.assert_array_equal(mine.labels[clear], theirs.labels[clear])
-    assert clear.mean() > 0.9 or clear.size < 100
+    margin = np.abs(theirs.probabilities - 0.5).min(0)
+    if activation == "softmax":
+        second, first = np.partition(np.pad(theirs.probabilities, [(1, 0), *[(0, 0)] * 3]), (-2, -1), 0)[-2:]
+        margin = first - second
+    np.testing.assert_array_equal(mine.labels[margin > 1e-4], theirs.labels[margin > 1e-4])
+    assert np.mean(margin > 1e-4) > 0.9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_equals_the_host(data):
     """Two shapes, the first three times: eager, captured, replayed. Streams in an order drawn by chance."""
@@ -108,7 +110,7 @@ def test_equals_the_host(data):
             results = segmenter.run(volumes, return_probabilities=True)
             assert segmenter.device_memory(shapes[0]).batch_size == batch_size
         for mine, theirs in zip(results, on_host(path, volumes, **options), strict=True):
-            check_equal(mine, theirs)
+            check_equal(mine, theirs, fields["activation"])
     del segmenter
     gc.collect()
     assert device.blocks == {}
@@ -117,11 +119,11 @@ def test_equals_the_host(data):
 def test_blended_logits_are_those_of_the_host_bit_for_bit(tmp_path, device):
     """Without the normalisation every sum has one order."""
     segmenter = Segmenter(model(tmp_path, 2, 3, normalization="none"), batch_size=3, mirror_axes=(0, 2))
-    volume, recipe = volume_of(1, 2), segmenter._recipe
-    pipeline, infer = segmenter._pipeline(), HostPipeline(segmenter._backend, recipe).infer
+    volume, recipe, pipeline = volume_of(1, 2), segmenter._recipe, segmenter._pipeline()
     labels, _ = pipeline.start(volume).result()
     total = np.empty((3, *SHAPE), np.float32)
     ctypes.memmove(total.ctypes.data, pipeline._workspace["total"], total.nbytes)
+    infer = partial(infer_views, segmenter._backend, recipe)
     expected = blend_windows(volume, WINDOW, infer, recipe.starts(SHAPE), recipe.weights(), 3)
     np.testing.assert_array_equal(total, expected)
     np.testing.assert_array_equal(labels, expected.argmax(0))
@@ -306,6 +308,19 @@ def test_arrays_on_the_device_that_do_not_fit(tmp_path, device, fields, message)
     assert device.launches == 0
 
 
+class NotLent:
+    def __dlpack_device__(self):
+        return 2, 0
+
+    def __dlpack__(self, stream):
+        raise BufferError("it requires a gradient")
+
+
+def test_a_tensor_that_is_not_lent(tmp_path, device):
+    with pytest.raises(InputError, match="got a NotLent that gives no device memory: it requires a gradient"):
+        Segmenter(model(tmp_path)).run(NotLent())
+
+
 def test_axes_of_one_voxel_may_have_any_stride(tmp_path, device):
     owner, stream = put(device, volume_of(0, shape=(1, 5, 7)))
     lent = Lent(owner, stream=stream.handle, strides=(1, 4, 28, 4))
@@ -365,7 +380,19 @@ def test_the_library_that_is_shipped_has_every_kernel(tmp_path):
             VolumeKernels(path)
 
 
-def test_several_threads(tmp_path, device):
+class OnOneStream(EmulatedNetwork):
+    """As ONNX Runtime's sessions are: every thread's work on one stream, and no graphs."""
+
+    graphs = False
+
+    def stream_of(self, device):
+        with device.lock:
+            device.shared = getattr(device, "shared", None) or device.Stream()
+        return device.shared
+
+
+@pytest.mark.parametrize("network", [EmulatedNetwork, OnOneStream])
+def test_several_threads(tmp_path, network):
     path = model(tmp_path, 1, 3)
     segmenter = Segmenter(path, batch_size=2, threads=1)
     volumes = [volume_of(k, shape=(4 + k, 5, 6)) for k in range(4)]
@@ -375,10 +402,11 @@ def test_several_threads(tmp_path, device):
         together[index] = segmenter.run([volumes[index]] * 2, return_probabilities=True)[1]
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(len(volumes))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with on_device(EmulatedDevice(), network):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     for mine, theirs in zip(together, on_host(path, volumes, batch_size=2), strict=True):
         check_equal(mine, theirs)
 
