@@ -63,8 +63,11 @@ class Taken:
 
 
 def is_on_cuda(value: object) -> bool:
-    ask = getattr(value, "__dlpack_device__", None)
-    return ask is not None and ask()[0] in (CUDA, CUDA_MANAGED)
+    """Whether a tensor says so; one without memory, of PyTorch's device meta, says nothing."""
+    try:
+        return value.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return False
 
 
 def taken(value, stream: int) -> Taken:

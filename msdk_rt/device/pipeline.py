@@ -24,9 +24,10 @@ Watch = Callable[[Iterable], Iterable]
 class DevicePipeline:
     """One thread's way of volumes through a GPU. Every thread has a pipeline of its own.
 
-    `start` enqueues a volume and returns; the Pending that it returns waits for the results. Start the next
-    volume before asking for those, and its upload and their download run beside the inference: uploads, work
-    and downloads have a stream each. Device memory is that of one volume, reused while the shape repeats.
+    `start` enqueues a volume and returns; the Pending that it returns waits for the results. Start one volume
+    more before asking for those, and its upload and their download run beside the inference: uploads, work
+    and downloads have a stream each. Device memory is that of one volume, reused while the shape repeats, so
+    no third volume may be started before the first one's results are asked for.
 
     A batch of windows is one sequence of work at fixed addresses: cut, infer, mirrored views, blend. Where
     network.graphs allows it, the sequence runs once as it is, then is captured in a CUDA graph, one for each

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 from small_model import WINDOW, describe, small_network, write_artifact
 
+import msdk_rt.backends.onnxruntime
 import msdk_rt.ops
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_stream
 from msdk_rt.errors import ArtifactError, BackendError, InputError
@@ -106,6 +107,7 @@ def test_one_model_for_any_batch(tmp_path):
 GPU_PROVIDERS = ["CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"]
 
 
+@pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.parametrize("name", GPU_PROVIDERS)
 @pytest.mark.parametrize("options", [None, {"device_id": "0"}])
 def test_a_provider_of_a_gpu_is_there_or_an_error(artifact, name, options, monkeypatch):
@@ -125,6 +127,28 @@ class Numbered:
     """A stream of msdk_rt.cuda, of which only the handle is asked."""
 
     handle = 4711
+
+
+@pytest.mark.skipif(
+    GPU_PROVIDERS[0] in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+@pytest.mark.filterwarnings("ignore:Specified provider")
+@pytest.mark.parametrize("stream", [None, Numbered()])
+def test_a_gpu_without_our_stream_is_used_with_a_warning(artifact, stream, monkeypatch):
+    """What a session on the CPU says of its providers stands for one on a GPU."""
+    name, available = GPU_PROVIDERS[0], onnxruntime.get_available_providers()
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, *available])
+    monkeypatch.setattr(OnnxRuntimeBackend, "providers", property(lambda self: [name, *available]))
+    reason = "CUDA says cudaError"
+    if stream:
+        monkeypatch.setattr(msdk_rt.backends.onnxruntime, "_stream_for", lambda providers: (stream, ""))
+        reason = "the provider did not take our stream"
+    with pytest.warns(RuntimeWarning, match=f"volumes are worked on by the CPU.*: {reason}"):
+        segmenter = Segmenter(artifact, providers=[name])
+    volume = np.random.default_rng(1).random((1, 9, 8, 7), np.float32)
+    np.testing.assert_array_equal(
+        segmenter.run(volume), Segmenter(artifact, providers=available[-1:]).run(volume)
+    )
 
 
 def test_providers_of_a_gpu_share_one_stream():

@@ -170,6 +170,7 @@ def bad_values(volume):
         (lambda v: [v, bad_values(v.copy())], "channel m1 has 4 NaN"),
         (lambda v: [[v, v[:1]]], "got a list that NumPy cannot read"),
         (lambda v: torch.from_numpy(v).requires_grad_(), "got a Tensor that NumPy cannot read"),
+        (lambda v: torch.from_numpy(v).to("meta"), "got a Tensor that NumPy cannot read"),
         (bad_values, "channel m1 has 4 NaN and 1 infinite of 1287 voxels"),
         (lambda v: v.astype(np.float64) * 1e300, "channel m0 has 0 NaN and 1287 infinite"),
         (lambda v: ["a.nii.gz"], r"expected 2 file\(s\), one per channel \(m0, m1\), got 1"),
