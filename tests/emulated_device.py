@@ -1,8 +1,9 @@
 """msdk_rt.cuda over host memory, with the volume kernels on the emulator: what msdk_rt.device needs of a GPU.
 
-Streams are queues that run as late as they may, or earlier by chance: after each piece of work that is
-enqueued, the device runs some of what is ready, of any stream. So a wait or an event that is missing shows as
-a wrong result under some seed. Memory starts as NaN, and freeing it waits for all streams, as cudaFree does.
+Streams are queues that run as late as they may, or earlier by chance: each has a speed, from never before
+somebody waits to at once, and some of its work runs after each piece that is enqueued anywhere. So a wait or
+an event that is missing shows as a wrong result under some seed. Memory starts as NaN, and freeing it waits
+for all streams, as cudaFree does.
 """
 
 import contextlib
@@ -60,11 +61,13 @@ class EmulatedDevice:
         yield
 
     def run_some(self):
-        """Some of what is ready, of streams by chance."""
-        for _ in range(self.random.choice((0, 0, 1, 3, 30))):
-            streams = [stream for stream in list(self.streams.values()) if stream.is_ready()]
-            if streams:
-                self.random.choice(sorted(streams, key=lambda stream: stream.handle)).step()
+        """Some of what is ready, as much of each stream as its speed and chance allow."""
+        streams = sorted(self.streams.values(), key=lambda stream: stream.handle)
+        self.random.shuffle(streams)
+        for stream in streams:
+            for _ in range(self.random.randint(0, stream.speed)):
+                if stream.is_ready():
+                    stream.step()
 
 
 class Point:
@@ -101,6 +104,7 @@ class Graph:
 class Stream:
     def __init__(self, device):
         self.device, self.handle, self.queue, self.captured = device, next(device.numbers), deque(), None
+        self.speed = device.random.choice((0, 1, 30))
         device.streams[self.handle] = self
 
     def enqueue(self, work):

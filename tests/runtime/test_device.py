@@ -80,7 +80,7 @@ def check_equal(mine, theirs, activation="softmax"):
         second, first = np.partition(np.pad(theirs.probabilities, [(1, 0), *[(0, 0)] * 3]), (-2, -1), 0)[-2:]
         margin = first - second
     np.testing.assert_array_equal(mine.labels[margin > 1e-4], theirs.labels[margin > 1e-4])
-    assert np.mean(margin > 1e-4) > 0.9
+    assert np.count_nonzero(margin <= 1e-4) <= 1 + margin.size / 10
 
 
 @settings(max_examples=25, deadline=None)
