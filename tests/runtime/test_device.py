@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import gc
+import itertools
 import tempfile
 import threading
 import warnings
@@ -337,6 +338,29 @@ def test_voxels_on_the_device_that_are_not_finite(tmp_path, device):
     assert segmenter.run(volume_of(1, 2)).shape == SHAPE
 
 
+@pytest.mark.parametrize("speeds", list(itertools.product((0, 30), repeat=3)))
+def test_streams_may_be_slow_or_fast(tmp_path, device, speeds):
+    """Each of work, uploads and downloads runs at once, or not before somebody waits for it."""
+    path, volumes = model(tmp_path, 2), [volume_of(k, 2, (4, 4, 5)) for k in range(3)]
+    segmenter, expected = Segmenter(path), on_host(path, volumes)
+    pipeline = segmenter._pipeline()
+    pipeline.work.speed, pipeline._uploads.speed, pipeline.downloads.speed = speeds
+    for _ in range(2):
+        results = segmenter.run(volumes, return_probabilities=True)
+        for mine, theirs in zip(results, expected, strict=True):
+            check_equal(mine, theirs)
+    volumes[0][1, 0, 0, 0] = np.nan
+    there = [put(device, volume) for volume in volumes]
+    for _, stream in there:
+        stream.synchronize()
+    lent = [Lent(owner) for owner, _ in there]
+    with pytest.raises(InputError, match="channel m1 has 1 NaN and 0 infinite of 80 voxels"):
+        segmenter.run(lent)
+    good = segmenter.run(lent[1:], return_probabilities=True)
+    for mine, theirs in zip(good, expected[1:], strict=True):
+        check_equal(Segmentation(mine.labels.get(), mine.probabilities.get()), theirs)
+
+
 def test_a_cpu_takes_no_array_of_a_gpu(tmp_path):
     owner, _ = put(EmulatedDevice(), volume_of(0))
     segmenter = Segmenter(model(tmp_path))
@@ -355,6 +379,7 @@ def test_memory_is_counted_before_it_is_taken(tmp_path):
         for shape in (SHAPE, SHAPE, larger, SHAPE):
             segmenter.run([volume_of(k, 2, shape) for k in range(2)])
             assert sum(device.blocks.values()) == segmenter.device_memory(shape).buffers
+        segmenter.run([volume_of(0, 2, shape) for shape in (SHAPE, larger, SHAPE)])
         need = segmenter.device_memory(larger)
         assert (device.peak, need.batch_size, need.network) == (need.buffers, 4, None)
     tight = EmulatedDevice(memory=need.buffers - 1)
