@@ -23,6 +23,7 @@ PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
+EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # on by default, and TF32 has float16's 10 bits
 ERRORS_ONLY = 3
 
 
@@ -53,7 +54,7 @@ class OnnxRuntimeBackend:
         self.library = {"onnxruntime": VERSION}
         chosen = choose_providers(providers)
         stream, problem = _stream_for(chosen)
-        self._session = open_session(artifact, with_stream(chosen, stream), threads)
+        self._session = open_session(artifact, with_options(chosen, stream), threads)
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
         self._stream = stream if self._works_on(stream) else None
@@ -170,24 +171,26 @@ def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
     return list(asked)
 
 
-def with_stream(providers: Sequence[Provider], stream) -> list[Provider]:
-    """The providers, with a msdk_rt.cuda.Stream for all the work of those on a GPU; None leaves them alone.
+def with_options(providers: Sequence[Provider], stream) -> list[Provider]:
+    """The providers as they run here: float32 is float32 unless they say otherwise, and those on a GPU do
+    all their work on `stream`, a msdk_rt.cuda.Stream, or None for streams of their own.
 
     Raises InputError for options that ask for ONNX Runtime's own CUDA graphs.
     """
     result: list[Provider] = []
     for provider in providers:
-        name, options = (provider, {}) if isinstance(provider, str) else provider
+        name, given = (provider, {}) if isinstance(provider, str) else provider
+        options = EXACT.get(name, {}) | given
         if str(options.get(GRAPHS.get(name), 0)).lower() not in ("0", "false"):
             raise InputError(
                 f"{name} cannot have {GRAPHS[name]} here: its CUDA graphs are for one batch size and one "
                 "thread. Leave it out; a model.engine runs with CUDA graphs"
             )
         if stream is not None and name in ON_GPU:
-            provider = (name, options | {STREAM: str(stream.handle)})
+            options[STREAM] = str(stream.handle)
             if name == "NvTensorRTRTXExecutionProvider":
-                provider[1]["has_user_compute_stream"] = "1"
-        result.append(provider)
+                options["has_user_compute_stream"] = "1"
+        result.append((name, options) if options else name)
     return result
 
 

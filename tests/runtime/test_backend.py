@@ -8,7 +8,7 @@ from small_model import WINDOW, describe, small_network, write_artifact
 
 import msdk_rt.backends.onnxruntime
 import msdk_rt.ops
-from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_stream
+from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_options
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.manifest import read_manifest
 from msdk_rt.segmenter import Segmenter
@@ -151,16 +151,17 @@ def test_a_gpu_without_our_stream_is_used_with_a_warning(artifact, stream, monke
     )
 
 
-def test_providers_of_a_gpu_share_one_stream():
+def test_providers_of_a_gpu_share_one_stream_and_compute_in_float32():
     providers = [(GPU_PROVIDERS[0], {"device_id": "1"}), *GPU_PROVIDERS[1:], "CPUExecutionProvider"]
-    on_stream = {"user_compute_stream": "4711"}
-    assert with_stream(providers, Numbered) == [
-        (GPU_PROVIDERS[0], {"device_id": "1"} | on_stream),
+    exact, on_stream = {"use_tf32": "0"}, {"user_compute_stream": "4711"}
+    assert with_options(providers, Numbered) == [
+        (GPU_PROVIDERS[0], exact | {"device_id": "1"} | on_stream),
         (GPU_PROVIDERS[1], on_stream),
         (GPU_PROVIDERS[2], on_stream | {"has_user_compute_stream": "1"}),
         "CPUExecutionProvider",
     ]
-    assert with_stream(providers, None) == providers
+    assert with_options(providers[1:], None) == providers[1:]
+    assert with_options([(GPU_PROVIDERS[0], {"use_tf32": 1})], None) == [(GPU_PROVIDERS[0], {"use_tf32": 1})]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,6 @@ def test_providers_of_a_gpu_share_one_stream():
 def test_graphs_of_onnx_runtime_are_refused(name, option):
     for on in ("1", 1, True, "True"):
         with pytest.raises(InputError, match=f"{name} cannot have {option} here"):
-            with_stream([(name, {option: on})], None)
+            with_options([(name, {option: on})], None)
     for off in ("0", 0, False, "False"):
-        assert with_stream([(name, {option: off})], None) == [(name, {option: off})]
+        assert dict(with_options([(name, {option: off})], None))[name][option] is off
