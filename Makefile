@@ -3,6 +3,7 @@
 # make test    every test: C++ kernels under sanitizers, then Python
 # make lint    formatting and static checks
 # make bench   the benchmarks that answer the README's speed questions
+# make reliability   attacks, fuzzing, kills: the long form of what the tests do briefly
 # make demo-weights   train the network that the demo shows, from nothing
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
@@ -14,7 +15,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench demo-weights lock wheel clean
+.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights lock wheel clean
 
 setup: .venv/.installed
 
@@ -52,6 +53,9 @@ format: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+
+reliability: setup
+	PYTHONPATH=tests $(BIN)/python -m reliability
 
 # The seeds make the data and the run repeatable: the same versions, processor and thread count give the same
 # weights. A killed run goes on where it was. Windows of 64 voxels can lie wholly inside the brain, where nothing

@@ -99,8 +99,12 @@ def _append(question: str, case: str, contestants: list[Contestant], work: float
 
 
 def _write(question: str, columns: tuple, rows: list[tuple]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{question}.csv"
+    append_rows(RESULTS / f"{question}.csv", columns, rows)
+
+
+def append_rows(path: Path, columns: tuple, rows: list[tuple]) -> None:
+    """Append to a CSV file that begins each row with its origin: date, commit, machine and versions."""
+    path.parent.mkdir(exist_ok=True)
     new = not path.exists()
     origin = (time.strftime("%Y-%m-%d"), _commit(), machine(), os.cpu_count(), _versions())
     with path.open("a", newline="") as file:
@@ -111,8 +115,8 @@ def _write(question: str, columns: tuple, rows: list[tuple]) -> None:
 
 
 def _commit() -> str:
-    """The commit, "-dirty" when a file differs from it other than what benchmarks write."""
-    written = (":(top,exclude)benchmarks/results", ":(top,exclude)docs")
+    """The commit, "-dirty" when a file differs from it other than results and the pages written from them."""
+    written = (":(top,exclude,glob)**/results/**", ":(top,exclude)docs")
     dirty = _git("status", "--porcelain", "--", ":/", *written)
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
 

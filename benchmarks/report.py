@@ -42,8 +42,8 @@ def write() -> None:
     PAGE.write_text("\n".join(sections))
 
 
-def read(question: str) -> list[dict]:
-    path: Path = RESULTS / f"{question}.csv"
+def read(question: str, folder: Path = RESULTS) -> list[dict]:
+    path = folder / f"{question}.csv"
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,0 +1,1 @@
+"""Campaigns that attack, mutate, kill and starve what is shipped. The tests run a quick slice of each."""

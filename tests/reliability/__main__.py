@@ -1,0 +1,43 @@
+"""Runs campaigns in full, appends what they found to tests/reliability/results, rewrites docs/reliability.md.
+
+Exit code 1 when a promise was broken.
+"""
+
+import argparse
+import importlib
+import sys
+
+from reliability import report
+
+CAMPAIGNS: dict[str, str] = {}
+
+
+def main() -> int:
+    listing = "\n".join(f"  {name:12} {promise}" for name, promise in CAMPAIGNS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m reliability",
+        description=f"{__doc__}\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("campaigns", nargs="*", metavar="campaign", help="default: all of them")
+    parser.add_argument("--quick", action="store_true", help="the tests' slice, shown but not recorded")
+    options = parser.parse_args()
+    names = options.campaigns or list(CAMPAIGNS)
+    for name in names:
+        if name not in CAMPAIGNS:
+            parser.error(f"unknown campaign {name!r}; expected one of {', '.join(CAMPAIGNS)}")
+    failures = 0
+    for name in names:
+        print(f"\n## {name}: {CAMPAIGNS[name]}\n", flush=True)
+        rows = importlib.import_module(f"reliability.{name}").main(quick=options.quick)
+        for row in rows:
+            print(f"  {row.what}: {row.times} times, {row.failures} failures; {row.outcome}", flush=True)
+        failures += sum(row.failures for row in rows)
+        if not options.quick:
+            report.record(name, rows)
+    report.write(CAMPAIGNS)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

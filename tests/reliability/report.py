@@ -1,0 +1,58 @@
+"""What a campaign found: kept in tests/reliability/results/<campaign>.csv, shown in docs/reliability.md."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from benchmarks.measure import append_rows
+from benchmarks.report import origin, read
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PAGE = RESULTS.parents[2] / "docs" / "reliability.md"
+HEAD = """# Reliability
+
+Nothing lost, nothing crashed, nobody let in: written by `make reliability` from
+[tests/reliability/results](../tests/reliability/results), where every run's figures are kept. A failure is a
+broken promise of the campaign; the table shows the last run. The tests run a quick slice of each campaign.
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """what was done, `times` often; `failures` broke the promise; outcome: what became of the rest."""
+
+    what: str
+    times: int
+    failures: int
+    outcome: str
+
+
+def record(campaign: str, rows: Sequence[Row]) -> None:
+    """Keep the rows with machine, versions and commit."""
+    columns = tuple(field.name for field in fields(Row))
+    append_rows(RESULTS / f"{campaign}.csv", columns, [astuple(row) for row in rows])
+
+
+def write(campaigns: Mapping[str, str]) -> None:
+    """Rewrite the page. A campaign's module has main(quick) -> rows, a docstring that says what is promised,
+    and FOUND, what the campaign found in msdk_rt while it was written.
+    """
+    sections = [HEAD]
+    for name, title in campaigns.items():
+        if rows := read(name, RESULTS):
+            module = importlib.import_module(f"reliability.{name}")
+            sections += _section(f"{title[0].upper()}{title[1:]}", module.__doc__, rows, module.FOUND)
+    PAGE.write_text("\n".join(sections), encoding="utf-8")
+
+
+def _section(title: str, promise: str, rows: list[dict], found: Sequence[str]) -> list[str]:
+    run = (rows[-1]["date"], rows[-1]["commit"])
+    last = {row["what"]: row for row in rows if (row["date"], row["commit"]) == run}
+    lines = [f"## {title}\n", f"{promise.strip()}\n", f"{origin(rows[-1])}\n"]
+    lines += ["| what | times | failures | outcome |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {row['what']} | {row['times']} | {row['failures']} | {row['outcome']} |" for row in last.values()
+    ]
+    lines += ["", *(["Found in msdk_rt on the way, and mended:\n"] if found else [])]
+    return [*lines, *(f"- {sentence}" for sentence in found), ""]
