@@ -17,6 +17,8 @@ keys, PREFIXES, are taken off. The description's keys, all optional:
 import dataclasses
 import json
 import pickle
+import struct
+import zipfile
 from pathlib import Path
 
 import safetensors
@@ -26,13 +28,16 @@ from torch import Tensor, nn
 
 from msdk_export.models import FAMILIES
 from msdk_export.recognition import identify, listed
-from msdk_rt.errors import CheckpointError, InputError
+from msdk_rt.errors import CheckpointError, InputError, one_line, shown
 from msdk_rt.files import atomic_write
 
 METADATA_KEY = "msdk"
 WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model")
 PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
 ZIP_MAGIC = b"PK"
+MOST_BLOCKS = 1000
+MOST_MISSING = 100  # times the weights that are there
+SMALL = 50_000_000  # parameters, which any machine can hold
 SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -53,7 +58,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         raise CheckpointError(
             f"{path}: its {METADATA_KEY!r} entry must be an object, got {type(description).__name__}"
         )
-    _check_finite(path, state_dict)
+    _check_tensors(path, state_dict)
     return _without_prefix(state_dict), description
 
 
@@ -95,7 +100,9 @@ def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
     family, config = identify(description, state_dict)
     model_type, config_type = FAMILIES[family]
     try:
-        model = model_type(config_type(**config))
+        sizes = config_type(**config)
+        _check_size(model_type, sizes, state_dict)
+        model = model_type(sizes)
     except (TypeError, InputError) as error:
         raise CheckpointError(
             f"the checkpoint's config does not describe a {family} network: {error}"
@@ -115,18 +122,41 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state_dict = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no iterator
-    except (safetensors.SafetensorError, OSError) as error:
+        _check_header(path)
+    except (safetensors.SafetensorError, OSError, MemoryError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{path}: truncated, damaged or not a safetensors file ({error}); fetch or save it again"
         ) from error
     try:
         return state_dict, json.loads(metadata.get(METADATA_KEY, "{}"))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: its {METADATA_KEY!r} metadata is not JSON ({error})") from error
+
+
+def _check_header(path: Path) -> None:
+    """Raise ValueError when a name comes twice, so that two readers could see two files."""
+    with open(path, "rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        pairs = json.loads(file.read(size), object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("a name comes twice in its header")
+
+
+def _check_zip(path: Path) -> None:
+    """Raise ValueError when a zip file's members are compressed: torch.save compresses none, and a few bytes
+    could become gigabytes.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"its members unpack to {unpacked} bytes, torch.save compresses none")
 
 
 def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
+        _check_zip(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if path.read_bytes()[:2] == ZIP_MAGIC:
@@ -167,14 +197,41 @@ def _summary(content: object) -> str:
     )
 
 
-def _check_finite(path: Path, state_dict: dict[str, Tensor]) -> None:
+def _check_tensors(path: Path, state_dict: dict[str, Tensor]) -> None:
+    """Each is what a weight can be, no larger than its file, and finite."""
+    size = path.stat().st_size
     for name, tensor in state_dict.items():
+        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not plain or tensor.is_complex():
+            raise CheckpointError(
+                f"{path}: {shown(name)} is {tensor.dtype}, {tensor.layout} on {tensor.device}, expected real "
+                "numbers, dense, on the CPU: save the state dict of the plain network"
+            )
+        if tensor.numel() * tensor.element_size() > size:
+            raise CheckpointError(
+                f"{path}: {shown(name)} says that it is {tuple(tensor.shape)}, more than its file of {size} "
+                "bytes holds; fetch or save it again"
+            )
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             raise CheckpointError(
                 f"{path}: {name} has {bad} NaN or infinite values of {tensor.numel()}; take an earlier "
                 "checkpoint"
             )
+
+
+def _check_size(model_type: type[nn.Module], sizes, state_dict: dict[str, Tensor]) -> None:
+    """Raise InputError when the network would be far larger than the weights there are for it."""
+    if sum(sizes.depths) > MOST_BLOCKS:
+        raise InputError(f"it has {sum(sizes.depths):,} blocks, expected at most {MOST_BLOCKS}")
+    try:
+        with torch.device("meta"):  # shapes without memory
+            parameters = sum(tensor.numel() for tensor in model_type(sizes).parameters())
+    except (RuntimeError, OverflowError) as error:
+        raise InputError(f"no network can be that large ({one_line(error)})") from error
+    most = MOST_MISSING * sum(tensor.numel() for tensor in state_dict.values()) + SMALL
+    if parameters > most:
+        raise InputError(f"it has {parameters:,} parameters, far more than the checkpoint")
 
 
 def _load_weights(model: nn.Module, state_dict: dict[str, Tensor]) -> list[str]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from msdk_rt.errors import InputError
+from msdk_rt.errors import InputError, shown
 
+MOST_DIRECTIONS = 8  # the kernels' limit
 _HOW = "write e.g. 'forward', 'backward', 'slices:8' or 'slices:8:backward', separated by commas"
 
 
@@ -21,9 +22,12 @@ class Direction(NamedTuple):
 def parse_directions(directions: str) -> tuple[Direction, ...]:
     """'forward,slices:4:backward' -> (Direction(1, False), Direction(4, True)).
 
-    Raises InputError on any word that is not a direction.
+    Raises InputError on any word that is not a direction, and on more than MOST_DIRECTIONS of them.
     """
-    return tuple(_parse_direction(word, directions) for word in directions.split(","))
+    words = directions.split(",")
+    if len(words) > MOST_DIRECTIONS:
+        raise InputError(f"{len(words)} directions in {shown(directions)}: give at most {MOST_DIRECTIONS}")
+    return tuple(_parse_direction(word, directions) for word in words)
 
 
 def _parse_direction(word: str, directions: str) -> Direction:
@@ -36,7 +40,7 @@ def _parse_direction(word: str, directions: str) -> Direction:
             digits.isdecimal() and int(digits) > 0 and rest in ([], ["backward"])
         ):
             return Direction(int(digits), bool(rest))
-    raise InputError(f"unknown direction {word!r} in {directions!r}: {_HOW}")
+    raise InputError(f"unknown direction {shown(word)} in {shown(directions)}: {_HOW}")
 
 
 def check_slices(directions: tuple[Direction, ...], length: int) -> None:

@@ -10,6 +10,7 @@ from msdk_export.models import FAMILIES, SegMambaConfig
 from msdk_export.models.segmamba import STAGES
 from msdk_rt.errors import CheckpointError
 
+LONGEST = 150  # of a name that is shown
 _SIGNATURES = {
     "msd_kmamba": r"stages\.\d+\.\d+\.(mamba|mamba_norm|kan|kan_norm|local|neighbourhood)\..*",
     "segmamba": r"vit\.(stages\.\d+\.\d+\.mamba|gscs\.\d+)\..*",
@@ -62,8 +63,9 @@ def infer_config(family: str, state_dict: Mapping[str, Tensor]) -> dict:
 
 def listed(names: list[str], limit: int = 8) -> str:
     """The first names, and how many more there are."""
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:limit]]
     rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    return ", ".join(shown) + rest
 
 
 class _Shapes(dict[str, tuple[int, ...]]):

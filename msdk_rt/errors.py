@@ -37,6 +37,15 @@ class TrainingError(MsdkError):
     """Training cannot go on: the loss is no longer finite."""
 
 
+def shown(value: object, most: int = 200) -> str:
+    """repr of a value that came from a file, cut to `most` characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number too long to print
+        text = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def one_line(error: Exception) -> str:
     """The message without line breaks, which those of other libraries may hold."""
     return " ".join(str(error).split())

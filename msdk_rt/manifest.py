@@ -11,14 +11,18 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from msdk_rt.errors import ArtifactError, OutputError
+from msdk_rt.engines import ENGINE_SUFFIX
+from msdk_rt.errors import ArtifactError, OutputError, shown
 from msdk_rt.files import atomic_write
 from msdk_rt.manifest_checks import complaints
 
 FORMAT_VERSION = 1
 OPS_VERSION = 1
 SEAL = "seal"
+MOST_BYTES = 16 << 20  # of a manifest
+MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
 _DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
 
 
@@ -102,16 +106,18 @@ def read_manifest(artifact: str | Path) -> Manifest:
     newest = entries.get("format_version")
     if isinstance(newest, int) and newest > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path} has manifest format {newest}, this msdk_rt reads up to {FORMAT_VERSION}: upgrade msdk_rt"
+            f"{path} has manifest format {shown(newest)}, this msdk_rt reads up to {FORMAT_VERSION}: upgrade "
+            "msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
     if missing := sorted(fields - entries.keys()):
         raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
     if unknown := sorted(entries.keys() - fields):
-        raise ArtifactError(f"{path} has unknown fields {', '.join(unknown)}: export the model again")
+        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")
     seal = entries.pop(SEAL)
     try:
         manifest = Manifest(**entries)
+        _check_file(artifact, manifest)
         found = sha256_of(artifact)
     except ArtifactError as error:
         raise ArtifactError(f"{path}: {error}") from error
@@ -119,8 +125,8 @@ def read_manifest(artifact: str | Path) -> Manifest:
         raise ArtifactError(f"cannot read {artifact}: {error.strerror or error}") from error
     if seal != _seal(entries):
         raise ArtifactError(
-            f"{path} was edited: expected the {SEAL} {_seal(entries)}, found {seal}. Export the model again "
-            "with the values you want, so that they are checked against the network"
+            f"{path} was edited: expected the {SEAL} {_seal(entries)}, found {shown(seal)}. Export the model "
+            "again with the values you want, so that they are checked against the network"
         )
     if found != manifest.sha256:
         raise ArtifactError(
@@ -130,6 +136,17 @@ def read_manifest(artifact: str | Path) -> Manifest:
     return manifest
 
 
+def _check_file(artifact: Path, manifest: Manifest) -> None:
+    """What can be known before the file is read."""
+    if (artifact.suffix == ENGINE_SUFFIX) != (manifest.engine is not None):
+        raise ArtifactError(
+            f"the manifest {'lacks' if manifest.engine is None else 'has'} an entry engine, and the file's "
+            f"suffix is {artifact.suffix!r}: it was renamed; keep the name that msdk_rt.export gave it"
+        )
+    if manifest.engine is None and artifact.stat().st_size >= MOST_ONNX_BYTES:
+        raise ArtifactError(f"{artifact} has {artifact.stat().st_size} bytes, an .onnx has less than 2 GiB")
+
+
 def _seal(entries: dict) -> str:
     """SHA-256 of the entries in order, without regard to the file's spacing."""
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
@@ -137,15 +154,32 @@ def _seal(entries: dict) -> str:
 
 def _read_json(path: Path) -> dict:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise ArtifactError(
             f"no manifest at {path}: msdk_rt.export writes it beside the model; keep the two files together"
         ) from error
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > MOST_BYTES:
+        raise ArtifactError(f"{path} has more than {MOST_BYTES} bytes, no manifest has: copy it again")
+    try:
+        entries = json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not JSON ({error}): copy it again or export again") from error
     if not isinstance(entries, dict):
         raise ArtifactError(f"{path} holds a {type(entries).__name__}, expected a JSON object of a manifest")
     return entries
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; two values of one key would let a reader see another manifest than a person does."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError(f"a key comes twice among {shown([name for name, _ in pairs])}")
+    return entries
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

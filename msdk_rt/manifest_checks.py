@@ -1,10 +1,14 @@
 """The rules a manifest's fields obey, each with its own sentence."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msdk_rt.errors import shown
+
 LARGEST_WINDOW = 4096
+LARGEST_WINDOW_VOXELS = 512**3
 LARGEST_LABEL = 65535
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 AXIS_CODES = ("RL", "AP", "SI")
@@ -16,11 +20,12 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "family": ("the name of a network family", lambda value: _is_name(value)),
     "config": ("a mapping", lambda value: isinstance(value, dict)),
     "window": (
-        f"three whole numbers from 1 to {LARGEST_WINDOW} (D, H, W)",
+        f"three whole numbers from 1 to {LARGEST_WINDOW} (D, H, W) of at most 512^3 voxels",
         lambda value: (
             isinstance(value, tuple)
             and len(value) == 3
             and all(_is_int(side) and 1 <= side <= LARGEST_WINDOW for side in value)
+            and math.prod(value) <= LARGEST_WINDOW_VOXELS
         ),
     ),
     "channels": (
@@ -53,6 +58,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
             and value["scheme"] == "monai"
             and value["mode"] in ("gaussian", "constant")
             and isinstance(value["sigma_scale"], (int, float))
+            and not isinstance(value["sigma_scale"], bool)
             and 0 < value["sigma_scale"] <= 10
         ),
     ),
@@ -74,7 +80,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def complaints(fields: Mapping[str, object]) -> str:
     """What is wrong with these fields of a manifest, a clause for each broken rule; "" for nothing."""
     return "; ".join(
-        f"{name} must be {expected}, found {fields[name]!r}"
+        f"{name} must be {expected}, found {shown(fields[name])}"
         for name, (expected, holds) in _RULES.items()
         if name in fields and not holds(fields[name])
     )

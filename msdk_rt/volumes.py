@@ -1,7 +1,6 @@
 """NIfTI files in and out: read into the model's axis order, written back into the input's own voxel space."""
 
 import gzip
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +12,10 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from msdk_rt.arrays import check_finite
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.files import atomic_write
+from msdk_rt.voxels import UNREADABLE, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii")
 SAME_SPACE_LIMIT = 0.1
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    MemoryError,
-    zlib.error,
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +99,7 @@ def read_volume(
     space = Space(type(first), first.header.copy(), first.affine, first.shape[:3], orientation)
     data = np.stack(
         [
-            space.to_model(_voxels(image, Path(p)).reshape(space.shape))
+            space.to_model(read_voxels(image, Path(p)).reshape(space.shape))
             for image, p in zip(images, paths, strict=True)
         ]
     )
@@ -130,7 +121,7 @@ def read_series(path: str | Path, channels: Sequence[str], orientation: str = "R
             f"({', '.join(channels)}) along the fourth axis"
         )
     space = Space(type(image), image.header.copy(), image.affine, image.shape[:3], orientation)
-    voxels = _voxels(image, path).reshape(*image.shape[:3], count)
+    voxels = read_voxels(image, path).reshape(*image.shape[:3], count)
     data = np.stack([space.to_model(voxels[..., channel]) for channel in range(count)])
     check_finite(data, channels)
     return Volume(data, space)
@@ -155,14 +146,14 @@ def _open(path: Path, series: bool = False) -> nibabel.Nifti1Image:
     try:
         image = nibabel.load(path)
         affine = image.affine
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(f"cannot read {path} as NIfTI: {error}") from error
     if not isinstance(image, nibabel.Nifti1Image):
         raise InputError(f"{path} is a {type(image).__name__}, expected a NIfTI file (.nii or .nii.gz)")
     shape = image.shape
     if len(shape) < 3 or any(side != 1 for side in shape[4 if series else 3 :]):
         raise InputError(f"{path} has shape {shape}, expected one 3D volume: split the series first")
-    if 0 in shape:
+    if min(shape) < 1:
         raise InputError(f"{path} has shape {shape}: it holds no voxels")
     if image.get_data_dtype().kind not in "iuf":
         raise InputError(f"{path} holds {image.get_data_dtype()} voxels, expected integers or real numbers")
@@ -197,12 +188,3 @@ def check_same_space(
             f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their "
             "affines differ, resample them onto one grid first"
         )
-
-
-def _voxels(image: nibabel.Nifti1Image, path: Path) -> np.ndarray:
-    """Scaled float32 voxels."""
-    try:
-        with np.errstate(over="ignore"):
-            return image.get_fdata(dtype=np.float32, caching="unchanged")
-    except _UNREADABLE as error:
-        raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error

@@ -114,7 +114,7 @@ MODELS = {
     "foreign": (foreign, "has input input tensor(float) [1, 3, 224, 224], expected image tensor(float)"),
     "foreign bytes": (
         lambda model: model.write_bytes(b"\x89PNG\r\n" * 99) and describe(model, channels=2),
-        "model.onnx: [ONNXRuntimeError]",
+        "model.onnx is not an ONNX file",
     ),
     "edited labels": (
         lambda model: edit(manifest_path(model), labels={"class0": 1, "class1": 0}),

@@ -8,6 +8,7 @@ import numpy as np
 
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.manifest import Manifest
+from msdk_rt.onnx_file import check_onnx_file
 from msdk_rt.ops import ops_library
 
 try:
@@ -132,8 +133,10 @@ def open_session(
 
     profile_prefix: of the file that `session.end_profiling()` writes; default: no profile.
 
-    Raises BackendError when the op library is missing or ONNX Runtime refuses the file.
+    Raises BackendError when the op library is missing or ONNX Runtime refuses the file, ArtifactError when
+    check_onnx_file does.
     """
+    check_onnx_file(artifact)
     library = ops_library()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = ERRORS_ONLY

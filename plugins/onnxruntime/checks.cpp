@@ -21,11 +21,14 @@ bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& expecte
   return true;
 }
 
-// True when the node has the attribute. ONNX Runtime answers a missing one with an error status.
-bool release_is_ok(OrtStatus* status) {
-  const bool ok = status == nullptr;
-  if (!ok) Ort::GetApi().ReleaseStatus(status);
-  return ok;
+// True when the node has the attribute. ONNX Runtime answers one that is missing, and one of another type, with the
+// same code: only the message tells them apart.
+bool has_attribute(const char* name, OrtStatus* status) {
+  if (status == nullptr) return true;
+  const std::string message = Ort::GetApi().GetErrorMessage(status);
+  Ort::GetApi().ReleaseStatus(status);
+  if (message.find("No attribute") == std::string::npos) fail(std::string(name) + ": " + message);
+  return false;
 }
 
 }  // namespace
@@ -51,12 +54,12 @@ void check_tokens(const DirectionList& directions, int64_t length) {
 
 float float_attribute(const OrtKernelInfo* info, const char* name, float otherwise) {
   float value = otherwise;
-  return release_is_ok(Ort::GetApi().KernelInfoGetAttribute_float(info, name, &value)) ? value : otherwise;
+  return has_attribute(name, Ort::GetApi().KernelInfoGetAttribute_float(info, name, &value)) ? value : otherwise;
 }
 
 std::string string_attribute(const OrtKernelInfo* info, const char* name, const char* otherwise) {
   size_t size = 0;
-  if (!release_is_ok(Ort::GetApi().KernelInfoGetAttribute_string(info, name, nullptr, &size))) return otherwise;
+  if (!has_attribute(name, Ort::GetApi().KernelInfoGetAttribute_string(info, name, nullptr, &size))) return otherwise;
   std::string value(size, '\0');
   Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttribute_string(info, name, value.data(), &size));
   value.resize(size - 1);  // the size counts the terminating NUL

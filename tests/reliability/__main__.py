@@ -9,7 +9,9 @@ import sys
 
 from reliability import report
 
-CAMPAIGNS: dict[str, str] = {}
+CAMPAIGNS = {
+    "attacks": "files made to harm, one by one",
+}
 
 
 def main() -> int:

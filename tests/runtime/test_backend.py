@@ -55,7 +55,7 @@ def test_missing_op_library(artifact, monkeypatch):
 def test_what_is_no_onnx_file(artifact):
     artifact.write_bytes(b"\x89PNG\r\n" * 50)
     describe(artifact)
-    with pytest.raises(BackendError, match=r"refused .*model.onnx") as caught:
+    with pytest.raises(ArtifactError, match=r"model.onnx is not an ONNX file .*export it again") as caught:
         Segmenter(artifact)
     assert caught.value.__cause__ is not None
 

@@ -38,7 +38,9 @@ WRONG_FIELDS = [
     ("orientation", "ras", "orientation must be axis codes"),
     ("blending", {}, "blending must be"),
     ("blending", {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": 0.125}, "blending must be"),
-    ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": float("nan")}, "blending must be"),
+    ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": float("nan")}, "NaN is no number"),
+    ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": True}, "blending must be"),
+    ("window", [1024, 1024, 1024], "of at most 512^3 voxels"),
     ("blending", {"scheme": "monai", "mode": "gaussian", "sigma_scale": "wide"}, "blending must be"),
     ("precision", "int3", "precision must be float32"),
     ("parity", None, "parity must be a mapping"),
@@ -100,7 +102,7 @@ def test_missing_and_unknown_fields(artifact):
     with pytest.raises(ArtifactError, match="lacks blending, labels"):
         read_manifest(artifact)
     path.write_text(json.dumps(entries | {"windows": 1}))
-    with pytest.raises(ArtifactError, match="unknown fields windows"):
+    with pytest.raises(ArtifactError, match="unknown fields 'windows'"):
         read_manifest(artifact)
 
 
