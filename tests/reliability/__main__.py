@@ -11,6 +11,7 @@ from reliability import report
 
 CAMPAIGNS = {
     "attacks": "files made to harm, one by one",
+    "fuzzing": "mutated models, manifests, checkpoints and volumes",
 }
 
 

@@ -32,21 +32,23 @@ MODULES = (
     "msdk_export.samples",
 )
 FOUND = [
-    "A header of a few bytes that named 2 GB made nibabel take 2 GB before it read the file; a compressed one of "
-    "64 GB would have ended the process. Voxels are now read into memory that only the file can fill, and what "
-    "the machine cannot hold is refused with both numbers.",
+    "A header of a few bytes that named 2 GB made nibabel take 2 GB before it read the file; a compressed"
+    " one of 64 GB would have ended the process. Voxels are now read into memory that only the file can "
+    "fill, and what the machine cannot hold is refused with both numbers.",
     "OverflowError left `read_volume` for negative and 64-bit dimensions and for a vox_offset of 1e30.",
     "A .nii.gz cut within its trailing checksum was segmented as if whole.",
-    "A scan whose attribute `directions` had the wrong type, a list for example, ran with the default directions: "
-    "a wrong result without a word. The ops now name the attribute.",
+    "A scan whose attribute `directions` had the wrong type, a list for example, ran with the default "
+    "directions: a wrong result without a word. The ops now name the attribute.",
     "An .onnx could keep its weights in another file, which no hash covers; loop without end; and inline "
-    "functions that double one another 40 times. All three are refused before ONNX Runtime reads the file.",
+    "functions that double one another 40 times. All three are refused before ONNX Runtime reads the "
+    "file.",
     "A window of 4096 voxels a side asked for 256 GiB before the graph was compared with the manifest.",
-    "A manifest with two values for one key was read as the last of them; one of 1 TB, or a link to an endless "
-    "device, was read to the end of the memory; an .onnx renamed to .engine was run.",
-    "A checkpoint whose description names a network of 2^31 channels, or a million blocks, was built before it was "
-    "compared with the weights. Sparse, quantised and meta tensors, and a tensor of 2^40 elements by strides of 0, "
-    "left the exporter as PyTorch's errors. A zip of 600 kB could unpack to gigabytes.",
+    "A manifest with two values for one key was read as the last of them; one of 1 TB, or a link to an "
+    "endless device, was read to the end of the memory; an .onnx renamed to .engine was run.",
+    "A checkpoint whose description names a network of 2^31 channels, or a million blocks, was built "
+    "before it was compared with the weights. Sparse, quantised and meta tensors, and a tensor of 2^40 "
+    "elements by strides of 0, left the exporter as PyTorch's errors. A zip of 600 kB could unpack to "
+    "gigabytes.",
     "Messages could repeat megabytes of a hostile file; they are cut.",
 ]
 

@@ -1,0 +1,32 @@
+"""A quick slice of every campaign that `make reliability` runs in full; attacks have tests of their own."""
+
+import pytest
+
+from reliability import fuzzing, report
+from reliability.__main__ import CAMPAIGNS
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    with fuzzing.seeds() as folder:
+        yield folder
+
+
+@pytest.mark.parametrize("kind", fuzzing.KINDS)
+def test_fuzzing(kind, seeds):
+    row = fuzzing.fuzz(kind, fuzzing.QUICK, seeds)
+    print(row)
+    assert row.failures == 0
+    assert row.times == fuzzing.QUICK
+
+
+def test_the_page_shows_the_last_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "PAGE", tmp_path / "page.md")
+    for failures in (3, 0):
+        report.record("fuzzing", [report.Row("a volume", 5, failures, f"{failures} of five")])
+    report.write(CAMPAIGNS)
+    page = (tmp_path / "page.md").read_text()
+    assert "| a volume | 5 | 0 | 0 of five |" in page
+    assert "3 of five" not in page
+    assert "no signal, no hang" in " ".join(page.split())
