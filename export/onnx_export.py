@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from msdk_export.precision_check import check_range, simulated, worst_layer
 from msdk_export.samples import real_window
 from msdk_rt.engines import ENGINE_SUFFIX
 from msdk_rt.errors import ExportError, OutputError
-from msdk_rt.files import atomic_write
+from msdk_rt.files import atomic_write, remove_leftovers, temporary_folder
 from msdk_rt.manifest import Manifest, manifest_path, sha256_of, write_manifest
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
@@ -223,8 +222,9 @@ def staging(path: Path, targets: Sequence[Path]) -> Iterator[Path]:
         for target in targets:
             if target.is_dir():
                 raise IsADirectoryError(f"the folder {target.name} is in the way")
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
-            yield Path(folder) / path.name
+        remove_leftovers(path.parent)
+        with temporary_folder(path.parent) as folder:
+            yield folder / path.name
     except OutputError:
         raise
     except OSError as error:

@@ -9,8 +9,10 @@ import numpy as np
 from msdk_rt.cases import Case, find_cases
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.files import remove
+from msdk_rt.manifest import Manifest
 from msdk_rt.segmentation import Segmentation
 from msdk_rt.segmenter import Segmenter
+from msdk_rt.volumes import check_result
 
 
 def segment_cases(options: argparse.Namespace) -> dict:
@@ -47,9 +49,12 @@ def voxel_counts(segmentation: Segmentation, labels: dict[str, int]) -> dict[str
 
 def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace) -> dict:
     report = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
-    if _is_done(case, options.probabilities) and not options.overwrite:
-        _say(f"{case.name}: kept {case.output}, which exists; --overwrite segments it again")
-        return report | {"kept": True}
+    if case.output.exists() and not options.overwrite:
+        fault = _fault(case, options.probabilities, segmenter.manifest)
+        if not fault:
+            _say(f"{case.name}: kept {case.output}, which exists; --overwrite segments it again")
+            return report | {"kept": True}
+        _say(f"{case.name}: segmented again, since {fault}")
     start = time.perf_counter()
     try:
         segmentation = segmenter.run(
@@ -74,9 +79,20 @@ def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace)
     }
 
 
-def _is_done(case: Case, probabilities: bool) -> bool:
-    """Files appear whole, and the labels last: what exists is complete."""
-    return case.output.exists() and (not probabilities or case.probabilities.exists())
+def _fault(case: Case, probabilities: bool, manifest: Manifest) -> str:
+    """Why an earlier result cannot be kept, "" if it can: it is whole and lies where its input lies.
+
+    We write files whole, and the labels last; but a copy may be cut, and another program may have written it.
+    """
+    if probabilities and not case.probabilities.exists():
+        return f"{case.probabilities} is missing"
+    try:
+        check_result(case.output, case.inputs[0], 1)
+        if probabilities:
+            check_result(case.probabilities, case.inputs[0], len(manifest.labels))
+    except InputError as error:
+        return f"what was there is no whole result: {one_line(error)}"
+    return ""
 
 
 def _say(message: str) -> None:

@@ -1,9 +1,12 @@
 """msdk-rt: export, run, bench, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
 
 import argparse
+import contextlib
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msdk_rt
@@ -15,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options)
+        with _terminate_as_interrupt():
+            return options.command(options)
     except (MsdkError, OSError) as error:
         message = one_line(error)
     except KeyboardInterrupt as interrupt:
@@ -24,6 +28,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(f"msdk-rt: {message}", file=sys.stderr)
     return 1
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which a shutdown or a batch system sends, ends a command as Ctrl-C does, tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

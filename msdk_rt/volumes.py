@@ -127,6 +127,15 @@ def read_series(path: str | Path, channels: Sequence[str], orientation: str = "R
     return Volume(data, space)
 
 
+def check_result(path: Path, source: Path, maps: int) -> None:
+    """Raise InputError unless `path` is a whole NIfTI file of `maps` volumes in the space of `source`."""
+    result = _open(path, series=True)
+    check_same_space(_open(source), result, source, path)
+    if int(np.prod(result.shape[3:])) != maps:
+        raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+    read_voxels(result, path)
+
+
 def check_suffix(path: Path) -> None:
     """Raise OutputError unless `path` ends in .nii or .nii.gz."""
     if not path.name.endswith(SUFFIXES):

@@ -79,8 +79,6 @@ def train(
     dataset = read_dataset(data, settings.validation, settings.seed)
     out = Path(out)
     check_writable(out)
-    for leftover in out.glob(".msdk-*.part"):
-        remove(leftover)
     if restart:
         for name in (STATE, BEST, LAST, METRICS, SETTINGS):
             remove(out / name)

@@ -66,7 +66,7 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def mutate_graph(path: Path, rng: np.random.Generator) -> None:
-    """A node's inputs, attributes or type, or an initialiser's sides or type, are others; the file is sound."""
+    """Other inputs, attributes or type of a node, other sides or type of an initialiser, in a sound file."""
     model = onnx.load(path)
     graph = model.graph
     for _ in range(rng.integers(1, 4)):

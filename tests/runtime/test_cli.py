@@ -72,6 +72,39 @@ def test_a_folder_is_taken_up_where_it_stopped(artifact, scan, tmp_path, capsys)
     assert (out / "a.nii.gz").stat().st_mtime_ns > written
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def moved(path):
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), image.affine + np.eye(4, k=3)), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "why"),
+    [
+        (cut, "a.nii.gz", "a.nii.gz, is it truncated?"),
+        (cut, "a_probabilities.nii.gz", "a_probabilities.nii.gz, is it truncated?"),
+        (moved, "a.nii.gz", "lies up to 1 mm away"),
+        (lambda path: path.write_bytes(b""), "a.nii.gz", "cannot read"),
+        (write_scan, "a_probabilities.nii.gz", "expected 2 volume(s)"),
+        (os.remove, "a_probabilities.nii.gz", "is missing"),
+    ],
+)
+def test_a_result_is_kept_only_when_it_is_one(artifact, scan, tmp_path, capsys, damage, name, why):
+    out = tmp_path / "out"
+    assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    damage(out / name)
+    capsys.readouterr()
+    assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
+    error = capsys.readouterr().err
+    assert error.startswith("msdk-rt: a: segmented again, since ")
+    assert why in error
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+
+
 def test_overwriting_leaves_no_probabilities_of_an_earlier_run(artifact, scan, tmp_path):
     out = tmp_path / "out"
     assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
@@ -222,8 +255,9 @@ def test_interrupted_between_windows(artifact, scan, tmp_path, capsys, monkeypat
     assert os.listdir(tmp_path / "out") == ["a.nii.gz"]
 
 
-def test_interrupted_by_the_keyboard(artifact, tmp_path):
-    """A real SIGINT to a real process in the middle of a long run."""
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_by_a_signal(artifact, tmp_path, sent):
+    """A real one to a real process in the middle of a long run."""
     scans = tmp_path / "scans"
     scans.mkdir()
     volume = np.random.default_rng(0).standard_normal((90, 90, 90)).astype(np.float32)
@@ -238,7 +272,7 @@ def test_interrupted_by_the_keyboard(artifact, tmp_path):
     while "segment" not in seen:
         seen += process.stderr.read(1)
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, rest = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "msdk-rt: interrupted" in rest

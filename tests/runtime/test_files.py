@@ -2,13 +2,14 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from msdk_rt.errors import OutputError
-from msdk_rt.files import atomic_write, check_writable
+from msdk_rt.files import LEFTOVERS, atomic_write, check_writable, remove_leftovers, temporary_folder
 
 
 def test_content_appears_at_the_end(tmp_path):
@@ -85,3 +86,38 @@ def test_a_full_disk(tmp_path):
     assert "cannot write" in run.stdout
     assert "space" in run.stdout
     assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp_path):
+    script = (
+        "import os, signal, sys\n"
+        "from msdk_rt.files import atomic_write, temporary_folder\n"
+        "from pathlib import Path\n"
+        "with atomic_write(sys.argv[1] + '/result') as file, temporary_folder(Path(sys.argv[1])) as folder:\n"
+        "    file.write(bytes(99999))\n"
+        "    (folder / 'model.onnx').write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(LEFTOVERS))) == 2
+    (tmp_path / ".msdk-notes.txt").write_text("somebody's own")
+    (tmp_path / ".msdk-0.part").symlink_to(".msdk-notes.txt")
+    with atomic_write(tmp_path / "result") as file, temporary_folder(tmp_path) as folder:
+        file.write(b"new")
+        file.flush()
+        (folder / "model.onnx").write_bytes(b"half")
+        check_writable(tmp_path)
+        assert len(list(tmp_path.glob(LEFTOVERS))) == 3
+    assert (tmp_path / "result").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == [".msdk-0.part", ".msdk-notes.txt", "result"]
+
+
+def test_an_empty_file_that_was_just_made_may_be_about_to_be_locked(tmp_path):
+    newborn = tmp_path / ".msdk-1.part"
+    newborn.write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert newborn.exists()
+    os.utime(newborn, (1, 1))
+    remove_leftovers(tmp_path)
+    assert not newborn.exists()
