@@ -16,7 +16,7 @@ from msdk_rt.errors import InputError, MsdkError, one_line
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         with _terminate_as_interrupt():
             return options.command(options)
@@ -43,21 +43,22 @@ def _terminate_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line; what it parses holds the command to call as `command`."""
+    top = argparse.ArgumentParser(
         prog="msdk-rt",
         description="Segment 3D volumes with bidirectional-Mamba networks, without PyTorch.",
         epilog="`msdk-rt COMMAND --help` gives examples. Exit code: 0 done, 1 failed, 2 wrong usage.",
     )
-    parser.add_argument("--version", action="version", version=f"msdk-rt {msdk_rt.__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    top.add_argument("--version", action="version", version=f"msdk-rt {msdk_rt.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_export(commands)
     _add_run(commands)
     _add_bench(commands)
     _add_info(commands)
     _add_train(commands)
     _add_demo(commands)
-    return parser
+    return top
 
 
 def _add_command(commands, name: str, run, summary: str, examples: str) -> argparse.ArgumentParser:

@@ -12,6 +12,8 @@ from reliability import report
 CAMPAIGNS = {
     "attacks": "files made to harm, one by one",
     "fuzzing": "mutated models, manifests, checkpoints and volumes",
+    "kills": "SIGKILL at random moments of an export, a run and a training",
+    "starvation": "no space and no permission at every write",
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reliability import fuzzing, report
+from reliability import fuzzing, kills, report, starvation
 from reliability.__main__ import CAMPAIGNS
 
 
@@ -18,6 +18,14 @@ def test_fuzzing(kind, seeds):
     print(row)
     assert row.failures == 0
     assert row.times == fuzzing.QUICK
+
+
+@pytest.mark.parametrize("campaign", [kills, starvation])
+def test_quick_slice(campaign):
+    rows = campaign.main(quick=True)
+    print(*rows, sep="\n")
+    assert all(row.times > 0 for row in rows)
+    assert sum(row.failures for row in rows) == 0
 
 
 def test_the_page_shows_the_last_run(tmp_path, monkeypatch):

@@ -1,0 +1,197 @@
+"""A process killed with SIGKILL at a random moment leaves no half file under a final name; the same command
+then ends with the files of one that ran through, byte for byte, and removes what the kill left half-written.
+"""
+
+import random
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from small_model import write_artifact
+from spheres import TINY, decathlon
+
+from msdk_rt.errors import ArtifactError
+from msdk_rt.files import LEFTOVERS
+from msdk_rt.manifest import read_manifest
+from reliability.report import Row
+from reliability.sandbox import Sandbox
+
+SEED = 7
+MODULES = (
+    "msdk_rt.cli",
+    "msdk_rt.batch",
+    "msdk_rt.backends.onnxruntime",
+    "msdk_export.onnx_export",
+    # what PyTorch's exporter would import in every child anew
+    "onnxscript",
+    "sympy",
+    "torch._dynamo",
+    "torch.onnx._internal.exporter._core",
+    "msdk_export.training.run",
+)
+KILLS = {"export": 80, "run": 80, "train": 40}
+QUICK_KILLS = {"export": 3, "run": 3, "train": 1}
+IN_A_ROW = 4  # kills before the command may end
+PATIENCE = 300.0
+VOLUMES = 4
+FOUND: list[str] = []
+
+
+@dataclass(frozen=True)
+class Work:
+    """A command to be killed. half(out, whole): names that a half file stands under. same: files to equal."""
+
+    action: str
+    arguments: tuple
+    half: Callable[[Path, Path], list[str]]
+    same: Sequence[str]
+
+
+def run_folder(model: str, scans: str, out: str) -> None:
+    from msdk_rt.cli import parser
+
+    options = parser().parse_args(["run", model, scans, "-o", out, "--quiet", "--threads", "1"])
+    assert options.command(options) == 0
+
+
+def export_network(out: str) -> None:
+    """A small network of PyTorch's own layers; what is killed is the same as for a large one."""
+    import torch
+
+    import msdk_rt
+
+    torch.manual_seed(0)
+    network = torch.nn.Conv3d(1, 2, 3, padding=1).eval()
+    sample = np.random.default_rng(0).standard_normal((1, 8, 8, 8)).astype(np.float32)
+    labels = {"background": 0, "lesion": 1}
+    path = Path(out, "model.onnx")
+    msdk_rt.export(network, path, window=(8, 8, 8), channels=["t1"], labels=labels, sample=sample)
+
+
+def train_network(data: str, out: str) -> None:
+    from msdk_export.training.run import train
+    from msdk_export.training.settings import TrainingSettings
+
+    settings = TrainingSettings(
+        steps=6,
+        window=(16, 16, 16),
+        batch_size=1,
+        network=TINY,
+        warmup_steps=2,
+        validate_every=3,
+        save_every=2,
+        log_every=2,
+        overlap=0.0,
+        seed=3,
+        threads=1,
+        device="cpu",
+    )
+    train(data, out, settings)
+
+
+def _half_results(out: Path, whole: Path) -> list[str]:
+    """Labels that are not those of a run that went through."""
+    return [p.name for p in out.glob("*.nii.gz") if p.read_bytes() != (whole / p.name).read_bytes()]
+
+
+def _half_artifact(out: Path, whole: Path) -> list[str]:
+    """What is not the whole one's in a pair that would be taken; half a pair is refused by its hash."""
+    try:
+        read_manifest(out / "model.onnx")
+    except ArtifactError:
+        return []
+    return [p.name for p in out.glob("model.*") if p.read_bytes() != (whole / p.name).read_bytes()]
+
+
+def _half_checkpoints(out: Path, whole: Path) -> list[str]:
+    """Files that cannot be read; which step they are of is the kill's doing."""
+    return [path.name for path in [*out.glob("*.safetensors"), *out.glob("*.pt")] if not _is_readable(path)]
+
+
+def _is_readable(path: Path) -> bool:
+    import torch
+
+    from msdk_export.checkpoints import load_checkpoint
+
+    try:
+        load_checkpoint(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    except Exception:  # whatever half a file makes of the reader
+        return False
+    return True
+
+
+def works(place: Path) -> dict[str, Work]:
+    """The three commands and what they work on, written into `place`."""
+    model = write_artifact(place / "model.onnx")
+    (place / "scans").mkdir()
+    for index in range(VOLUMES):
+        voxels = np.random.default_rng(index).gamma(2, 100, (40, 38, 36)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), place / "scans" / f"{index}.nii")
+    results = [f"{index}.nii.gz" for index in range(VOLUMES)]
+    module = "reliability.kills"
+    return {
+        "export": Work(f"{module}:export_network", (), _half_artifact, ["model.onnx", "model.onnx.json"]),
+        "run": Work(f"{module}:run_folder", (model, place / "scans"), _half_results, results),
+        "train": Work(
+            f"{module}:train_network",
+            (decathlon(place / "data", cases=3),),
+            _half_checkpoints,
+            ["best.safetensors", "last.safetensors"],
+        ),
+    }
+
+
+def campaign(name: str, work: Work, kills: int, sandbox: Sandbox, place: Path) -> Row:
+    """Kill, look, go on, `kills` times; every IN_A_ROW kills the command may end and is compared."""
+    moments = random.Random(f"{SEED} {name}")
+    whole = place / f"{name}-whole"
+    length = min(_seconds(work, sandbox, whole), _seconds(work, sandbox, place / f"{name}-again"))
+    counts: Counter[str] = Counter()
+    out = place / f"{name}-killed"
+    while counts["kills"] + counts["late"] < kills:
+        out.mkdir()
+        for _ in range(min(IN_A_ROW, kills - counts["kills"] - counts["late"])):
+            outcome = sandbox.run(work.action, *work.arguments, out, seconds=moments.uniform(0, 1) * length)
+            counts["kills" if outcome.result == "hung" else "late"] += 1
+            counts["left"] += len(list(out.glob(LEFTOVERS)))
+            if outcome.result not in ("hung", "done") or (half := work.half(out, whole)):
+                counts["failures"] += 1
+                print(f"  {name}: {outcome.result} {outcome.message[:300]}, half: {half}", flush=True)
+        outcome = sandbox.run(work.action, *work.arguments, out, seconds=PATIENCE)
+        differing = [n for n in work.same if (out / n).read_bytes() != (whole / n).read_bytes()]
+        remaining = [path.name for path in out.glob(LEFTOVERS)]
+        if outcome.result != "done" or differing or remaining:
+            counts["failures"] += 1
+            print(f"  {name}: {outcome.message[:300]}, differing: {differing}, left: {remaining}", flush=True)
+        counts["resumed"] += 1
+        shutil.rmtree(out)
+    return Row(
+        f"{name}, {length:.1f} s when left alone",
+        counts["kills"] + counts["late"],
+        counts["failures"],
+        f"{counts['kills']} killed before the end; {counts['left']} half-written .part files seen after a "
+        f"kill; {counts['resumed']} commands went on to the end",
+    )
+
+
+def _seconds(work: Work, sandbox: Sandbox, out: Path) -> float:
+    """How long the command takes when left alone."""
+    out.mkdir()
+    started = time.monotonic()
+    outcome = sandbox.run(work.action, *work.arguments, out, seconds=PATIENCE)
+    assert outcome.result == "done", outcome
+    return time.monotonic() - started
+
+
+def main(quick: bool) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="msdk-kills-") as place, Sandbox(MODULES) as sandbox:
+        return [
+            campaign(name, work, (QUICK_KILLS if quick else KILLS)[name], sandbox, Path(place))
+            for name, work in works(Path(place)).items()
+        ]
