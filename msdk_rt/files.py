@@ -10,15 +10,13 @@ import os
 import secrets
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
 from msdk_rt.errors import OutputError
 
 LEFTOVERS = ".msdk-*.part"
-NEWBORN = 5.0  # seconds
 
 
 @contextlib.contextmanager
@@ -30,10 +28,10 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
     as it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
     """
     path = Path(path)
-    temporary = _temporary(path.parent)
+    temporary = None
     try:
-        with open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
-            _hold(file.fileno())
+        temporary, descriptor = _create(path.parent, _new_file)
+        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -45,18 +43,15 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
             f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
         ) from error
     finally:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            temporary.unlink()
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """A new folder inside `parent`, gone at the end. Raises OSError."""
-    folder = _temporary(parent)
-    folder.mkdir()
-    descriptor = os.open(folder, os.O_RDONLY)
+    folder, descriptor = _create(parent, _new_folder)
     try:
-        _hold(descriptor)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -70,26 +65,32 @@ def remove_leftovers(folder: Path) -> None:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _is_newborn(path):
-                    continue
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             finally:
                 os.close(descriptor)
 
 
-def _temporary(folder: Path) -> Path:
-    return folder / f".msdk-{secrets.token_hex(8)}.part"
+def _create(parent: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """A new path in `parent` and the descriptor that `make` gave for it, locked."""
+    while True:
+        path = parent / f".msdk-{secrets.token_hex(8)}.part"
+        descriptor = make(path)
+        with contextlib.suppress(OSError):  # a disk without locks: there nothing is taken for a leftover
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():  # else another process took it for a leftover before it was locked
+            return path, descriptor
+        os.close(descriptor)
 
 
-def _hold(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a disk without locks: then nothing of it is taken for a leftover
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
 
 
-def _is_newborn(path: Path) -> bool:
-    """Empty and so young that its process may be about to lock it."""
-    empty = not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0
-    return empty and time.time() - path.stat().st_mtime < NEWBORN
+def _new_folder(path: Path) -> int:
+    while True:
+        path.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # taken for a leftover at once
+            return os.open(path, os.O_RDONLY)
 
 
 def remove(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files are whole or not there."""
 
+import fcntl
 import os
 import resource
 import signal
@@ -113,11 +114,19 @@ def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp
     assert sorted(os.listdir(tmp_path)) == [".msdk-0.part", ".msdk-notes.txt", "result"]
 
 
-def test_an_empty_file_that_was_just_made_may_be_about_to_be_locked(tmp_path):
-    newborn = tmp_path / ".msdk-1.part"
-    newborn.write_bytes(b"")
-    remove_leftovers(tmp_path)
-    assert newborn.exists()
-    os.utime(newborn, (1, 1))
-    remove_leftovers(tmp_path)
-    assert not newborn.exists()
+def test_what_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    """Another process looks for leftovers between our creating a file and our locking it."""
+    flock, seen = fcntl.flock, []
+
+    def late(descriptor, operation):
+        if not seen:
+            seen.append(os.listdir(tmp_path))
+            remove_leftovers(tmp_path)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("msdk_rt.files.fcntl.flock", late)
+    with atomic_write(tmp_path / "result") as file:
+        file.write(b"whole")
+    assert len(seen[0]) == 1
+    assert os.listdir(tmp_path) == ["result"]
+    assert (tmp_path / "result").read_bytes() == b"whole"
