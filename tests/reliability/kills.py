@@ -180,11 +180,11 @@ def campaign(name: str, work: Work, kills: int, sandbox: Sandbox, place: Path) -
         counts["resumed"] += 1
         shutil.rmtree(out)
     return Row(
-        f"{name}, {length:.1f} s when left alone",
+        name,
         counts["kills"] + counts["late"],
         counts["failures"],
-        f"{counts['kills']} killed before the end; {counts['left']} half-written .part files seen after a "
-        f"kill; {counts['resumed']} commands went on to the end",
+        f"{counts['kills']} killed before the end, which comes after {length:.1f} s; {counts['left']} "
+        f"half-written .part files seen after a kill; {counts['resumed']} commands went on to the end",
     )
 
 
