@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from attacks import checkpoints, engines, graphs, manifests, volumes
+from attacks import checkpoints, engines, graphs, manifests, onnx_files, volume_files, volumes
 from attacks.corpus import Attack
 from small_model import write_artifact
 from spheres import TINY
@@ -17,10 +17,12 @@ from reliability.report import Row
 from reliability.sandbox import Outcome, Sandbox
 
 KINDS = {
-    "volumes": volumes,
+    "headers of volumes": volumes,
+    "files of volumes": volume_files,
     "manifests": manifests,
     "engines": engines,
-    "graphs with a valid manifest": graphs,
+    "graphs of our ops, with a valid manifest": graphs,
+    ".onnx files, with a valid manifest": onnx_files,
     "checkpoints": checkpoints,
 }
 CORPUS = [attack for module in KINDS.values() for attack in module.SERIES.attacks]

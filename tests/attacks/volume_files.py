@@ -1,0 +1,94 @@
+"""NIfTI files around a sound header: W01 and on. Compression, links, and what is no volume at all."""
+
+import gzip
+import os
+import zlib
+
+from attacks.corpus import SEGMENT, Series
+from attacks.volumes import OFFSET, compress, edit
+
+SERIES = Series("W", SEGMENT, "model.onnx", "scan.nii")
+attack = SERIES.attack
+
+
+@attack(
+    "A gzip bomb: 64 MB of zeros follow a volume of 1 kB: what follows is not read.",
+    "",
+    "model.onnx",
+    "scan.nii.gz",
+)
+def _(folder):
+    content = (folder / "scan.nii").read_bytes()
+    (folder / "scan.nii.gz").write_bytes(gzip.compress(content + bytes(64 << 20)))
+
+
+@attack(
+    "A gzip bomb: 4 MB that unpack to the 4 TB that their header promises.",
+    "InputError",
+    "model.onnx",
+    "scan.nii.gz",
+)
+def _(folder):
+    edit(folder / "scan.nii", dim=[3, 16384, 16384, 8192, 1, 1, 1, 1])
+    zeros = gzip.compress(bytes(64 << 20))
+    header = gzip.compress((folder / "scan.nii").read_bytes()[:OFFSET])
+    (folder / "scan.nii.gz").write_bytes(header + zeros * 64)
+
+
+@attack("Compressed data are cut short.", "InputError", "model.onnx", "scan.nii.gz")
+def _(folder):
+    compress(folder / "scan.nii")
+    content = (folder / "scan.nii.gz").read_bytes()
+    (folder / "scan.nii.gz").write_bytes(content[: len(content) // 2])
+
+
+@attack("Compressed data are cut within the trailing checksum.", "InputError", "model.onnx", "scan.nii.gz")
+def _(folder):
+    compress(folder / "scan.nii")
+    content = (folder / "scan.nii.gz").read_bytes()
+    (folder / "scan.nii.gz").write_bytes(content[:-3])
+
+
+@attack("A raw deflate stream calls itself gzip.", "InputError", "model.onnx", "scan.nii.gz")
+def _(folder):
+    (folder / "scan.nii.gz").write_bytes(zlib.compress((folder / "scan.nii").read_bytes()))
+
+
+@attack("An uncompressed volume calls itself .nii.gz.", "InputError", "model.onnx", "scan.nii.gz")
+def _(folder):
+    (folder / "scan.nii").rename(folder / "scan.nii.gz")
+
+
+@attack("The file is a link to itself.", "InputError")
+def _(folder):
+    (folder / "scan.nii").unlink()
+    (folder / "scan.nii").symlink_to("scan.nii")
+
+
+@attack("The file is a link to an endless device.", "InputError")
+def _(folder):
+    (folder / "scan.nii").unlink()
+    (folder / "scan.nii").symlink_to("/dev/zero")
+
+
+@attack("The file is a pipe that nobody writes to.", "InputError")
+def _(folder):
+    (folder / "scan.nii").unlink()
+    os.mkfifo(folder / "scan.nii")
+
+
+@attack("The file is a folder.", "InputError")
+def _(folder):
+    (folder / "scan.nii").unlink()
+    (folder / "scan.nii").mkdir()
+
+
+@attack("The file is a sparse hole of 1 TB without a header.", "InputError")
+def _(folder):
+    with open(folder / "scan.nii", "wb") as file:
+        file.truncate(1 << 40)
+
+
+@attack("The file is a pickle that would run code.", "InputError")
+def _(folder):
+    (folder / "scan.nii").write_bytes(b"cos\nsystem\n(S'touch harm'\ntR." * 30)
