@@ -208,9 +208,10 @@ def fuzz(kind: str, count: int, source: Path) -> Row:
     return Row(TITLES[kind], count, failures, ", ".join(f"{n} {end}" for end, n in ends.most_common()))
 
 
-def main(quick: bool) -> list[Row]:
+def main(quick: bool) -> Iterator[Row]:
     with seeds() as source:
-        return [fuzz(kind, QUICK if quick else FULL, source) for kind in KINDS]
+        for kind in KINDS:
+            yield fuzz(kind, QUICK if quick else FULL, source)
 
 
 def replay() -> None:

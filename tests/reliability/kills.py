@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,9 +197,7 @@ def _seconds(work: Work, sandbox: Sandbox, out: Path) -> float:
     return time.monotonic() - started
 
 
-def main(quick: bool) -> list[Row]:
+def main(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="msdk-kills-") as place, Sandbox(MODULES) as sandbox:
-        return [
-            campaign(name, work, (QUICK_KILLS if quick else KILLS)[name], sandbox, Path(place))
-            for name, work in works(Path(place)).items()
-        ]
+        for name, work in works(Path(place)).items():
+            yield campaign(name, work, (QUICK_KILLS if quick else KILLS)[name], sandbox, Path(place))

@@ -35,7 +35,7 @@ def record(campaign: str, rows: Sequence[Row]) -> None:
 
 
 def write(campaigns: Mapping[str, str]) -> None:
-    """Rewrite the page. A campaign's module has main(quick) -> rows, a docstring that says what is promised,
+    """Rewrite the page. A campaign's module has main(quick) that yields rows, a docstring that says what is promised,
     and FOUND, what the campaign found in msdk_rt while it was written.
     """
     sections = [HEAD]

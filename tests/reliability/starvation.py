@@ -156,12 +156,13 @@ def _tmpfs(folder: Path, size: int) -> Iterator[bool]:
         folder.rmdir()
 
 
-def main(quick: bool) -> list[Row]:
-    rows: list[Row | None] = []
+def main(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory(prefix="msdk-starvation-") as place, Sandbox(MODULES) as sandbox:
         for name, work in works(Path(place)).items():
             if quick and name not in QUICK:
                 continue
             starving = Starving(name, work, sandbox, Path(place))
-            rows += [starving.full(), starving.denied(), starving.small_disk()]
-    return [row for row in rows if row is not None]
+            yield starving.full()
+            yield starving.denied()
+            if row := starving.small_disk():
+                yield row

@@ -22,7 +22,7 @@ def test_fuzzing(kind, seeds):
 
 @pytest.mark.parametrize("campaign", [kills, starvation])
 def test_quick_slice(campaign):
-    rows = campaign.main(quick=True)
+    rows = list(campaign.main(quick=True))
     print(*rows, sep="\n")
     assert all(row.times > 0 for row in rows)
     assert sum(row.failures for row in rows) == 0
