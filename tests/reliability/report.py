@@ -35,8 +35,8 @@ def record(campaign: str, rows: Sequence[Row]) -> None:
 
 
 def write(campaigns: Mapping[str, str]) -> None:
-    """Rewrite the page. A campaign's module has main(quick) that yields rows, a docstring that says what is promised,
-    and FOUND, what the campaign found in msdk_rt while it was written.
+    """Rewrite the page. A campaign's module has main(quick), which yields rows, a docstring that says what is
+    promised, and FOUND, what the campaign found in msdk_rt while it was written.
     """
     sections = [HEAD]
     for name, title in campaigns.items():
