@@ -7,7 +7,6 @@ loop without end, or inline functions that double one another.
 
 import mmap
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from msdk_rt.errors import ArtifactError, shown
@@ -37,17 +36,11 @@ LONGEST_TEXT = 256
 EXTERNAL_DATA, DATA_LOCATION = 13, 14  # of a Tensor
 
 Name = tuple[str, str, str]  # domain, name, overload
+Calls = list[Name]  # the nodes of the graph or of a function, with those of the graphs inside it
 
 
 class _Malformed(Exception):
     """These bytes are no protobuf message."""
-
-
-@dataclass
-class _Calls:
-    """The nodes of the graph or of a function, with those of the graphs inside it."""
-
-    nodes: list[Name] = field(default_factory=list)
 
 
 def check_onnx_file(path: str | Path) -> None:
@@ -73,16 +66,16 @@ class _Walk:
     """Goes once through the bytes of a model."""
 
     def __init__(self, content: mmap.mmap, path: Path):
-        self.graph = _Calls()
-        self.functions: dict[Name, _Calls] = {}
+        self.graph: Calls = []
+        self.functions: dict[Name, Calls] = {}
         self._content, self._path, self._seen = content, path, 0
 
-    def message(self, kind: str, start: int, end: int, calls: _Calls, depth: int) -> None:
+    def message(self, kind: str, start: int, end: int, calls: Calls, depth: int) -> None:
         """Visit a message; its nodes go to `calls`."""
         if depth > MOST_DEPTH:
             raise _Malformed(f"graphs lie in graphs, more than {MOST_DEPTH} messages deep")
         if kind == "Function":
-            calls = _Calls()
+            calls = []
         texts = dict.fromkeys(TEXTS.get(kind, {}).values(), "")
         for number, wire, first, last in self._fields(start, end):
             if kind == "Tensor" and (number == EXTERNAL_DATA or (number == DATA_LOCATION and first)):
@@ -101,14 +94,15 @@ class _Walk:
         if texts:
             self._name(kind, (texts["domain"], texts["name"], texts["overload"]), calls)
 
-    def _name(self, kind: str, name: Name, calls: _Calls) -> None:
+    def _name(self, kind: str, name: Name, calls: Calls) -> None:
         if kind == "Function":
             self.functions[name] = calls
             return
-        calls.nodes.append(name)
+        calls.append(name)
         if name[:2] in (("", "Loop"), ("ai.onnx", "Loop")):
             raise ArtifactError(
-                f"{self._path} holds a Loop, which may never end: msdk_rt.export writes none, export it again"
+                f"{self._path} holds a Loop, which may never end, and an artifact holds none: write the "
+                "layer that it comes from without one, and export again"
             )
 
     def _fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
@@ -141,7 +135,7 @@ class _Walk:
         raise _Malformed(f"at byte {start}, it was cut short or damaged")
 
 
-def _inlined(graph: _Calls, functions: dict[Name, _Calls], path: Path) -> int:
+def _inlined(graph: Calls, functions: dict[Name, Calls], path: Path) -> int:
     """Nodes of the graph when each call of a function is replaced by the function's nodes."""
     sizes: dict[Name, int] = {}
 
@@ -153,7 +147,7 @@ def _inlined(graph: _Calls, functions: dict[Name, _Calls], path: Path) -> int:
                 f"{path}: function {shown(name[1])} calls itself: msdk_rt.export did not write it"
             )
         if name not in sizes:
-            sizes[name] = sum(size(called, (*callers, name)) for called in functions[name].nodes)
+            sizes[name] = sum(size(called, (*callers, name)) for called in functions[name])
         return sizes[name]
 
-    return sum(size(name, ()) for name in graph.nodes)
+    return sum(size(name, ()) for name in graph)
