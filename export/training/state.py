@@ -1,5 +1,6 @@
 """The state of a run on disk: all that is needed to go on as if nothing had happened."""
 
+import io
 import json
 from pathlib import Path
 
@@ -13,8 +14,10 @@ FORMAT = 1
 
 def save_state(path: Path, state: dict, identity: dict) -> None:
     """Write state (tensors and plain values) atomically, with the identity of its run. Raises OutputError."""
+    content = io.BytesIO()  # not the file itself: on a full disk torch.save raises a RuntimeError of its own
+    torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, content)
     with atomic_write(path, "wb") as file:
-        torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, file)
+        file.write(content.getbuffer())
 
 
 def load_state(path: Path, identity: dict) -> dict:

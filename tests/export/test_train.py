@@ -1,5 +1,6 @@
 """Training from beginning to end, and from wherever it was stopped."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -23,6 +24,7 @@ from msdk_export.distillation import DistillationWeights
 from msdk_export.training.optimisation import Optimisation, learning_rate
 from msdk_export.training.run import BEST, LAST, METRICS, STATE, _Run, train
 from msdk_export.training.settings import TrainingSettings
+from msdk_export.training.state import save_state
 from msdk_rt.errors import CheckpointError, InputError, OutputError, TrainingError
 
 # Of the resumed run. The long form: MSDK_KILLS=10 pytest tests/export/test_train.py -k random_moments -s
@@ -339,3 +341,16 @@ def test_settings_that_no_run_can_have(fields, message):
 def test_settings_that_do_not_fit(data, tmp_path, fields, message):
     with pytest.raises(InputError, match=message):
         train(data, tmp_path, dataclasses.replace(TINY_RUN, **fields))
+
+
+def test_a_disk_that_is_full_when_the_state_is_saved(tmp_path, monkeypatch):
+    """/dev/full refuses every write as a full disk does; PyTorch's writer makes a RuntimeError of that."""
+
+    @contextlib.contextmanager
+    def on_a_full_disk(path, mode):
+        with open("/dev/full", mode, buffering=0) as file:
+            yield file
+
+    monkeypatch.setattr("msdk_export.training.state.atomic_write", on_a_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_state(tmp_path / STATE, {"weights": torch.zeros(1000)}, {})
