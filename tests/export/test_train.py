@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import dataclasses
+import errno
+import io
 import json
 import math
 import multiprocessing
@@ -343,14 +345,19 @@ def test_settings_that_do_not_fit(data, tmp_path, fields, message):
         train(data, tmp_path, dataclasses.replace(TINY_RUN, **fields))
 
 
+class FullDisk(io.BytesIO):
+    """Takes 5,000 bytes, then refuses as a full disk does."""
+
+    def write(self, data) -> int:
+        if self.tell() + len(data) > 5000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
 def test_a_disk_that_is_full_when_the_state_is_saved(tmp_path, monkeypatch):
-    """/dev/full refuses every write as a full disk does; PyTorch's writer makes a RuntimeError of that."""
-
-    @contextlib.contextmanager
-    def on_a_full_disk(path, mode):
-        with open("/dev/full", mode, buffering=0) as file:
-            yield file
-
-    monkeypatch.setattr("msdk_export.training.state.atomic_write", on_a_full_disk)
+    """What the file raises reaches atomic_write; PyTorch's writer made a RuntimeError of it."""
+    monkeypatch.setattr(
+        "msdk_export.training.state.atomic_write", lambda *_: contextlib.nullcontext(FullDisk())
+    )
     with pytest.raises(OSError, match="No space left"):
-        save_state(tmp_path / STATE, {"weights": torch.zeros(1000)}, {})
+        save_state(tmp_path / STATE, {"weights": torch.zeros(9000)}, {})
