@@ -40,6 +40,7 @@ template <class T>
 Input<T> input(const Ort::KernelContext& context, size_t index, const char* name,
                std::initializer_list<int64_t> expected) {
   const Ort::ConstValue value = context.GetInput(index);
+  if (!value) fail(std::string(name) + ": expected a tensor, got none");
   Input<T> input{static_cast<const T*>(data_of(value)), value.GetTensorTypeAndShapeInfo().GetShape()};
   check_shape(name, input.shape, expected);
   return input;

@@ -124,10 +124,7 @@ class Plugin final : public nvinfer1::IPluginV3,
   int32_t configurePlugin(const nvinfer1::DynamicPluginTensorDesc* in, int32_t nb_inputs,
                           const nvinfer1::DynamicPluginTensorDesc* out, int32_t nb_outputs) noexcept override {
     return status([&] {
-      check_counts(nb_inputs, nb_outputs);
-      std::array<nvinfer1::PluginTensorDesc, kMaxInputs> inputs;
-      for (int i = 0; i < nb_inputs; ++i) inputs[i] = in[i].desc;
-      check(inputs.data(), nb_inputs, out[0].desc);
+      check_profile(in, nb_inputs, out, nb_outputs);
       std::array<nvinfer1::Dims, kMaxInputs> best;
       std::transform(in, in + nb_inputs, best.begin(), [](const auto& tensor) { return tensor.opt; });
       if (std::all_of(in, in + nb_inputs, [](const auto& tensor) { return is_whole(tensor.opt, tensor); })) {
@@ -138,9 +135,9 @@ class Plugin final : public nvinfer1::IPluginV3,
   }
 
   size_t getWorkspaceSize(const nvinfer1::DynamicPluginTensorDesc* in, int32_t nb_inputs,
-                          const nvinfer1::DynamicPluginTensorDesc*, int32_t nb_outputs) const noexcept override {
+                          const nvinfer1::DynamicPluginTensorDesc* out, int32_t nb_outputs) const noexcept override {
     return guarded(Op::kName, size_t{0}, [&] {
-      check_counts(nb_inputs, nb_outputs);
+      check_profile(in, nb_inputs, out, nb_outputs);
       using Tensor = nvinfer1::DynamicPluginTensorDesc;
       const auto sizes_of = {
           +[](const Tensor& tensor) { return tensor.desc.dims; }, +[](const Tensor& tensor) { return tensor.min; },
@@ -180,6 +177,9 @@ class Plugin final : public nvinfer1::IPluginV3,
       std::transform(in, in + inputs_, shapes.begin(), [](const auto& tensor) { return tensor.dims; });
       if (!std::all_of(shapes.begin(), shapes.begin() + inputs_, is_known)) {
         fail("expected every size to be known, got unknown ones");
+      }
+      if (!outputs[0] || std::any_of(inputs, inputs + inputs_, [](const void* data) { return !data; })) {
+        fail("expected memory for every tensor, got a null pointer");
       }
       const Call call{shapes.data(), inputs_, inputs, outputs[0], workspace, stream};
       const char* refused = in[0].type == nvinfer1::DataType::kHALF ? op_.template enqueue<Half>(call)
@@ -227,6 +227,15 @@ class Plugin final : public nvinfer1::IPluginV3,
 
   static void check_format(int input, const nvinfer1::PluginTensorDesc& desc, nvinfer1::DataType data) {
     expect_format(Op::kInputs[input].name, desc, Op::kInputs[input].role, data);
+  }
+
+  // The number of tensors, and all of them but the bounds of their profile.
+  void check_profile(const nvinfer1::DynamicPluginTensorDesc* in, int32_t nb_inputs,
+                     const nvinfer1::DynamicPluginTensorDesc* out, int32_t nb_outputs) const {
+    check_counts(nb_inputs, nb_outputs);
+    std::array<nvinfer1::PluginTensorDesc, kMaxInputs> inputs;
+    for (int i = 0; i < nb_inputs; ++i) inputs[i] = in[i].desc;
+    check(inputs.data(), nb_inputs, out[0].desc);
   }
 
   // Types, formats and the sizes that are known.

@@ -33,7 +33,9 @@ class BidirectionalSelectiveScan {
     expect_shape("D_skip", in[kDSkip], {K, channels});
     const int64_t rank = in[kDtWeight].d[2], states = in[kA].d[2];
     expect_between("states of A", states, 1, kMaxStates);
-    if (channels != kAny) expect_between("dt_rank of dt_weight", rank, 1, std::max<int64_t>(channels, 64));
+    const int64_t most_rank = channels == kAny ? INT32_MAX : std::clamp<int64_t>(channels, 64, INT32_MAX);
+    expect_between("dt_rank of dt_weight", rank, 1, most_rank);
+    expect_between("tokens of u", length, 1, INT32_MAX);
     const int64_t rows = rank == kAny || states == kAny ? kAny : rank + 2 * states;
     expect_shape("x_dbl", in[kXDbl], {batch, K, rows, length});
     if (count > kZ) expect_shape("z", in[kZ], {batch, channels, length});

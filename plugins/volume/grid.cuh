@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "../scan/cuda/launch.cuh"
+#include "../scan/cuda/sizes.h"
 
 namespace msdk::volume {
 
@@ -15,7 +16,7 @@ __device__ inline int64_t element() { return static_cast<int64_t>(blockIdx.x) * 
 template <class... Params, class... Args>
 const char* launch_elements(int64_t elements, void* stream, void (*kernel)(Params...), Args... args) {
   if (elements == 0) return nullptr;
-  const int64_t blocks = (elements + kThreads - 1) / kThreads;
+  const int64_t blocks = cuda::divide_up(elements, kThreads);
   if (elements < 0 || blocks > INT32_MAX)
     return "a volume of negative size, or of more than 2^31 blocks of 256 elements";
   return cuda::launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, static_cast<cudaStream_t>(stream),

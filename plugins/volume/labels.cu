@@ -74,6 +74,7 @@ const char* msdk_volume_labels(const float* logits, const int32_t* values, int64
 
 const char* msdk_volume_probabilities(float* logits, int64_t classes, int64_t voxels, int sigmoid, void* stream) {
   if (classes < 1) return "probabilities: expected at least 1 class";
-  if (sigmoid) return launch_elements(classes * voxels, stream, sigmoid_of_each, logits, classes * voxels);
+  const int64_t elements = msdk::cuda::product({classes, voxels});
+  if (sigmoid) return launch_elements(elements, stream, sigmoid_of_each, logits, elements);
   return launch_elements(voxels, stream, softmax, logits, classes, voxels);
 }

@@ -10,7 +10,7 @@ struct Box {
   int64_t volume[3], window[3];
 };
 
-int64_t product(const int64_t (&sides)[3]) { return sides[0] * sides[1] * sides[2]; }
+int64_t voxels_of(const int64_t (&sides)[3]) { return cuda::product({sides[0], sides[1], sides[2]}); }
 
 Box box_of(const MsdkWindows& plan) {
   Box box;
@@ -100,20 +100,20 @@ const char* check(int mirror) {
 
 template <class T>
 const char* launch_gather(const MsdkWindows& plan, const float* volume, int mirror, void* windows, void* stream) {
-  const int64_t inside = product(plan.window), elements = plan.count * plan.channels * inside;
+  const int64_t inside = voxels_of(plan.window), elements = cuda::product({plan.count, plan.channels, inside});
   return launch_elements(elements, stream, gather<T>, box_of(plan), plan.starts, plan.channels, inside,
-                         product(plan.volume), elements, mirror, volume, static_cast<T*>(windows));
+                         voxels_of(plan.volume), elements, mirror, volume, static_cast<T*>(windows));
 }
 
 template <class T>
 const char* launch_accumulate(const MsdkWindows& plan, const void* logits, int views, const float* weights,
                               float* total, float* weight_sum, int32_t* not_finite, void* stream) {
-  const int64_t inside = product(plan.window);
+  const int64_t inside = voxels_of(plan.window);
   for (int64_t i = 0; i < plan.count; ++i) {
     const T* const window = static_cast<const T*>(logits) + i * plan.channels * inside;
-    const char* const refused = launch_elements(inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i,
-                                                plan.channels, inside, product(plan.volume), static_cast<float>(views),
-                                                window, weights, total, weight_sum, not_finite + i);
+    const char* const refused = launch_elements(
+        inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i, plan.channels, inside, voxels_of(plan.volume),
+        static_cast<float>(views), window, weights, total, weight_sum, not_finite + i);
     if (refused) return refused;
   }
   return nullptr;
@@ -136,7 +136,8 @@ const char* msdk_volume_add_mirrored(const MsdkWindows* plan, const float* logit
                                      void* stream) {
   if (const char* problem = check(mirror)) return problem;
   if (const char* problem = check(*plan, MSDK_FLOAT32)) return problem;
-  const int64_t inside = product(plan->window), elements = plan->count * plan->channels * inside;
+  const int64_t inside = voxels_of(plan->window);
+  const int64_t elements = msdk::cuda::product({plan->count, plan->channels, inside});
   return launch_elements(elements, stream, add_mirrored, box_of(*plan), mirror, inside, elements, logits, sum);
 }
 
@@ -150,5 +151,6 @@ const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, 
 }
 
 const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, void* stream) {
-  return launch_elements(channels * voxels, stream, divide, total, weight_sum, voxels, channels * voxels);
+  const int64_t elements = msdk::cuda::product({channels, voxels});
+  return launch_elements(elements, stream, divide, total, weight_sum, voxels, elements);
 }

@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kThreads, 4) conv_kernel(const DirectionalConv
 
 template <class T>
 const char* directional_conv1d(const DirectionalConv1dArgs<T>& args, Stream stream) {
-  const int64_t tiles = divide_up(args.length, kTokens), blocks = args.batch * args.channels * tiles;
+  const int64_t tiles = divide_up(args.length, kTokens), blocks = product({args.batch, args.channels, tiles});
   if (blocks == 0) return nullptr;
   if (args.width < 1 || args.width > kMaxConvWidth) return "directional_conv1d: the width must be 1 to 16";
   if (blocks > INT32_MAX) return "directional_conv1d: too many tokens and channels for one launch; split the batch";

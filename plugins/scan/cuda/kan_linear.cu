@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads, 3)
 template <class T>
 const char* kan_linear(const KanLinearArgs<T>& args, Stream stream) {
   const int64_t token_tiles = divide_up(args.length, kTile), output_tiles = divide_up(args.out_channels, kTile);
-  const int64_t blocks = args.batch * token_tiles * output_tiles;
+  const int64_t blocks = product({args.batch, token_tiles, output_tiles});
   if (blocks == 0) return nullptr;
   if (args.bases < 4 || args.bases > kMaxSplineBases) return "kan_linear: the number of bases must be 4 to 64";
   if (blocks > INT32_MAX) return "kan_linear: too many tokens and outputs for one launch; split the batch";

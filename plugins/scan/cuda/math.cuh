@@ -4,13 +4,12 @@
 
 #include "launch.cuh"
 #include "ops.h"
+#include "sizes.h"
 
 namespace msdk::cuda {
 
 constexpr float kLog2E = 1.44269504f;
 constexpr int kWarp = 32;
-
-inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 __device__ __forceinline__ float to_float(float x) { return x; }
 __device__ __forceinline__ float to_float(Half x) { return __half2float(__ushort_as_half(x.bits)); }

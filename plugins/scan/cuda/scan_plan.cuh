@@ -20,8 +20,8 @@ Plan plan_of(const SelectiveScanArgs<T>& a) {
   Plan plan;
   plan.channel_blocks = divide_up(a.channels, kWarp);
   plan.chunk_steps = kLongestChunk;
-  const int64_t scans = a.batch * a.directions.count * plan.channel_blocks;
-  while (plan.chunk_steps > kShortestChunk && scans * divide_up(a.length, plan.chunk_steps) < kEnoughWarps) {
+  const int64_t scans = product({a.batch, a.directions.count, plan.channel_blocks});
+  while (plan.chunk_steps > kShortestChunk && product({scans, divide_up(a.length, plan.chunk_steps)}) < kEnoughWarps) {
     plan.chunk_steps /= 2;
   }
   plan.chunks = divide_up(a.length, plan.chunk_steps);
@@ -62,15 +62,15 @@ __device__ __forceinline__ int token_of(const Direction& direction, const Chunk&
   return forward % slices * static_cast<int>(length / slices) + forward / slices;
 }
 
-constexpr size_t kAlignment = 256;
+constexpr int64_t kAlignment = 256;
 
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t bytes) { return product({divide_up(bytes, kAlignment), kAlignment}); }
 
 // Where the parts of the workspace lie: from 0 on the state at a chunk's end, then at its start, (batch, K, chunks,
 // states, channels); the sums of delta, (batch, K, chunks, channels); y before its last group, (batch, channels,
 // length).
 struct Layout {
-  size_t sums, y, bytes;
+  int64_t sums, y, bytes;
 };
 
 // Enough for any smaller batch or length too, as a profile of TensorRT wants it, though those may have shorter chunks
@@ -78,19 +78,18 @@ struct Layout {
 template <class T>
 Layout layout_of(const SelectiveScanArgs<T>& a) {
   Group groups[kMaxDirections];
-  const int64_t warps_a_chunk = a.directions.count * divide_up(a.channels, kWarp);
+  const int64_t warps_a_chunk = product({a.directions.count, divide_up(a.channels, kWarp)});
   const int64_t chunks = a.length <= kShortestChunk
                              ? 0
-                             : std::max(a.batch * divide_up(a.length, kLongestChunk),
-                                        std::min(a.batch * divide_up(a.length, kShortestChunk),
+                             : std::max(product({a.batch, divide_up(a.length, kLongestChunk)}),
+                                        std::min(product({a.batch, divide_up(a.length, kShortestChunk)}),
                                                  2 * ((kEnoughWarps - 1) / std::max<int64_t>(warps_a_chunk, 1))));
-  const size_t chunk_rows = static_cast<size_t>(chunks * a.directions.count * a.channels);
+  const int64_t row_bytes = product({chunks, a.directions.count, a.channels, sizeof(float)});
   const bool y_in_float = sizeof(T) < sizeof(float) && groups_of(a.directions, groups) > 1;
   Layout layout;
-  layout.sums = aligned(chunk_rows * static_cast<size_t>(a.states) * sizeof(float));
-  layout.y = layout.sums + aligned(chunk_rows * sizeof(float));
-  layout.bytes =
-      layout.y + (y_in_float ? aligned(static_cast<size_t>(a.batch * a.channels * a.length) * sizeof(float)) : 0);
+  layout.sums = aligned(product({row_bytes, a.states}));
+  layout.y = sum(layout.sums, aligned(row_bytes));
+  layout.bytes = sum(layout.y, y_in_float ? aligned(product({a.batch, a.channels, a.length, sizeof(float)})) : 0);
   return layout;
 }
 

@@ -229,21 +229,20 @@ const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
   const Layout layout = layout_of(a);
   float* states = reinterpret_cast<float*>(workspace);
   float* sums = reinterpret_cast<float*>(workspace + layout.sums);
-  const int64_t warps = a.batch * plan.chunks * plan.channel_blocks;
-  const int64_t scans = a.batch * a.directions.count;
-  const int64_t state_blocks = divide_up(a.states, kStates);
-  if (warps * a.directions.count * state_blocks > INT32_MAX || scans * a.states * plan.channel_blocks > INT32_MAX) {
+  const int64_t warps = product({a.batch, plan.chunks, plan.channel_blocks});
+  const int64_t summaries = product({warps, a.directions.count, divide_up(a.states, kStates)});
+  const int64_t carries = product({a.batch, a.directions.count, a.states, plan.channel_blocks});
+  if (summaries > INT32_MAX || carries > INT32_MAX) {
     return "selective_scan: too many channels, states and batch entries for one launch; split the batch";
   }
   if (plan.chunks > 1) {
-    if (const char* refused =
-            launch(summaries_kernel<T, kStates>, dim3(static_cast<unsigned>(warps * a.directions.count * state_blocks)),
-                   dim3(kWarp), 0, stream, a, plan, states, sums)) {
+    if (const char* refused = launch(summaries_kernel<T, kStates>, dim3(static_cast<unsigned>(summaries)), dim3(kWarp),
+                                     0, stream, a, plan, states, sums)) {
       return refused;
     }
     const int64_t carry_warps = std::min<int64_t>(kCarryWarps, divide_up(plan.chunks, kCarryBatch));
     if (const char* refused =
-            launch(carries_kernel<T>, dim3(static_cast<unsigned>(scans * a.states * plan.channel_blocks)),
+            launch(carries_kernel<T>, dim3(static_cast<unsigned>(carries)),
                    dim3(static_cast<unsigned>(carry_warps * kWarp)), 0, stream, a, plan, states, sums)) {
       return refused;
     }
@@ -265,7 +264,7 @@ const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
 
 template <class T>
 size_t selective_scan_workspace(const SelectiveScanArgs<T>& args) {
-  return layout_of(args).bytes;
+  return static_cast<size_t>(layout_of(args).bytes);
 }
 
 template <class T>

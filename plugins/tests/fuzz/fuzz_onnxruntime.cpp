@@ -1,0 +1,117 @@
+// The ONNX Runtime adaptor, each op on the CPU and, emulated, on CUDA: whatever a node's attributes and tensors are, it
+// ends in a sentence, or in an output of which every element is written and no byte outside of a tensor was touched.
+
+#include <cmath>
+#include <cstring>
+
+#include "bytes.h"
+#include "onnxruntime_stand_in.h"
+
+namespace {
+
+using Shape = std::vector<int64_t>;
+constexpr int64_t kMostElements = 20000;
+
+// The inputs of a node that is right for `scans` directions.
+std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64_t scans) {
+  const int64_t batch = bytes.between(1, 2), channels = bytes.one_of<int64_t>({1, 3, 33}), tokens = 60 * bytes.between(1, 2);
+  if (op == "DirectionalConv1d") {
+    return {{batch, channels, tokens}, {scans, channels, bytes.between(1, 17)}, {scans, channels}};
+  }
+  if (op == "KanLinear") {
+    const int64_t outputs = bytes.between(1, 9), bases = bytes.between(3, 12);
+    return {{batch, channels, tokens}, {outputs, channels}, {outputs, channels, bases}};
+  }
+  const int64_t states = bytes.one_of<int64_t>({1, 8, 16, 3, 17, 64, 65}), rank = bytes.between(1, 4);
+  std::vector<Shape> shapes{{batch, scans, channels, tokens}, {batch, scans, rank + 2 * states, tokens}};
+  shapes.insert(shapes.end(), {{scans, channels, rank}, {scans, channels}, {scans, channels, states}});
+  shapes.push_back({scans, channels});
+  if (bytes.byte() % 2) shapes.push_back({batch, channels, tokens});
+  return shapes;
+}
+
+void spoil(fuzz::Bytes& bytes, Shape& shape) {
+  if (shape.empty()) return;
+  int64_t& size = shape[bytes.byte() % shape.size()];
+  switch (bytes.byte() % 4) {
+    case 0:
+      size = bytes.one_of<int64_t>({0, 1, 2, 4, int64_t{1} << 31, int64_t{1} << 40});
+      break;
+    case 1:
+      ++size;
+      break;
+    case 2:
+      shape.pop_back();
+      break;
+    default:
+      shape.push_back(1);
+  }
+}
+
+bool affordable(const Shape& shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    if (size > 0 && count > INT64_MAX / size) return false;
+    count *= size;
+  }
+  return count <= kMostElements;
+}
+
+// From -1 to 1, those of A from -2 to 0.
+void fill(fuzz::Bytes& bytes, OrtValue& tensor, bool is_half, bool is_A) {
+  stand_in::allocate(tensor, is_half ? 2 : 4);
+  uint32_t state = bytes.any<uint32_t>();
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    const float value = static_cast<float>(state >> 8) * 0x1p-23f - (is_A ? 2 : 1);
+    const uint16_t half = static_cast<uint16_t>((state >> 16 & 0x8000u) | (0x2c00u + (state >> 20 & 0xfffu)));
+    is_half ? std::memcpy(&tensor.data[2 * i], &half, 2) : std::memcpy(&tensor.data[4 * i], &value, 4);
+  }
+}
+
+// Whether the call succeeded; a refusal has a sentence.
+bool succeeded(OrtStatus* status) {
+  const std::unique_ptr<OrtStatus> owned(status);
+  fuzz::expect(!owned || owned->message.size() > 10, "a sentence");
+  return !owned;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  fuzz::Bytes bytes(data, size);
+  const OrtCustomOp* op = bytes.element_of(stand_in::ops());
+  const std::string name = op->GetName(op);
+  OrtKernelInfo info;
+  const std::string directions = fuzz::directions(bytes);
+  if (bytes.byte() % 8) info.texts["directions"] = directions;
+  for (const char* attribute : {"scale", "grid_min", "grid_max"}) {
+    if (bytes.byte() % 2) info.numbers[attribute] = bytes.one_of({0.5f, -1.5f, 2.0f, 0.0f, 1e-40f, 3e38f, HUGE_VALF});
+  }
+
+  const int64_t scans = 1 + std::count(directions.begin(), directions.end(), ',');
+  std::vector<Shape> shapes = right_shapes(bytes, name, scans);
+  for (int64_t changes = bytes.between(0, 5) - 3; changes > 0; --changes) {
+    spoil(bytes, shapes[bytes.byte() % shapes.size()]);
+  }
+  if (!std::all_of(shapes.begin(), shapes.end(), affordable)) return 0;
+
+  void* kernel = nullptr;
+  if (!succeeded(op->CreateKernelV2(op, &Ort::GetApi(), &info, &kernel))) return 0;
+  const auto is_half = [](ONNXTensorElementDataType type) { return type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16; };
+  OrtKernelContext context{{}, is_half(op->GetOutputType(op, 0)) ? size_t{2} : size_t{4}, {}};
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    context.inputs.push_back(std::make_unique<OrtValue>(OrtValue{shapes[i], nullptr}));
+    fill(bytes, *context.inputs[i], is_half(op->GetInputType(op, i)), shapes.size() > 3 && i == 4);
+  }
+  if (bytes.byte() % 8 == 1) bytes.element_of(context.inputs).reset();
+  if (succeeded(op->KernelComputeV2(kernel, &context))) {
+    const std::string poison(context.output_bytes, '\xff');
+    for (int64_t i = 0; i < context.output.elements(); ++i) {
+      const char* element = &context.output.data[i * context.output_bytes];
+      fuzz::expect(std::memcmp(element, poison.data(), poison.size()) != 0, "every element of the output written");
+    }
+  }
+  op->KernelDestroy(kernel);
+  return 0;
+}
