@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from msdk_export.samples import real_window
 from msdk_rt.engines import ENGINE_SUFFIX
 from msdk_rt.errors import ExportError, OutputError
 from msdk_rt.files import atomic_write, remove_leftovers, temporary_folder
-from msdk_rt.manifest import Manifest, manifest_path, sha256_of, write_manifest
+from msdk_rt.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 
@@ -73,7 +72,9 @@ def export(
 
     An existing pair of files is replaced only once the new one has passed every check. The artifact goes
     first and its manifest last, so a process killed in between leaves a pair whose SHA-256 does not match,
-    which is refused when read.
+    which is refused when read. Exports to one path at once, and a Segmenter that opens it meanwhile, wait for
+    each other: both files are of one export. Where the file system cannot lock, a pair that does not match
+    is an ArtifactError, here and when it is read.
 
     Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
     InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written),
@@ -134,9 +135,8 @@ def export(
         )
         if builds_engine:
             manifest = _verify_engine(network, staged, manifest, real)
-        staged_manifest = write_manifest(staged, manifest)
-        os.replace(staged, path)
-        os.replace(staged_manifest, manifest_path(path))
+        write_manifest(staged, manifest)
+        replace_pair(staged, path)
     return manifest
 
 

@@ -93,6 +93,23 @@ def _new_folder(path: Path) -> int:
             return os.open(path, os.O_RDONLY)
 
 
+@contextlib.contextmanager
+def folder_lock(folder: str | Path, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of `folder` in the block: alone, or with others that share it.
+
+    Whoever replaces two files that belong together holds it alone; whoever reads both shares it. It ends with
+    the process and leaves no file. A file system without locks, or a folder that cannot be opened, locks
+    nothing: what was read or written must still be checked.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            held.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
+        yield
+
+
 def remove(path: Path) -> None:
     """Delete the file at `path`, if there is one. Raises OutputError."""
     try:

@@ -9,13 +9,14 @@ against somebody who can replace both files.
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from msdk_rt.engines import ENGINE_SUFFIX
 from msdk_rt.errors import ArtifactError, OutputError, shown
-from msdk_rt.files import atomic_write
+from msdk_rt.files import atomic_write, folder_lock
 from msdk_rt.manifest_checks import complaints
 
 FORMAT_VERSION = 1
@@ -90,6 +91,18 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
     with atomic_write(path, "w") as file:
         file.write(text + "\n")
     return path
+
+
+def replace_pair(staged: Path, artifact: Path) -> None:
+    """Move `staged` and its manifest to `artifact`, on the same file system, as one: see folder_lock.
+
+    The artifact goes first: a process killed in between leaves a pair that does not match. Raises OSError, or
+    ArtifactError when the file system cannot lock and somebody else's file has come between.
+    """
+    with folder_lock(artifact.parent):
+        os.replace(staged, artifact)
+        os.replace(manifest_path(staged), manifest_path(artifact))
+        read_manifest(artifact)
 
 
 def read_manifest(artifact: str | Path) -> Manifest:

@@ -1,5 +1,6 @@
 """Segmenter: from volumes to label maps through an exported artifact."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Real
@@ -12,6 +13,7 @@ from msdk_rt.backends.base import Backend
 from msdk_rt.device.arrays import DeviceVolume
 from msdk_rt.device.workspace import DeviceBytes
 from msdk_rt.errors import BackendError, InputError
+from msdk_rt.files import folder_lock
 from msdk_rt.host import HostPipeline, infer_views
 from msdk_rt.manifest import Manifest, read_manifest
 from msdk_rt.recipe import Recipe
@@ -24,7 +26,8 @@ BLENDS = ("gaussian", "constant")
 
 
 class Segmenter:
-    """Segments 3D volumes with an artifact of msdk_rt.export. May be called from several threads at once.
+    """Segments 3D volumes with an artifact of msdk_rt.export. May be called from several threads at once, but
+    from no other process than its own: after a fork, or in a worker, open another one.
 
         with Segmenter("model.onnx") as segmenter:
             segmenter.run("t1.nii.gz").save("labels.nii.gz")
@@ -52,9 +55,11 @@ class Segmenter:
         threads: int | None = None,
     ):
         _check_settings(overlap, blend, batch_size, mirror_axes, threads)
-        self.manifest: Manifest = read_manifest(path)
+        self._process = os.getpid()
+        with folder_lock(Path(path).parent, shared=True):  # against an export's two renames
+            self.manifest: Manifest = read_manifest(path)
+            self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads, batch_size)
         self._recipe = Recipe(self.manifest, overlap, blend, batch_size, tuple(mirror_axes))
-        self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads, batch_size)
         self._of_thread = threading.local()
 
     @property
@@ -163,7 +168,17 @@ class Segmenter:
     def _open(self) -> Backend:
         if self._backend is None:
             raise BackendError("this Segmenter is closed: open another")
+        if self._process != os.getpid():
+            raise BackendError(
+                f"this Segmenter was opened in process {self._process}: in process {os.getpid()} the threads of "
+                "its inference library are missing. Open one in each process"
+            )
         return self._backend
+
+    def __reduce__(self):
+        raise BackendError(
+            f"a Segmenter cannot leave process {self._process}: send the path, and open another one there"
+        )
 
 
 def _pipeline(backend: Backend, recipe: Recipe):

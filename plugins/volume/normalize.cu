@@ -114,5 +114,6 @@ const char* msdk_volume_normalize(const float* volume, float* normalized, int64_
 const char* msdk_volume_count_not_finite(const float* volume, int64_t channels, int64_t voxels, int64_t* not_finite,
                                          void* stream) {
   const auto counts = reinterpret_cast<unsigned long long*>(not_finite);
-  return launch_elements(channels * voxels, stream, count_not_finite, volume, voxels, channels * voxels, counts);
+  const int64_t elements = msdk::cuda::product({channels, voxels});
+  return launch_elements(elements, stream, count_not_finite, volume, voxels, elements, counts);
 }

@@ -14,6 +14,7 @@ CAMPAIGNS = {
     "fuzzing": "mutated models, manifests, checkpoints and volumes",
     "kills": "SIGKILL at random moments of an export, a run and a training",
     "starvation": "no space and no permission at every write",
+    "concurrency": "threads, processes and exports at once",
     "native": "libFuzzer on the C++ adaptors",
 }
 
