@@ -170,8 +170,8 @@ class Segmenter:
             raise BackendError("this Segmenter is closed: open another")
         if self._process != os.getpid():
             raise BackendError(
-                f"this Segmenter was opened in process {self._process}: in process {os.getpid()} the threads of "
-                "its inference library are missing. Open one in each process"
+                f"this Segmenter was opened in process {self._process}: its inference library has no threads "
+                f"in process {os.getpid()}. Open one in each process"
             )
         return self._backend
 

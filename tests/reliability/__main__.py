@@ -15,6 +15,7 @@ CAMPAIGNS = {
     "kills": "SIGKILL at random moments of an export, a run and a training",
     "starvation": "no space and no permission at every write",
     "concurrency": "threads, processes and exports at once",
+    "endurance": "nothing grows in a long run",
     "native": "libFuzzer on the C++ adaptors",
 }
 

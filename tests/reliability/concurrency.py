@@ -1,6 +1,6 @@
 """Many at once give what one gives, bit for bit: threads that share a Segmenter, processes that share an
-artifact. Exports to one path, and whoever opens it meanwhile, never meet a model with another model's manifest.
-A Segmenter that came to another process says so.
+artifact. Exports to one path, and whoever opens it meanwhile, never meet a model with another model's
+manifest. A Segmenter that came to another process says so.
 """
 
 import multiprocessing
@@ -22,8 +22,8 @@ from reliability.report import Row
 FOUND = (
     "Two exports to one path could leave the model of one with the manifest of the other, and a Segmenter "
     "opened meanwhile could run the new model with the old label map: both now hold the folder's lock.",
-    "A Segmenter in a forked process ran without the threads of its inference library, and could not be pickled "
-    "for a spawned one, in ONNX Runtime's words: both are a BackendError that names the process.",
+    "A Segmenter in a forked process ran without the threads of its inference library, and could not be "
+    "pickled for a spawned one, in ONNX Runtime's words: both are a BackendError that names the process.",
 )
 SPAWN = multiprocessing.get_context("spawn")
 

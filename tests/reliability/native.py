@@ -1,7 +1,7 @@
-"""libFuzzer with AddressSanitizer and UBSan on all C++ that reads what others wrote: the parser of `directions`,
-the ONNX Runtime ops (attributes, shapes, absent inputs; CPU kernels and emulated CUDA kernels), the fields of the
-TensorRT plugins and plans, and their methods on any shapes, types and formats. No report; and wherever an input is
-accepted, an output whose every element is written.
+"""libFuzzer with AddressSanitizer and UBSan on all C++ that reads what others wrote: the parser of
+`directions`, the ONNX Runtime ops (attributes, shapes, absent inputs; CPU kernels and emulated CUDA
+kernels), the fields of the TensorRT plugins and plans, and their methods on any shapes, types and formats.
+No report; and wherever an input is accepted, an output whose every element is written.
 """
 
 import os
