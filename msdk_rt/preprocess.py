@@ -17,7 +17,8 @@ def normalize(volume: np.ndarray) -> np.ndarray:
         if values.size == 0:
             continue
         values -= np.float32(values.mean(dtype=np.float64))
-        deviation = np.float32(np.sqrt(np.square(values).mean(dtype=np.float64)))
+        variance = np.einsum("i,i->", values, values, dtype=np.float64) / values.size
+        deviation = np.float32(np.sqrt(variance))
         if deviation > 0:
             values /= deviation
         channel[mask] = values

@@ -27,9 +27,13 @@ def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> o
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def session(model: onnx.ModelProto, threads: int = 2, library: bool = True) -> onnxruntime.InferenceSession:
-    """A CPU session on `threads` threads, with or without the native ops."""
+def session(
+    model: onnx.ModelProto, threads: int = 2, library: bool = True, **entries: str
+) -> onnxruntime.InferenceSession:
+    """A CPU session on `threads` threads, with or without the native ops. entries: session.NAME: value."""
     options = onnxruntime.SessionOptions()
+    for name, value in entries.items():
+        options.add_session_config_entry(f"session.{name}", value)
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     if library:

@@ -167,6 +167,11 @@ void test_shapes() {
   refuses(with(scan, 4, dims({1, 5, 7})), {"A: expected shape (3, 5, any)"});
   refuses(with(scan, 5, dims({3, 9})), {"D_skip: expected shape (3, 5)"});
   refuses(with(scan, 6, dims({2, 5, 8})), {"z: expected shape (2, 5, 9)"});
+  const auto scan_of = [](int64_t tokens) {
+    return scan_node(kFloat, 1, 3, tokens, 16, 1, "backward", 1, kHalved, false);
+  };
+  expect_shapes(scan_of(INT32_MAX), true, {});
+  refuses(scan_of(int64_t{1} << 31), {"tokens of u: expected 1 to 2147483647, got 2147483648"});
   refuses(with(kan, 1, dims({3, 6})), {"base_weight: expected shape (any, 5)"});
   refuses(with(kan, 2, dims({4, 5, 8})), {"spline_weight: expected shape (3, 5, any)"});
   refuses(with(kan, 2, dims({3, 5, 3})), {"bases of spline_weight: expected 4 to 64, got 3"});

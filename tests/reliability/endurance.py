@@ -74,7 +74,7 @@ def open_and_close(model: Path) -> None:
 
 
 def steady(what: str, run: Callable[[], object], times: int, most: int) -> Row:
-    """Fails if, after a first fifth, memory grows by more than `most` bytes or a descriptor or thread is left."""
+    """Fails if memory grows by more than `most` bytes after a first fifth, or anything else is left over."""
     for _ in range(max(times // 5, 20)):
         run()
     before = held()

@@ -30,6 +30,14 @@ def test_degenerate_channels_equal_monai(channel):
     np.testing.assert_array_equal(normalize(volume), monai_normalize(volume))
 
 
+@pytest.mark.parametrize("unit", [1e-37, 1e-25, 1e18, 1e30])
+def test_the_unit_of_the_intensities_does_not_matter(unit):
+    """Squares of these leave float32's range, in which a sum of them would be 0 or infinite."""
+    volume = np.random.default_rng(8).gamma(2, 1, (1, 9, 8, 7)).astype(np.float32)
+    scaled = volume * np.float32(unit)
+    np.testing.assert_allclose(normalize(scaled), normalize(volume), rtol=1e-4, atol=1e-5)
+
+
 def test_large_offset_keeps_its_digits():
     """Intensities near 10,000 with a deviation of 1: naive float32 sums lose them."""
     rng = np.random.default_rng(5)

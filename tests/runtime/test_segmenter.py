@@ -48,6 +48,18 @@ def test_equals_monai(tmp_path, channels, classes, shape, batch_size):
     assert result.labels.dtype == np.uint8
 
 
+@pytest.mark.parametrize(("inside", "outside"), [(0, 0), (7, 7), (-3e38, -3e38), (5, 0), (1e-45, 0)], ids=str)
+def test_volumes_without_variance(artifact, inside, outside):
+    """All background, all one value, one value in a background: z-scores are zero, as every window is."""
+    volume = np.full((1, *SHAPE), outside, np.float32)
+    volume[0, 2:6, 3:7, 4:8] = inside
+    result = Segmenter(artifact).run(volume, return_probabilities=True)
+    background = Segmenter(artifact).run(np.zeros_like(volume), return_probabilities=True)
+    np.testing.assert_array_equal(result.probabilities, background.probabilities)
+    np.testing.assert_array_equal(result.labels, background.labels)
+    np.testing.assert_allclose(result.probabilities.sum(axis=0), 1, rtol=1e-6)
+
+
 def test_settings_reach_the_windows(artifact):
     volume = random_volume()
     segmenter = Segmenter(artifact, overlap=0.25, blend="constant")

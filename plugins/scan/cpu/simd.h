@@ -73,16 +73,18 @@ static inline void exp2_each(Vec* x) {
 
 constexpr float kLog2E = 1.44269504089f;
 
-// x[g] = exp(x[g]), at most 2^126.
+// x[g] = exp(x[g]) for x <= 87.
 template <int G>
 static inline void exp_each(Vec* x) {
-  MSDK_EACH(G) x[g] = min(x[g] * kLog2E, splat(126.0f));
+  MSDK_EACH(G) x[g] = x[g] * kLog2E;
   exp2_each<G>(x);
 }
 
+// Below -87 SiLU is 0 but for 1e-36; a NaN stays one.
 template <int G>
 static inline void silu_each(Vec* x) {
   Vec e[G];
+  MSDK_EACH(G) x[g] = max(splat(-87.0f), x[g]);
   MSDK_EACH(G) e[g] = -x[g];
   exp_each<G>(e);
   MSDK_EACH(G) x[g] = x[g] / (1.0f + e[g]);

@@ -226,15 +226,15 @@ float* partial_y(const SelectiveScanArgs<Half>&, char* scratch) { return reinter
 template <class T, int kStates>
 const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
   const Plan plan = plan_of(a);
-  const Layout layout = layout_of(a);
-  float* states = reinterpret_cast<float*>(workspace);
-  float* sums = reinterpret_cast<float*>(workspace + layout.sums);
   const int64_t warps = product({a.batch, plan.chunks, plan.channel_blocks});
   const int64_t summaries = product({warps, a.directions.count, divide_up(a.states, kStates)});
   const int64_t carries = product({a.batch, a.directions.count, a.states, plan.channel_blocks});
   if (summaries > INT32_MAX || carries > INT32_MAX) {
     return "selective_scan: too many channels, states and batch entries for one launch; split the batch";
   }
+  const Layout layout = layout_of(a);
+  float* states = reinterpret_cast<float*>(workspace);
+  float* sums = reinterpret_cast<float*>(workspace + layout.sums);
   if (plan.chunks > 1) {
     if (const char* refused = launch(summaries_kernel<T, kStates>, dim3(static_cast<unsigned>(summaries)), dim3(kWarp),
                                      0, stream, a, plan, states, sums)) {

@@ -14,7 +14,8 @@ constexpr int64_t kMostElements = 20000;
 
 // The inputs of a node that is right for `scans` directions.
 std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64_t scans) {
-  const int64_t batch = bytes.between(1, 2), channels = bytes.one_of<int64_t>({1, 3, 33}), tokens = 60 * bytes.between(1, 2);
+  const int64_t batch = bytes.between(1, 2), channels = bytes.one_of<int64_t>({1, 3, 33}),
+                tokens = 60 * bytes.between(1, 2);
   if (op == "DirectionalConv1d") {
     return {{batch, channels, tokens}, {scans, channels, bytes.between(1, 17)}, {scans, channels}};
   }

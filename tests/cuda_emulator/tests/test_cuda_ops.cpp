@@ -189,11 +189,49 @@ void test_all() {
   test_kan<T>(1, 2, 3, 130, 64);
 }
 
+void expect(bool ok, const char* what) {
+  ++cases;
+  if (ok) return;
+  std::printf("FAILED %s\n", what);
+  ++failures;
+}
+
+// By arithmetic alone: no tensor of these sizes exists. What no launch can do is refused, and a workspace of more than
+// 2^32 bytes, or of more than there can be, has its right size.
+template <class T>
+void test_sizes() {
+  SelectiveScanArgs<T> scan{};
+  scan.batch = 1, scan.channels = 96, scan.states = 16, scan.dt_rank = 3, scan.directions.count = 2;
+  scan.length = int64_t{1} << 31;
+  const char* refused = cuda::selective_scan(scan, nullptr, nullptr);
+  expect(refused && std::strstr(refused, "at most 2147483647 tokens"), "2^31 tokens of a scan are refused");
+  scan.length = INT32_MAX;
+  const int64_t rows = (int64_t{1} << 24) * 2 * 96;  // of the states of all chunks of 128 tokens
+  expect(cuda::selective_scan_workspace(scan) == static_cast<size_t>(rows * (16 + 1) * 4), "342 GB of workspace");
+  scan.batch = int64_t{1} << 20;
+  expect(cuda::selective_scan(scan, nullptr, nullptr), "a scan of too many blocks is refused");
+  scan.batch = INT64_MAX, scan.channels = INT64_MAX;
+  expect(cuda::selective_scan(scan, nullptr, nullptr), "a scan of any size is refused");
+  expect(cuda::selective_scan_workspace(scan) == INT64_MAX, "a workspace that cannot be is as large as can be said");
+
+  DirectionalConv1dArgs<T> conv{};
+  conv.width = 4, conv.directions.count = 1;
+  KanLinearArgs<T> kan{};
+  kan.bases = 8, kan.in_channels = 1;
+  for (const int64_t size : {int64_t{1} << 22, int64_t{1} << 40, INT64_MAX}) {
+    conv.batch = conv.channels = conv.length = kan.batch = kan.out_channels = kan.length = size;
+    expect(cuda::directional_conv1d(conv, nullptr), "a convolution of too many blocks is refused");
+    expect(cuda::kan_linear(kan, nullptr), "a KAN layer of too many blocks is refused");
+  }
+}
+
 }  // namespace
 
 int main() {
   test_all<float>();
   test_all<Half>();
+  test_sizes<float>();
+  test_sizes<Half>();
   std::printf("%d cases, %s\n", cases, failures ? "FAILED" : "passed");
   return failures ? 1 : 0;
 }
