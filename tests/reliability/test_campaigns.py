@@ -2,7 +2,7 @@
 
 import pytest
 
-from reliability import fuzzing, kills, report, starvation
+from reliability import concurrency, endurance, fuzzing, kills, report, starvation
 from reliability.__main__ import CAMPAIGNS
 
 
@@ -20,7 +20,7 @@ def test_fuzzing(kind, seeds):
     assert row.times == fuzzing.QUICK
 
 
-@pytest.mark.parametrize("campaign", [kills, starvation])
+@pytest.mark.parametrize("campaign", [concurrency, endurance, kills, starvation])
 def test_quick_slice(campaign):
     rows = list(campaign.main(quick=True))
     print(*rows, sep="\n")
