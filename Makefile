@@ -19,9 +19,10 @@ PLUGIN_SOURCES := $(shell find plugins -type f)
 
 setup: .venv/.installed
 
-.venv/.packages: requirements-dev.txt
+.venv/.packages: requirements-torch.txt requirements-dev.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-deps -r requirements-dev.txt
+	$(BIN)/pip install --quiet --no-deps -r requirements-torch.txt
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
 	touch $@
 
 .venv/.installed: .venv/.packages pyproject.toml setup.py $(PLUGIN_SOURCES)
@@ -93,10 +94,11 @@ wheel: setup
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
-	build/lock/bin/pip install --quiet "torch==2.13.0" "setuptools>=77" wheel
+	build/lock/bin/pip install --quiet -r requirements-torch.txt "setuptools>=77" wheel uv
 	build/lock/bin/pip install --quiet --no-build-isolation ".[dev]"
-	(sed -n '/^#/p' requirements-dev.txt; echo torch==2.13.0; \
-	  build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --all | grep -v '^pip==') > build/lock.txt
+	build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --exclude uv --all | grep -v '^pip==' > build/lock/pins.txt
+	(sed -n '/^#/p' requirements-dev.txt; build/lock/bin/uv pip compile --quiet --universal --no-deps --generate-hashes \
+	  --no-header --no-annotate build/lock/pins.txt) > build/lock.txt
 	mv build/lock.txt requirements-dev.txt
 
 clean:

@@ -78,7 +78,9 @@ def install(wheel, folder):
     start = time.perf_counter()
     venv.create(folder, with_pip=True)
     programs = folder / "bin"
-    pinned = ROOT / "requirements-dev.txt"
+    pinned = folder / "versions.txt"  # without the hashes, which our own wheel could not have
+    versions = re.findall(r"^[\w.-]+==\S+", (ROOT / "requirements-dev.txt").read_text(), flags=re.MULTILINE)
+    pinned.write_text("\n".join(versions))
     requirement = f"msdk_rt[cpu] @ {wheel.as_uri()}"
     run(programs / "python", "-m", "pip", "install", "--quiet", "--constraint", pinned, requirement)
     print(f"installed with its dependencies in {time.perf_counter() - start:.0f} s")
