@@ -16,7 +16,7 @@ CAMPAIGNS = {
     "starvation": "no space and no permission at every write",
     "concurrency": "threads, processes and exports at once",
     "endurance": "nothing grows in a long run",
-    "native": "libFuzzer on the C++ adaptors",
+    "native": "fuzzing of the C++ adaptors by libFuzzer",
 }
 
 
