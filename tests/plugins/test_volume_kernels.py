@@ -60,7 +60,7 @@ def test_volume_kernels_do_what_numpy_does(objects, tmp_path, seed):
     done = run_checks(libraries(objects, tmp_path), seed)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 7
+    assert len(done.stdout.splitlines()) == 8
 
 
 PLANTED_BUGS = {
@@ -71,6 +71,12 @@ PLANTED_BUGS = {
         "AddressSanitizer|AssertionError",
     ),
     "overflow": ("windows.cu", "w >= 0 && w < box.volume[2]", "w >= 0", "AddressSanitizer|AssertionError"),
+    "index in 32 bits": (
+        "windows.cu",
+        "within ? (d * box.volume[1] + h) * box.volume[2] + w",
+        "within ? static_cast<int>((d * box.volume[1] + h) * box.volume[2] + w)",
+        "AddressSanitizer|AssertionError",
+    ),
     "missing barrier": ("normalize.cu", "    }\n    __syncthreads();\n", "    }\n", "AssertionError"),
     "unwritten tail": ("normalize.cu", "i < voxels; i +=", "i + 1 < voxels; i +=", "AssertionError"),
     "tie goes to the last": (
