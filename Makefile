@@ -8,6 +8,7 @@
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/cuda-kernels.md; needs nvcc, no GPU
+# make audit   ask PyPI's advisories about everything that is pinned
 # make lock    pin what setup installs anew
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights lock wheel clean
+.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
 
 setup: .venv/.installed
 
@@ -90,6 +91,12 @@ cuda-table: setup
 
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+audit:
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements-torch.txt
+	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt
 
 lock:
 	rm -rf build/lock
