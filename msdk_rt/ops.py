@@ -32,13 +32,7 @@ def plugin_library() -> Path:
     Load it with `registry.load_library(str(plugin_library()))`, or `trtexec --dynamicPlugins=` by this path.
     Raises BackendError when the package was built without it.
     """
-    path = LIBRARIES / PLUGIN_LIBRARY_NAME
-    if not path.is_file():
-        raise BackendError(
-            f"the TensorRT plugins {path} are missing: this msdk_rt was built where there was no CUDA "
-            "compiler. Build it again where nvcc is found, or use model.onnx"
-        )
-    return path
+    return _cuda_library(PLUGIN_LIBRARY_NAME, "TensorRT plugins")
 
 
 def volume_library() -> Path:
@@ -46,10 +40,14 @@ def volume_library() -> Path:
 
     Raises BackendError when the package was built without it.
     """
-    path = LIBRARIES / VOLUME_LIBRARY_NAME
+    return _cuda_library(VOLUME_LIBRARY_NAME, "volume kernels")
+
+
+def _cuda_library(name: str, what: str) -> Path:
+    path = LIBRARIES / name
     if not path.is_file():
         raise BackendError(
-            f"the volume kernels {path} are missing: this msdk_rt was built where there was no CUDA "
-            "compiler. Build it again where nvcc is found"
+            f"the {what} {path} are missing: this msdk_rt was built where there was no CUDA compiler. Build "
+            "it again where nvcc is found; model.onnx runs on a CPU without it"
         )
     return path
