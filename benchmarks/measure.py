@@ -116,7 +116,7 @@ def append_rows(path: Path, columns: tuple, rows: list[tuple]) -> None:
 
 def _commit() -> str:
     """The commit, "-dirty" when a file differs from it other than results and the pages written from them."""
-    written = (":(top,exclude,glob)**/results/**", ":(top,exclude)docs")
+    written = (":(top,exclude,glob)**/results/**", ":(top,exclude)docs", ":(top,exclude)README.md")
     dirty = _git("status", "--porcelain", "--", ":/", *written)
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")
 
