@@ -15,6 +15,7 @@ CASES = {
     "the MNI152 volume at 1 mm, whole": ("volume", "MNI152 T1, 1 mm, 48 windows of 96^3"),
     "a window of 128³, base network": ("network", "base network, window 128^3"),
     "a KAN layer, 48 channels at 64³": ("kan_op", "C=48 L=262144"),
+    "a Mamba block, 262,144 tokens": ("block", "C=48 L=262144"),
     "a scan of 262,144 tokens, both ways": ("scan_op", "L=262144 D=96 N=16 K=2"),
 }
 
