@@ -10,6 +10,14 @@ import onnx.numpy_helper
 from msdk_rt.manifest import Manifest, sha256_of, write_manifest
 
 WINDOW = (8, 6, 7)
+ENGINE = {  # a manifest's entry, of an engine for another machine
+    "tensorrt": "10.13.2.6",
+    "compute_capability": "8.9",
+    "plugin_version": "1",
+    "max_batch": 2,
+    "version_compatible": False,
+    "hardware_compatible": False,
+}
 
 
 def write_artifact(path: Path, channels: int = 1, classes: int = 2, window=WINDOW, **fields) -> Path:

@@ -2,10 +2,9 @@
 
 import os
 
-from small_model import describe
+from small_model import ENGINE, describe
 
 from attacks.corpus import SEGMENT, Series
-from attacks.manifests import ENGINE
 
 SERIES = Series("E", SEGMENT, "model.engine", "scan.nii")
 attack = SERIES.attack

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from small_model import ENGINE
+
 from attacks.corpus import SEGMENT, Series
 from msdk_rt.manifest import SEAL, _seal
 
@@ -202,13 +204,3 @@ def _(folder):
 @attack("A manifest of an engine lies beside an .onnx, sealed.", "ArtifactError")
 def _(folder):
     seal(folder, engine=ENGINE)
-
-
-ENGINE = {
-    "tensorrt": "10.13.2.6",
-    "compute_capability": "8.9",
-    "plugin_version": "1",
-    "max_batch": 2,
-    "version_compatible": False,
-    "hardware_compatible": False,
-}

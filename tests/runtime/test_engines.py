@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from small_model import describe
+from small_model import ENGINE, describe
 
 from msdk_rt import Segmenter
 from msdk_rt.cli import main
@@ -11,20 +11,11 @@ from msdk_rt.engines import check_device, check_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.manifest import read_manifest, write_manifest
 
-ENTRY = {
-    "tensorrt": "10.13.2.6",
-    "compute_capability": "8.9",
-    "plugin_version": "1",
-    "max_batch": 2,
-    "version_compatible": False,
-    "hardware_compatible": False,
-}
-
 
 def engine_file(folder, name="model.engine", **entry):
     path = folder / name
     path.write_bytes(b"a plan")
-    write_manifest(path, describe(path, engine=ENTRY | entry))
+    write_manifest(path, describe(path, engine=ENGINE | entry))
     return path
 
 
@@ -40,7 +31,7 @@ def engine_file(folder, name="model.engine", **entry):
 )
 def test_another_tensorrt_is_refused(changed, here, said):
     with pytest.raises(BackendError, match=said):
-        check_library(ENTRY | changed, here)
+        check_library(ENGINE | changed, here)
 
 
 @pytest.mark.parametrize(
@@ -53,19 +44,19 @@ def test_another_tensorrt_is_refused(changed, here, said):
 )
 def test_another_gpu_is_refused(changed, here, said):
     with pytest.raises(BackendError, match=said):
-        check_device(ENTRY | changed, here)
+        check_device(ENGINE | changed, here)
 
 
 def test_what_fits_is_taken():
-    check_library(ENTRY, "10.13.2.6")
-    check_library(ENTRY | {"version_compatible": True}, "10.14.1")
-    check_device(ENTRY, "8.9")
-    check_device(ENTRY | {"hardware_compatible": True}, "12.0")
+    check_library(ENGINE, "10.13.2.6")
+    check_library(ENGINE | {"version_compatible": True}, "10.14.1")
+    check_device(ENGINE, "8.9")
+    check_device(ENGINE | {"hardware_compatible": True}, "12.0")
 
 
 def test_the_manifest_carries_the_entry_and_checks_it(tmp_path, capsys):
     path = engine_file(tmp_path)
-    assert read_manifest(path).engine == ENTRY
+    assert read_manifest(path).engine == ENGINE
     assert main(["info", str(path)]) == 0
     assert "tensorrt 10.13.2.6, compute capability 8.9" in capsys.readouterr().out
     for wrong in ({"max_batch": 0}, {"tensorrt": "ten"}, {"version_compatible": 1}, {"extra": 1}):
