@@ -170,6 +170,14 @@ def _kan_linear(directions: str, gated: bool) -> str:
     }}"""
 
 
+def _conv3d(directions: str, gated: bool) -> str:
+    return """
+    <strides, pads, group> (x, weight, bias) => (y)
+    {
+        y = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (x, weight, bias)
+    }"""
+
+
 def _names(prefix: str, paths: tuple[Direction, ...]) -> str:
     return ", ".join(f"{prefix}{k}" for k in range(len(paths)))
 
@@ -244,4 +252,5 @@ BODIES = {
     "DirectionalConv1d": _directional_conv1d,
     "BidirectionalSelectiveScan": _bidirectional_selective_scan,
     "KanLinear": _kan_linear,
+    "Conv3d": _conv3d,
 }

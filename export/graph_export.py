@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from msdk_export.adoption import adopt
+from msdk_export.cpu_ops import with_cpu_ops
 from msdk_export.onnx_export import check_graph, check_suffix, staging
 from msdk_export.onnx_graph import module_to_onnx
 from msdk_export.parity import LIMITS
@@ -59,7 +60,7 @@ def export_graph(
 
     repeated = [torch.cat([value, value.flip(0)]) for value in inputs] if dynamic_batch else inputs
     with staging(path, [path]) as staged:
-        proto = module_to_onnx(network, repeated, names, output_names, dynamic_batch)
+        proto = with_cpu_ops(module_to_onnx(network, repeated, names, output_names, dynamic_batch))
         with atomic_write(staged, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))
         check_graph(staged)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 import msdk_rt
 from msdk_export.adoption import adopt
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
+from msdk_export.cpu_ops import with_cpu_ops
 from msdk_export.description import ModelDescription, describe
 from msdk_export.engine_options import EngineOptions
 from msdk_export.onnx_graph import to_onnx
@@ -109,6 +110,8 @@ def export(
 
         _begin(bar, "trace the graph")
         proto = to_onnx(network, description, precision)
+        if not builds_engine:
+            proto = with_cpu_ops(proto)
         graph = staged.with_suffix(".onnx")
         with atomic_write(graph, "wb") as file:
             file.write(proto.SerializeToString(deterministic=True))

@@ -1,4 +1,4 @@
-"""Cases of the three ops, shared by the tests of every home of an op and by the benchmarks."""
+"""Cases of the ops, shared by the tests of every home of an op and by the benchmarks."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -119,6 +119,35 @@ class KanCase:
         }
 
 
+@dataclass(frozen=True)
+class Conv3dCase:
+    B: int
+    C: int
+    O: int  # noqa: E741  the op's own name for its output channels
+    sides: tuple[int, int, int]
+    kernel: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    pads: tuple[int, int, int, int, int, int]
+    group: int
+    has_bias: bool
+    seed: int
+
+    @property
+    def attributes(self) -> dict:
+        return {"strides": self.strides, "pads": self.pads, "group": self.group}
+
+    def inputs(self) -> dict[str, np.ndarray | None]:
+        """x, weight and bias, float32."""
+        rng = np.random.default_rng(self.seed)
+        channels = self.C // self.group
+        scale = np.float32((channels * np.prod(self.kernel)) ** -0.5)
+        return {
+            "x": rng.standard_normal((self.B, self.C, *self.sides), dtype=np.float32),
+            "weight": rng.standard_normal((self.O, channels, *self.kernel), dtype=np.float32) * scale,
+            "bias": rng.standard_normal(self.O, dtype=np.float32) if self.has_bias else None,
+        }
+
+
 def scan_grid(max_updates: int, seed: int = 0) -> list[ScanCase]:
     """Cases in which every value of every axis meets every value of every other axis.
 
@@ -167,6 +196,30 @@ def kan_grid(seed: int = 0) -> list[KanCase]:
         [(1, 2), (1, 3, 48, 100), (1, 3, 48, 100), lengths, (4, 8, 11), ((-1.0, 1.0), (-0.5, 2.0))], rng
     )
     return [KanCase(*row[:-1], *row[-1], seed=int(rng.integers(2**31))) for row in rows]
+
+
+def conv3d_grid(seed: int = 0) -> list[Conv3dCase]:
+    """As scan_grid: 3x3x3 convolutions as networks have them, and any kernels, strides and paddings."""
+    rng = np.random.default_rng(seed)
+    sides = (1, 2, 5, 16, 17, 33)
+    cases = []
+    for batch, channels, outputs, *shape, bias in _pairwise(
+        [(1, 2), (1, 3, 8, 20), (1, 4, 8, 11), sides, sides, sides, (True, False)], rng
+    ):
+        same = ((3,) * 3, (1,) * 3, (1,) * 6, 1)
+        cases.append(
+            Conv3dCase(batch, channels, outputs, tuple(shape), *same, bias, int(rng.integers(2**31)))
+        )
+    for batch, groups, channels, outputs, kernel, stride, before, after, bias in _pairwise(
+        [(1, 2), (1, 2, 5), (1, 3), (1, 3, 9), *[(1, 2, 3, 7)] * 2, (0, 1, 3), (0, 1), (True, False)], rng
+    ):
+        kernels = (kernel, max(kernel - 1, 1), kernel)
+        strides = (min(stride, kernel), 1, min(stride, kernel))
+        pads = tuple(min(pad, k - 1) for pad in (before, after) for k in kernels)
+        shape = tuple(int(k + rng.integers(0, 20)) for k in kernels)
+        channels, outputs, seed = groups * channels, groups * outputs, int(rng.integers(2**31))
+        cases.append(Conv3dCase(batch, channels, outputs, shape, kernels, strides, pads, groups, bias, seed))
+    return cases
 
 
 def _pairwise(axes: list, rng: np.random.Generator) -> list[tuple]:

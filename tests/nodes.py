@@ -28,10 +28,11 @@ def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> o
 
 
 def session(
-    model: onnx.ModelProto, threads: int = 2, library: bool = True, **entries: str
+    model: onnx.ModelProto, threads: int = 2, library: bool = True, cpu_ops: bool = True, **entries: str
 ) -> onnxruntime.InferenceSession:
     """A CPU session on `threads` threads, with or without the native ops. entries: session.NAME: value."""
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("msdk.cpu_ops", str(int(cpu_ops)))
     for name, value in entries.items():
         options.add_session_config_entry(f"session.{name}", value)
     options.intra_op_num_threads = threads

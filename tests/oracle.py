@@ -96,3 +96,19 @@ def kan_linear(x, base_weight, spline_weight, grid_min=-1.0, grid_max=1.0):
     x, base_weight, spline_weight = (np.asarray(a, np.float64) for a in (x, base_weight, spline_weight))
     bases = bspline_bases(x, grid_min, grid_max, spline_weight.shape[2])
     return np.einsum("oc,bcl->bol", base_weight, silu(x)) + np.einsum("ocg,bclg->bol", spline_weight, bases)
+
+
+def conv3d(x, weight, bias, strides, pads, group=1):
+    """ONNX's Conv: x (B,C,D,H,W), weight (O,C/group,k,k,k), bias (O) or None -> y (B,O,D',H',W')."""
+    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:3], pads[3:], strict=True)])
+    sides = [(n - k) // s + 1 for n, k, s in zip(padded.shape[2:], weight.shape[2:], strides, strict=True)]
+    grouped = padded.reshape(len(x), group, -1, *padded.shape[2:])
+    weights = weight.reshape(group, -1, *weight.shape[1:])
+    y = np.zeros((len(x), group, weights.shape[1], *sides))
+    for tap in np.ndindex(*weight.shape[2:]):
+        ends = (t + s * (n - 1) + 1 for t, s, n in zip(tap, strides, sides, strict=True))
+        box = tuple(slice(t, end, s) for t, end, s in zip(tap, ends, strides, strict=True))
+        y += np.einsum("goc,bgcdhw->bgodhw", weights[(..., *tap)], grouped[(..., *box)])
+    y = y.reshape(len(x), -1, *sides)
+    return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None, None]

@@ -25,6 +25,7 @@ ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXEx
 STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
 EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # on by default, and TF32 has float16's 10 bits
+CPU_OPS = "msdk.cpu_ops"  # kernels that the CPU alone has; other devices run the bodies of these ops
 ERRORS_ONLY = 3
 
 
@@ -145,6 +146,8 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
+    if [_name(provider) for provider in providers] == ["CPUExecutionProvider"]:
+        options.add_session_config_entry(CPU_OPS, "1")
     try:
         options.register_custom_ops_library(str(library))
         return onnxruntime.InferenceSession(str(artifact), options, providers=providers)

@@ -66,6 +66,17 @@ std::string string_attribute(const OrtKernelInfo* info, const char* name, const 
   return value;
 }
 
+std::vector<int64_t> ints_attribute(const OrtKernelInfo* info, const char* name, size_t count) {
+  size_t size = 0;
+  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttributeArray_int64(info, name, nullptr, &size));
+  if (size != count) {
+    fail(std::string(name) + ": expected " + std::to_string(count) + " numbers, got " + std::to_string(size));
+  }
+  std::vector<int64_t> values(size);
+  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttributeArray_int64(info, name, values.data(), &size));
+  return values;
+}
+
 DirectionList directions_attribute(const OrtKernelInfo* info) {
   DirectionList directions;
   const std::string problem = parse_directions(string_attribute(info, "directions", "forward,backward"), directions);

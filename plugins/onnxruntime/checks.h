@@ -23,6 +23,9 @@ void check_tokens(const DirectionList& directions, int64_t length);
 float float_attribute(const OrtKernelInfo* info, const char* name, float otherwise);
 std::string string_attribute(const OrtKernelInfo* info, const char* name, const char* otherwise);
 
+// Throws where the node does not have it, or has another number of values than `count`.
+std::vector<int64_t> ints_attribute(const OrtKernelInfo* info, const char* name, size_t count);
+
 // The `directions` attribute of a node, parsed.
 DirectionList directions_attribute(const OrtKernelInfo* info);
 

@@ -48,4 +48,9 @@ void Cpu::run(const Ort::KernelContext& context, const KanLinearArgs<float>& arg
   cpu::kan_linear(args, pool_of(context));
 }
 
+void Cpu::run(const Ort::KernelContext& context, const Conv3dCall& call) {
+  const std::vector<float> packed = call.packed ? std::vector<float>() : cpu::pack_conv3d(call.args);
+  cpu::conv3d(call.args, call.packed ? call.packed : packed.data(), pool_of(context));
+}
+
 }  // namespace msdk::ort

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../scan/contract.h"
+#include "conv3d.h"
 #include "ort.h"
 
 namespace msdk::ort {
@@ -12,6 +13,7 @@ struct Cpu {
   static void run(const Ort::KernelContext& context, const DirectionalConv1dArgs<float>& args);
   static void run(const Ort::KernelContext& context, const SelectiveScanArgs<float>& args);
   static void run(const Ort::KernelContext& context, const KanLinearArgs<float>& args);
+  static void run(const Ort::KernelContext& context, const Conv3dCall& call);
 };
 
 }  // namespace msdk::ort

@@ -1,4 +1,8 @@
 // The library's entry point: SessionOptions.register_custom_ops_library calls it.
+//
+// Ops that stand for standard ones, and have a kernel for the CPU alone, are there for sessions that ask for them with
+// the entry msdk.cpu_ops = 1 before this is called. In any other session ONNX Runtime runs their bodies, which are in
+// the model: its CUDA provider would otherwise hand these nodes to the CPU.
 
 #include "cpu_ops.h"
 #include "cuda_ops.h"
@@ -19,10 +23,29 @@ void add_ops(Ort::CustomOpDomain& domain) {
   domain.Add(&kan);
 }
 
+constexpr const char* kCpuOps = "msdk.cpu_ops";
+
+bool wants_cpu_ops(const OrtSessionOptions* options) {
+  const OrtApi& api = Ort::GetApi();
+  int there = 0;
+  Ort::ThrowOnError(api.HasSessionConfigEntry(options, kCpuOps, &there));
+  if (!there) return false;
+  char value[2] = {};
+  size_t size = sizeof(value);
+  if (OrtStatus* status = api.GetSessionConfigEntry(options, kCpuOps, value, &size)) api.ReleaseStatus(status);
+  if (value[0] != '0' && value[0] != '1') fail(std::string(kCpuOps) + ": expected 0 or 1");
+  return value[0] == '1';
+}
+
+template <bool kCpuOnly>
 const OrtCustomOpDomain* domain() {
   static const OrtCustomOpDomain* const registered = [] {
     Ort::CustomOpDomain ops{"msdk"};
     add_ops<float, Cpu>(ops);
+    if constexpr (kCpuOnly) {
+      static const CustomOp<Conv3d, float, Cpu> conv3d;
+      ops.Add(&conv3d);
+    }
 #ifdef MSDK_CUDA
     add_ops<float, Cuda>(ops);
     add_ops<Half, Cuda>(ops);
@@ -42,6 +65,9 @@ extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(O
   const OrtApi* api = api_base->GetApi(msdk::ort::kApiVersion);
   if (!api) return nullptr;  // ONNX Runtime has already said that it is too old
   Ort::InitApi(api);
-  return msdk::ort::guarded(
-      [&] { Ort::ThrowOnError(api->AddCustomOpDomain(options, const_cast<OrtCustomOpDomain*>(msdk::ort::domain()))); });
+  return msdk::ort::guarded([&] {
+    const OrtCustomOpDomain* ops =
+        msdk::ort::wants_cpu_ops(options) ? msdk::ort::domain<true>() : msdk::ort::domain<false>();
+    Ort::ThrowOnError(api->AddCustomOpDomain(options, const_cast<OrtCustomOpDomain*>(ops)));
+  });
 }

@@ -22,6 +22,18 @@ struct ScanTask {
   float* delta_sum;  // (blocks, lanes): sum of delta, written by scan_summary
 };
 
+// Some rows of y and some blocks of kernels().conv3d_outputs output channels, the last block of a group filled up. Rows
+// count from 0 to depth * height; of a convolution by Winograd, pairs of rows of pairs of planes.
+struct Conv3dTask {
+  int64_t batch, first_row, rows, first_block, blocks;
+};
+
+// What computes a block of output channels. `weight` is packed (conv3d.cpp).
+struct Conv3dKernel {
+  int64_t (*scratch_floats)(const Conv3dArgs&, int64_t rows);
+  void (*run)(const Conv3dArgs&, const float* weight, const Conv3dTask&, float* scratch);
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -36,6 +48,8 @@ struct Kernels {
   void (*scan_carry)(const SelectiveScanArgs<float>&, const ScanTask&, const float* incoming, float* outgoing);
   void (*conv_row)(const DirectionalConv1dArgs<float>&, int64_t batch, int direction, int64_t channel);
   void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);
+  int conv3d_outputs;
+  Conv3dKernel conv3d_winograd, conv3d_direct;  // a task of the second stays within a plane
 };
 
 // The sets this processor has, fastest first.

@@ -1,6 +1,8 @@
 // The msdk ops on the CPU, float32. Arguments must have been checked (see contract.h for the shapes).
 #pragma once
 
+#include <vector>
+
 #include "../contract.h"
 #include "kernels.h"
 #include "parallel.h"
@@ -11,6 +13,12 @@ void directional_conv1d(const DirectionalConv1dArgs<float>& args, const Parallel
                         const Kernels& isa = kernels());
 void selective_scan(const SelectiveScanArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
 void kan_linear(const KanLinearArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
+
+// The weights as conv3d reads them, made once for a kernel set: for 3x3x3 kernels with stride 1, transformed, 16/9 of
+// their size.
+std::vector<float> pack_conv3d(const Conv3dArgs& args, const Kernels& isa = kernels());
+// `packed` is what pack_conv3d gave; args.weight is not read.
+void conv3d(const Conv3dArgs& args, const float* packed, const Parallel& parallel, const Kernels& isa = kernels());
 
 // Upper bound on the bytes of working memory that selective_scan uses, all threads together.
 int64_t selective_scan_workspace(const SelectiveScanArgs<float>& args, int threads, const Kernels& isa = kernels());

@@ -23,6 +23,13 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
     const int64_t outputs = bytes.between(1, 9), bases = bytes.between(3, 12);
     return {{batch, channels, tokens}, {outputs, channels}, {outputs, channels, bases}};
   }
+  if (op == "Conv3d") {
+    const auto side = [&] { return bytes.between(1, 7); };
+    const int64_t kernel = bytes.one_of<int64_t>({1, 2, 3, 3, 3, 17});
+    return {{batch, channels, side(), side(), 4 * side()},
+            {bytes.between(1, 9), channels, kernel, kernel, kernel},
+            {bytes.between(1, 9)}};
+  }
   const int64_t states = bytes.one_of<int64_t>({1, 8, 16, 3, 17, 64, 65}), rank = bytes.between(1, 4);
   std::vector<Shape> shapes{{batch, scans, channels, tokens}, {batch, scans, rank + 2 * states, tokens}};
   shapes.insert(shapes.end(), {{scans, channels, rank}, {scans, channels}, {scans, channels, states}});
@@ -89,6 +96,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const char* attribute : {"scale", "grid_min", "grid_max"}) {
     if (bytes.byte() % 2) info.numbers[attribute] = bytes.one_of({0.5f, -1.5f, 2.0f, 0.0f, 1e-40f, 3e38f, HUGE_VALF});
   }
+
+  for (const auto& [attribute, count] : {std::pair{"strides", 3}, {"pads", 6}}) {
+    info.lists[attribute].resize(bytes.byte() % 16 ? count : 4, bytes.byte() % 2);
+    info.lists[attribute][0] = bytes.one_of<int64_t>({0, 1, 1, 2, -1, int64_t{1} << 62});
+  }
+  info.integers["group"] = bytes.one_of<int64_t>({1, 1, 1, 3, 0, int64_t{1} << 62});
 
   const int64_t scans = 1 + std::count(directions.begin(), directions.end(), ',');
   std::vector<Shape> shapes = right_shapes(bytes, name, scans);

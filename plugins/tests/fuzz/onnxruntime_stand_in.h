@@ -16,6 +16,8 @@ struct OrtStatus {
 struct OrtKernelInfo {
   std::map<std::string, float> numbers;
   std::map<std::string, std::string> texts;
+  std::map<std::string, std::vector<int64_t>> lists;
+  std::map<std::string, int64_t> integers;
 };
 struct OrtTensorTypeAndShapeInfo {
   std::vector<int64_t> shape;
@@ -76,6 +78,33 @@ inline OrtApi api() {
     return OrtStatusPtr{};
   };
 
+  api.HasSessionConfigEntry = [](const OrtSessionOptions*, const char*, int* out) noexcept {
+    *out = 1;
+    return OrtStatusPtr{};
+  };
+  api.GetSessionConfigEntry = [](const OrtSessionOptions*, const char*, char* value, size_t*) noexcept {
+    std::strcpy(value, "1");
+    return OrtStatusPtr{};
+  };
+
+  api.KernelInfoGetConstantInput_tensor = [](const OrtKernelInfo*, size_t, int* constant, const OrtValue**) noexcept {
+    *constant = 0;
+    return OrtStatusPtr{};
+  };
+  api.KernelInfoGetAttribute_int64 = [](const OrtKernelInfo* info, const char* name, int64_t* out) noexcept {
+    const auto found = info->integers.find(name);
+    if (found == info->integers.end()) return missing(name);
+    *out = found->second;
+    return OrtStatusPtr{};
+  };
+  api.KernelInfoGetAttributeArray_int64 = [](const OrtKernelInfo* info, const char* name, int64_t* out,
+                                             size_t* size) noexcept {
+    const auto found = info->lists.find(name);
+    if (found == info->lists.end()) return missing(name);
+    if (out) std::copy(found->second.begin(), found->second.end(), out);
+    *size = found->second.size();
+    return OrtStatusPtr{};
+  };
   api.KernelInfoGetAttribute_float = [](const OrtKernelInfo* info, const char* name, float* out) noexcept {
     const auto found = info->numbers.find(name);
     if (found == info->numbers.end()) return missing(name);
