@@ -1,73 +1,18 @@
 // Every kernel set against a reference in double, step by step, on odd sizes, with and without threads, with the
 // tokens cut into chunks and not; outputs and scratch are poisoned first, and every run is repeated bit for bit.
 
-#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <limits>
-#include <random>
-#include <thread>
-#include <vector>
 
 #include "../scan/cpu/ops.h"
 #include "../scan/directions.h"
-
-namespace msdk::cpu::lanes16 {
-extern const Kernels kKernels;
-}
+#include "kernel_fixture.h"
 
 using namespace msdk;
+using namespace msdk::test;
 
 namespace {
-
-int failures = 0;
-
-struct Threads {
-  int count;
-};
-
-// One thread is this one, whose scratch memory still holds what an earlier run left in it.
-void run_on_threads(void* pool, cpu::Parallel::Body body, size_t total, void* data) {
-  if (static_cast<Threads*>(pool)->count == 1) {
-    for (size_t index = 0; index < total; ++index) body(data, index);
-    return;
-  }
-  std::atomic<size_t> next{0};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < static_cast<Threads*>(pool)->count; ++i) {
-    threads.emplace_back([&] {
-      for (size_t index = next++; index < total; index = next++) body(data, index);
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-}
-
-using Floats = std::vector<float>;
-
-Floats uniform(std::mt19937& rng, int64_t count, float low, float high) {
-  std::uniform_real_distribution<float> draw(low, high);
-  Floats values(static_cast<size_t>(count));
-  for (float& value : values) value = draw(rng);
-  return values;
-}
-
-// The largest difference over the largest value; infinite where anything is not finite, the poison included.
-double relative_error(const Floats& actual, const std::vector<double>& expected) {
-  double difference = 0, largest = 1e-30;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    if (!std::isfinite(actual[i])) return std::numeric_limits<double>::infinity();
-    difference = std::max(difference, std::fabs(actual[i] - expected[i]));
-    largest = std::max(largest, std::fabs(expected[i]));
-  }
-  return difference / largest;
-}
-
-void expect_close(const char* op, const char* isa, const std::string& what, double error, double limit) {
-  if (error <= limit) return;
-  std::printf("FAILED %s [%s] %s: relative error %.3g, allowed %.3g\n", op, isa, what.c_str(), error, limit);
-  ++failures;
-}
 
 int64_t token_of(const Direction& direction, int64_t length, int64_t step) {
   if (direction.backward) step = length - 1 - step;
@@ -271,9 +216,7 @@ void test_all(const cpu::Kernels& isa) {
 }  // namespace
 
 int main() {
-  const cpu::KernelSets sets = cpu::available_kernels();
-  for (int i = 0; i < sets.count; ++i) test_all(*sets.items[i]);
-  test_all(cpu::lanes16::kKernels);
+  for_each_kernel_set(test_all);
 
   // A whole stage-1 scan of a 128^3 window stays far below 16 MB of working memory.
   SelectiveScanArgs<float> a{};

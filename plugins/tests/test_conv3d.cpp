@@ -1,0 +1,129 @@
+// conv3d of every kernel set against a reference in double: by Winograd and tap by tap, rows cut into tasks in many
+// ways, tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit.
+
+#include <cstring>
+
+#include "kernel_fixture.h"
+
+using namespace msdk;
+using namespace msdk::test;
+
+namespace {
+
+struct Case {
+  int64_t batch, in_channels, out_channels, groups, sides[3], kernel, stride, before, after;
+};
+
+// y, and its size if no terms cancelled for x of at most 1: Winograd's rounding is relative to that.
+std::pair<std::vector<double>, double> reference(const Conv3dArgs& a) {
+  const int64_t channels = a.in_channels / a.groups, outputs = a.out_channels / a.groups;
+  std::vector<double> y;
+  double largest = 0;
+  for (int64_t b = 0; b < a.batch; ++b) {
+    for (int64_t o = 0; o < a.out_channels; ++o) {
+      for (int64_t p = 0; p < a.out[0] * a.out[1] * a.out[2]; ++p) {
+        const int64_t at[3] = {p / (a.out[1] * a.out[2]), p / a.out[2] % a.out[1], p % a.out[2]};
+        double sum = a.bias ? a.bias[o] : 0, size = std::fabs(sum);
+        for (int64_t c = 0; c < channels; ++c) {
+          const float* x = a.x + (b * a.in_channels + o / outputs * channels + c) * a.in[0] * a.in[1] * a.in[2];
+          const float* weight = a.weight + (o * channels + c) * a.kernel[0] * a.kernel[1] * a.kernel[2];
+          for (int64_t tap = 0; tap < a.kernel[0] * a.kernel[1] * a.kernel[2]; ++tap) {
+            const int64_t of[3] = {tap / (a.kernel[1] * a.kernel[2]), tap / a.kernel[2] % a.kernel[1],
+                                   tap % a.kernel[2]};
+            int64_t from = 0;
+            bool inside = true;
+            for (int axis = 0; axis < 3; ++axis) {
+              const int64_t i = at[axis] * a.stride[axis] - a.before[axis] + of[axis];
+              inside = inside && i >= 0 && i < a.in[axis];
+              from = from * a.in[axis] + i;
+            }
+            if (inside) sum += double(weight[tap]) * x[from];
+            size += std::fabs(weight[tap]);
+          }
+        }
+        y.push_back(sum);
+        largest = std::max(largest, size);
+      }
+    }
+  }
+  return {y, largest};
+}
+
+void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
+  std::mt19937 rng(11);
+  Conv3dArgs a{};
+  a.batch = c.batch, a.in_channels = c.in_channels, a.out_channels = c.out_channels, a.groups = c.groups;
+  int64_t voxels = 1, taps = 1;
+  for (int axis = 0; axis < 3; ++axis) {
+    a.in[axis] = c.sides[axis], a.kernel[axis] = c.kernel, a.stride[axis] = c.stride;
+    a.before[axis] = c.before, a.after[axis] = c.after;
+    a.out[axis] = (a.in[axis] + c.before + c.after - c.kernel) / c.stride + 1;
+    voxels *= a.in[axis], taps *= c.kernel;
+  }
+  const Floats x = uniform(rng, c.batch * c.in_channels * voxels, -1, 1);
+  const Floats weight = uniform(rng, c.out_channels * c.in_channels / c.groups * taps, -1, 1);
+  const Floats bias = uniform(rng, c.out_channels, -1, 1);
+  Floats y(static_cast<size_t>(c.batch * c.out_channels * a.out[0] * a.out[1] * a.out[2])), again(y.size());
+  a.x = x.data(), a.weight = weight.data(), a.bias = has_bias ? bias.data() : nullptr;
+  const Floats packed = cpu::pack_conv3d(a, isa);
+
+  Threads pool{std::min(threads, 3)};
+  const cpu::Parallel parallel(run_on_threads, &pool, threads);
+  for (Floats* out : {&y, &again}) {
+    std::fill(out->begin(), out->end(), std::numeric_limits<float>::quiet_NaN());
+    a.y = out->data();
+    cpu::conv3d(a, packed.data(), parallel, isa);
+  }
+  std::string what;
+  for (const int64_t number : {c.batch, c.in_channels, c.out_channels, c.groups, c.sides[0], c.sides[1], c.sides[2],
+                               c.kernel, c.stride, c.before, c.after, int64_t{threads}}) {
+    what += std::to_string(number) + " ";
+  }
+  const auto [expected, largest] = reference(a);
+  double difference = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    difference = std::isfinite(y[i]) ? std::max(difference, std::fabs(y[i] - expected[i])) : HUGE_VAL;
+    if (!std::isfinite(difference)) break;
+  }
+  expect_close("conv3d", isa.name, what, difference / largest, 5e-7);
+  if (std::memcmp(y.data(), again.data(), y.size() * sizeof(float)) != 0) {
+    expect_close("conv3d, a second run", isa.name, what, 1, 0);
+  }
+}
+
+void test_all(const cpu::Kernels& isa) {
+  const Case cases[] = {
+      // By Winograd: sides odd and even, rows shorter than a vector and longer, few channels and more than a block.
+      {1, 1, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
+      {2, 3, 5, 1, {2, 3, 4}, 3, 1, 1, 1},
+      {1, 5, 8, 1, {5, 6, 15}, 3, 1, 1, 1},
+      {1, 9, 13, 1, {6, 5, 16}, 3, 1, 1, 1},
+      {2, 4, 17, 1, {3, 9, 33}, 3, 1, 1, 1},
+      {1, 2, 3, 1, {4, 4, 200}, 3, 1, 1, 1},
+      {1, 70, 20, 1, {4, 7, 5}, 3, 1, 1, 1},
+      {1, 3, 4, 1, {24, 22, 3}, 3, 1, 1, 1},
+      // Tap by tap: no padding and uneven padding, strides, groups of one channel and of several.
+      {1, 3, 9, 1, {5, 6, 20}, 3, 1, 0, 0},
+      {1, 2, 4, 1, {5, 4, 18}, 3, 1, 1, 0},
+      {2, 1, 9, 1, {13, 11, 35}, 7, 2, 3, 3},
+      {1, 4, 5, 1, {8, 9, 17}, 3, 2, 1, 1},
+      {1, 2, 2, 1, {9, 7, 40}, 4, 3, 2, 1},
+      {2, 5, 5, 5, {4, 5, 37}, 3, 1, 1, 1},
+      {1, 6, 4, 2, {4, 3, 16}, 3, 1, 1, 1},
+      {1, 3, 6, 3, {3, 4, 9}, 2, 2, 0, 0},
+      {1, 2, 1, 1, {3, 3, 9}, 1, 1, 0, 0},
+  };
+  int count = 0;
+  for (const Case& c : cases) {
+    for (const int threads : {1, 3, 64}) test(isa, c, count++ % 2 == 0, threads);
+  }
+  std::printf("%s: %d cases done\n", isa.name, count);
+}
+
+}  // namespace
+
+int main() {
+  for_each_kernel_set(test_all);
+  std::printf("%s\n", failures ? "FAILED" : "passed");
+  return failures ? 1 : 0;
+}
