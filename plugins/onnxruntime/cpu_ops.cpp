@@ -53,4 +53,6 @@ void Cpu::run(const Ort::KernelContext& context, const Conv3dCall& call) {
   cpu::conv3d(call.args, call.packed ? call.packed : packed.data(), pool_of(context));
 }
 
+void Cpu::run(const Ort::KernelContext& context, const TokenNormArgs& args) { cpu::token_norm(args, pool_of(context)); }
+
 }  // namespace msdk::ort

@@ -14,6 +14,7 @@ struct Cpu {
   static void run(const Ort::KernelContext& context, const SelectiveScanArgs<float>& args);
   static void run(const Ort::KernelContext& context, const KanLinearArgs<float>& args);
   static void run(const Ort::KernelContext& context, const Conv3dCall& call);
+  static void run(const Ort::KernelContext& context, const TokenNormArgs& args);
 };
 
 }  // namespace msdk::ort

@@ -8,6 +8,7 @@
 #include "cuda_ops.h"
 #include "node.h"
 #include "ops.h"
+#include "token_norm.h"
 
 namespace msdk::ort {
 namespace {
@@ -44,7 +45,9 @@ const OrtCustomOpDomain* domain() {
     add_ops<float, Cpu>(ops);
     if constexpr (kCpuOnly) {
       static const CustomOp<Conv3d, float, Cpu> conv3d;
+      static const CustomOp<TokenNorm, float, Cpu> norm;
       ops.Add(&conv3d);
+      ops.Add(&norm);
     }
 #ifdef MSDK_CUDA
     add_ops<float, Cuda>(ops);

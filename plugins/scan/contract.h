@@ -71,6 +71,17 @@ struct KanLinearArgs {
   T* y;                        // (batch, out_channels, length)
 };
 
+// y[b,c,l] = (x[b,c,l] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c], mean and variance over the channels of a
+// token: a layer norm whose channels are not last.
+struct TokenNormArgs {
+  int64_t batch, channels, length;
+  float epsilon;
+  const float* x;       // (batch, channels, length)
+  const float* weight;  // (channels)
+  const float* bias;    // (channels)
+  float* y;             // (batch, channels, length)
+};
+
 // ONNX's Conv in three dimensions without dilation: with p and j the coordinates of a voxel and of a tap,
 // y[b,o,p] = bias[o] + sum_{c,j} weight[o,c,j] * x[b,c,p*stride - before + j], x zero outside; c: the in_channels /
 // groups input channels of o's group. Sides are depth, height, width; out = (in + before + after - kernel) / stride

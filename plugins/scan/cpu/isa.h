@@ -24,6 +24,7 @@
                                    &scan_detail::carry,                                         \
                                    &conv_detail::row,                                           \
                                    &kan_detail::tokens,                                         \
+                                   &norm_detail::tokens,                                        \
                                    conv3d_detail::kOutputs,                                     \
                                    {&conv3d_detail::winograd_floats, &conv3d_detail::winograd}, \
                                    {&conv3d_detail::direct_floats, &conv3d_detail::direct_block}};

@@ -9,6 +9,8 @@ namespace msdk::cpu {
 constexpr int64_t kTileSteps = 128;
 // Tokens of one KanLinear task.
 constexpr int64_t kKanTokens = 64;
+// Tokens of one TokenNorm task: long enough runs of each channel's memory, which then stay in the L2 cache.
+constexpr int64_t kNormTokens = 256;
 
 // A directed scan of some channel blocks over steps [begin, end), counted in the unreversed order of its direction.
 // A channel block is `lanes` channels. `state` holds (blocks, states, lanes) floats, zero-padded past the last
@@ -48,6 +50,7 @@ struct Kernels {
   void (*scan_carry)(const SelectiveScanArgs<float>&, const ScanTask&, const float* incoming, float* outgoing);
   void (*conv_row)(const DirectionalConv1dArgs<float>&, int64_t batch, int direction, int64_t channel);
   void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);
+  void (*norm_tokens)(const TokenNormArgs&, int64_t batch, int64_t first_token);
   int conv3d_outputs;
   Conv3dKernel conv3d_winograd, conv3d_direct;  // a task of the second stays within a plane
 };

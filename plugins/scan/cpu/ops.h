@@ -13,6 +13,7 @@ void directional_conv1d(const DirectionalConv1dArgs<float>& args, const Parallel
                         const Kernels& isa = kernels());
 void selective_scan(const SelectiveScanArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
 void kan_linear(const KanLinearArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
+void token_norm(const TokenNormArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
 
 // The weights as conv3d reads them, made once for a kernel set: for 3x3x3 kernels with stride 1, transformed, 16/9 of
 // their size.

@@ -16,6 +16,25 @@ static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
 
+// The first `count` of kLanes floats, zeros behind them.
+static inline Vec load_first(const float* p, int64_t count) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  return (Vec)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), p);
+#else
+  Vec v = {};
+  memcpy(&v, p, sizeof(float) * count);
+  return v;
+#endif
+}
+
+static inline void store_first(float* p, Vec v, int64_t count) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
+#else
+  memcpy(p, &v, sizeof(float) * count);
+#endif
+}
+
 // The larger of the two; y where x is NaN (the x86 instruction's rule).
 static inline Vec max(Vec x, Vec y) {
 #if defined(__AVX512F__) && MSDK_LANES == 16

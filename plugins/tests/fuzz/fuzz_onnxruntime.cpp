@@ -23,6 +23,7 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
     const int64_t outputs = bytes.between(1, 9), bases = bytes.between(3, 12);
     return {{batch, channels, tokens}, {outputs, channels}, {outputs, channels, bases}};
   }
+  if (op == "TokenNorm") return {{batch, channels, tokens}, {channels}, {channels}};
   if (op == "Conv3d") {
     const auto side = [&] { return bytes.between(1, 7); };
     const int64_t kernel = bytes.one_of<int64_t>({1, 2, 3, 3, 3, 17});
@@ -93,7 +94,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   OrtKernelInfo info;
   const std::string directions = fuzz::directions(bytes);
   if (bytes.byte() % 8) info.texts["directions"] = directions;
-  for (const char* attribute : {"scale", "grid_min", "grid_max"}) {
+  for (const char* attribute : {"scale", "grid_min", "grid_max", "epsilon"}) {
     if (bytes.byte() % 2) info.numbers[attribute] = bytes.one_of({0.5f, -1.5f, 2.0f, 0.0f, 1e-40f, 3e38f, HUGE_VALF});
   }
 

@@ -17,4 +17,10 @@ void kan_linear(const KanLinearArgs<float>& args, const Parallel& parallel, cons
   });
 }
 
+void token_norm(const TokenNormArgs& args, const Parallel& parallel, const Kernels& isa) {
+  const int64_t tiles = (args.length + kNormTokens - 1) / kNormTokens;
+  parallel(args.batch * tiles,
+           [&](int64_t index) { isa.norm_tokens(args, index / tiles, index % tiles * kNormTokens); });
+}
+
 }  // namespace msdk::cpu
