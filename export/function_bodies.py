@@ -178,6 +178,33 @@ def _conv3d(directions: str, gated: bool) -> str:
     }"""
 
 
+def _token_norm(directions: str, gated: bool) -> str:
+    """The norm as msdk_export.layers.TokenNorm writes it: means over channels are products with a row."""
+    return """
+    <epsilon: float = 1e-5> (x, weight, bias) => (y)
+    {
+        channels = Shape <start = 1, end = 2> (x)
+        one = Constant <value_ints = [1]> ()
+        row = Concat <axis = 0> (one, channels)
+        ones = ConstantOfShape <value = float[1] {1.0}> (row)
+        count = Cast <to = 1> (channels)
+        average = Div (ones, count)
+        mean = MatMul (average, x)
+        centred = Sub (x, mean)
+        square = Mul (centred, centred)
+        variance = MatMul (average, square)
+        least = Constant <value_float: float = @epsilon> ()
+        positive = Add (variance, least)
+        deviation = Sqrt (positive)
+        scale = Reciprocal (deviation)
+        normalised = Mul (centred, scale)
+        weight_column = Unsqueeze (weight, one)
+        bias_column = Unsqueeze (bias, one)
+        weighted = Mul (normalised, weight_column)
+        y = Add (weighted, bias_column)
+    }"""
+
+
 def _names(prefix: str, paths: tuple[Direction, ...]) -> str:
     return ", ".join(f"{prefix}{k}" for k in range(len(paths)))
 
@@ -253,4 +280,5 @@ BODIES = {
     "BidirectionalSelectiveScan": _bidirectional_selective_scan,
     "KanLinear": _kan_linear,
     "Conv3d": _conv3d,
+    "TokenNorm": _token_norm,
 }

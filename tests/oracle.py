@@ -98,6 +98,13 @@ def kan_linear(x, base_weight, spline_weight, grid_min=-1.0, grid_max=1.0):
     return np.einsum("oc,bcl->bol", base_weight, silu(x)) + np.einsum("ocg,bclg->bol", spline_weight, bases)
 
 
+def token_norm(x, weight, bias, epsilon=1e-5):
+    """x (B,C,L), weight (C), bias (C) -> y (B,C,L), normalised over C."""
+    x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))
+    normalised = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + epsilon)
+    return normalised * weight[:, None] + bias[:, None]
+
+
 def conv3d(x, weight, bias, strides, pads, group=1):
     """ONNX's Conv: x (B,C,D,H,W), weight (O,C/group,k,k,k), bias (O) or None -> y (B,O,D',H',W')."""
     x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)

@@ -171,6 +171,32 @@ void test_kan(const cpu::Kernels& isa, int64_t batch, int64_t in, int64_t out, i
                relative_error(y, expected), 2e-6);
 }
 
+void test_norm(const cpu::Kernels& isa, int64_t batch, int64_t channels, int64_t length) {
+  std::mt19937 rng(10);
+  const Floats x = uniform(rng, batch * channels * length, 3, 5);
+  const Floats weight = uniform(rng, channels, -1, 1), bias = uniform(rng, channels, -1, 1);
+  Floats y(x.size(), std::numeric_limits<float>::quiet_NaN());
+  std::vector<double> expected(x.size());
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t l = 0; l < length; ++l) {
+      const float* token = &x[b * channels * length + l];
+      double mean = 0, variance = 0;
+      for (int64_t c = 0; c < channels; ++c) mean += token[c * length] / channels;
+      for (int64_t c = 0; c < channels; ++c) variance += std::pow(token[c * length] - mean, 2) / channels;
+      for (int64_t c = 0; c < channels; ++c) {
+        expected[(b * channels + c) * length + l] =
+            (token[c * length] - mean) / std::sqrt(variance + 1e-5f) * weight[c] + bias[c];
+      }
+    }
+  }
+  Threads pool{3};
+  cpu::token_norm({batch, channels, length, 1e-5f, x.data(), weight.data(), bias.data(), y.data()},
+                  cpu::Parallel(run_on_threads, &pool, 3), isa);
+  expect_close("token_norm", isa.name,
+               "B=" + std::to_string(batch) + " C=" + std::to_string(channels) + " L=" + std::to_string(length),
+               relative_error(y, expected), 2e-6);
+}
+
 void test_all(const cpu::Kernels& isa) {
   const char* lists[] = {"forward", "backward", "backward,forward", "forward,backward,slices:3",
                          "forward,slices:3,slices:3:backward,backward"};
@@ -210,7 +236,11 @@ void test_all(const cpu::Kernels& isa) {
     test_kan(isa, 1, 1, 1, length, 4);
     test_kan(isa, 2, 50, 13, length, 8);
   }
-  std::printf("%s: %d scans, conv and KAN cases done\n", isa.name, cases + 29);
+  for (const int64_t length : {1, 15, 16, 255, 256, 700}) {
+    test_norm(isa, 2, 1, length);
+    test_norm(isa, 1, 50, length);
+  }
+  std::printf("%s: %d scans, conv, KAN and norm cases done\n", isa.name, cases + 29);
 }
 
 }  // namespace

@@ -135,7 +135,11 @@ def test_umamba_network_from_module_to_label_map(tmp_path):
     )
 
     assert manifest.family == "UMambaBot"
-    assert nodes(tmp_path / "model.onnx") == {"DirectionalConv1d": 1, "BidirectionalSelectiveScan": 1, "Conv3d": 6}
+    assert nodes(tmp_path / "model.onnx") == {
+        "DirectionalConv1d": 1,
+        "BidirectionalSelectiveScan": 1,
+        "Conv3d": 6,
+    }
     expected = in_float64(network, torch.from_numpy(volume[None])).numpy()
     (logits,) = run(tmp_path / "model.onnx", {"image": torch.from_numpy(volume[None])})
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
