@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from msdk_rt.planes import plane_blocks
+
 
 def label_voxels(logits: np.ndarray, values: Sequence[int], activation: str) -> np.ndarray:
     """Voxel values (D, H, W), uint8 or, for values above 255, uint16, of logits (K, D, H, W).
@@ -12,17 +14,25 @@ def label_voxels(logits: np.ndarray, values: Sequence[int], activation: str) -> 
     probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
     """
     dtype = np.uint8 if max(values) <= 255 else np.uint16
-    if activation == "sigmoid":
-        labels = np.zeros(logits.shape[1:], dtype)
-        for channel, value in zip(logits, values, strict=True):
-            labels[channel > 0] = value
-        return labels
-    labels = np.full(logits.shape[1:], values[0], dtype)
+    labels = np.empty(logits.shape[1:], dtype)
+    label = _label_regions if activation == "sigmoid" else _label_classes
+    for planes in plane_blocks(len(labels), labels[0].size):
+        label(labels[planes], logits[:, planes], values)
+    return labels
+
+
+def _label_regions(labels: np.ndarray, logits: np.ndarray, values: Sequence[int]) -> None:
+    labels[...] = 0
+    for channel, value in zip(logits, values, strict=True):
+        labels[channel > 0] = value
+
+
+def _label_classes(labels: np.ndarray, logits: np.ndarray, values: Sequence[int]) -> None:
+    labels[...] = values[0]
     best = logits[0].copy()
     for channel, value in zip(logits[1:], values[1:], strict=True):
         labels[channel > best] = value
         np.maximum(best, channel, out=best)
-    return labels
 
 
 def probabilities_of(logits: np.ndarray, activation: str) -> np.ndarray:

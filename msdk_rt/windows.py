@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from msdk_rt.errors import BackendError
+from msdk_rt.planes import plane_blocks
 from msdk_rt.stages import Stages
 
 Start = tuple[int, int, int]
 LEAST_WEIGHT = 1e-3
+WHOLE_ROWS = 2  # a volume at most so many windows wide is added to in whole rows
 
 
 def axis_starts(size: int, window: int, overlap: float) -> list[int]:
@@ -54,17 +56,17 @@ def blend_windows(
 ) -> np.ndarray:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
 
-    predict: windows (B, C, *window) -> float32 logits (B, K, *window), a new array each time; B is
-    batch_size, or less in the last batch. starts: from plan_windows. weights: from importance. watch: wraps
-    the list of batches (each a list of starts) for iteration, e.g. to show progress. stages: takes the times
-    of "gather", "infer" and "blend".
+    predict: windows (B, C, *window) -> float32 logits (B, K, *window); B is batch_size, or less in the last
+    batch. starts: from plan_windows. weights: from importance. watch: wraps the list of batches (each a list
+    of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer" and "blend".
 
-    Held in memory: one accumulator of K and one weight sum of 1 float32 a voxel, and one batch of windows.
+    Held in memory: one accumulator of K float32 a voxel, one batch of windows and its logits, and a few
+    planes. The work is memory traffic, so each step is done on a few planes that stay in the cache.
     Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
     """
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
-    total, weight_sum = None, np.zeros(padded.shape[1:], np.float32)
+    total = None
     for batch in watch(batches_of(starts, batch_size)):
         boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
         with stages("gather"):
@@ -72,15 +74,17 @@ def blend_windows(
         with stages("infer"):
             logits = predict(windows)
         with stages("blend"):
-            _check_logits(logits, (len(batch), *window), batch)
+            _check_shape(logits, (len(batch), *window))
             if total is None:
                 total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
-            logits *= weights
-            for box, contribution in zip(boxes, logits, strict=True):
-                total[(slice(None), *box)] += contribution
-                weight_sum[box] += weights
+            added = [
+                _add_weighted(total, start, contribution, weights)
+                for start, contribution in zip(batch, logits, strict=True)
+            ]
+            if not all(added):
+                raise not_finite_logits(itertools.compress(batch, np.logical_not(added)))
     with stages("blend"):
-        total /= weight_sum
+        _divide_by_weight_sum(total, starts, weights)
     return total[(slice(None), *inside)]
 
 
@@ -111,13 +115,44 @@ def not_finite_logits(starts: Iterable[Start]) -> BackendError:
     )
 
 
-def _check_logits(logits: np.ndarray, expected: tuple[int, ...], batch: Sequence[Start]) -> None:
+def _check_shape(logits: np.ndarray, expected: tuple[int, ...]) -> None:
     if logits.ndim != 5 or (len(logits), *logits.shape[2:]) != expected:
         batched, *window = expected
         raise BackendError(
             f"the network returned logits of shape {logits.shape}, expected ({batched}, K, "
             f"{', '.join(map(str, window))}): the graph is damaged or foreign, export the model again"
         )
-    if not np.isfinite(logits).all():
-        finite = [np.isfinite(window).all() for window in logits]
-        raise not_finite_logits(start for start, good in zip(batch, finite, strict=True) if not good)
+
+
+def _add_weighted(total: np.ndarray, start: Start, logits: np.ndarray, weights: np.ndarray) -> bool:
+    """Add weighted logits (K, *window) to the accumulator; False at NaN or Inf, which leave it half done.
+
+    Whole rows, with zeros beside the window, lie one after the other in memory: adding twice the numbers is
+    faster than adding pieces of rows.
+    """
+    classes, depth, height, width = logits.shape
+    d, h, w = start
+    row = total.shape[-1]
+    left, right = (0, row) if row <= WHOLE_ROWS * width else (w, w + width)
+    blocks = plane_blocks(depth, classes * height * (right - left))
+    product = np.zeros((classes, blocks[0].stop, height, right - left), np.float32)
+    for planes in blocks:
+        block, count = logits[:, planes], planes.stop - planes.start
+        if not np.isfinite(block).all():
+            return False
+        np.multiply(block, weights[planes], out=product[:, :count, :, w - left : w - left + width])
+        total[:, d + planes.start : d + planes.stop, h : h + height, left:right] += product[:, :count]
+    return True
+
+
+def _divide_by_weight_sum(total: np.ndarray, starts: Sequence[Start], weights: np.ndarray) -> None:
+    depth, height, width = weights.shape
+    for planes in plane_blocks(total.shape[1], total[0, 0].size):
+        block = total[:, planes]
+        weight_sum = np.zeros(block.shape[1:], np.float32)
+        for d, h, w in starts:
+            first, end = max(d, planes.start), min(d + depth, planes.stop)
+            if first < end:
+                covered = weight_sum[first - planes.start : end - planes.start, h : h + height, w : w + width]
+                covered += weights[first - d : end - d]
+        block /= weight_sum

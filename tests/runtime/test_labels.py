@@ -1,13 +1,15 @@
-"""Dice of label maps against its definition."""
+"""Label maps against argmax and the rule of regions, Dice against its definition."""
 
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msdk_rt.labels import dice
+from msdk_rt import planes
+from msdk_rt.labels import dice, label_voxels
 
 
 @given(seed=st.integers(0, 999), shape=st.tuples(*[st.integers(1, 7)] * 3))
@@ -23,3 +25,16 @@ def test_dice_is_twice_the_overlap_over_both_sizes(seed, shape):
             assert math.isnan(ours)
         else:
             assert ours == pytest.approx(2 * len(first & second) / (len(first) + len(second)))
+
+
+@given(seed=st.integers(0, 999), shape=st.tuples(*[st.integers(1, 9)] * 4), block=st.integers(1, 300))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_labels_in_blocks_follow_the_rules(seed, shape, block):
+    random = np.random.default_rng(seed)
+    logits = random.integers(-2, 3, shape).astype(np.float32)  # many equal ones
+    values = random.permutation(300)[: len(logits)]
+    with patch.object(planes, "BLOCK", block):
+        classes, regions = (label_voxels(logits, values, rule) for rule in ("softmax", "sigmoid"))
+    np.testing.assert_array_equal(classes, values[logits.argmax(0)])
+    last = len(logits) - 1 - (logits > 0)[::-1].argmax(0)
+    np.testing.assert_array_equal(regions, np.where((logits > 0).any(0), values[last], 0))

@@ -1,6 +1,7 @@
 """Window plan and blending against MONAI's sliding_window_inference."""
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 
+from msdk_rt import planes
 from msdk_rt.errors import BackendError
 from msdk_rt.windows import axis_starts, blend_windows, importance, plan_windows
 
@@ -77,6 +79,28 @@ def test_equals_monai_anywhere(shape, window, overlap, batch_size, seed):
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 20)] * 3),
+    window=st.tuples(*[st.integers(1, 12)] * 3),
+    overlap=st.floats(0, 0.8),
+    block=st.integers(1, 2000),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_work_in_blocks_gives_the_same_numbers(shape, window, overlap, block, seed):
+    shape = np.maximum(shape, window)
+    volume = random_volume(shape, seed)
+    starts, weights = plan_windows(shape, window, overlap), importance(window, "gaussian", 0.125)
+    total, weight_sum = np.zeros((2, *shape), np.float32), np.zeros(shape, np.float32)
+    for start in starts:
+        box = (..., *(slice(first, first + side) for first, side in zip(start, window, strict=True)))
+        total[box] += predict(volume[None][box])[0] * weights
+        weight_sum[box] += weights
+    with patch.object(planes, "BLOCK", block):
+        blended = blend_windows(volume, window, predict, starts, weights)
+    np.testing.assert_array_equal(blended, total / weight_sum)
+
+
 @pytest.mark.parametrize("window", [(1, 1, 1), (5, 8, 13), (32, 24, 20), (2, 64, 3)])
 def test_importance_equals_monai(window):
     theirs = compute_importance_map(window, mode="gaussian", sigma_scale=0.125).numpy()
@@ -106,21 +130,37 @@ def test_last_batch_is_smaller():
     assert sizes == [3, 1]
 
 
+@pytest.mark.parametrize("block", [1, 200, planes.BLOCK])
+@pytest.mark.parametrize("place", [(0, 0, 0, 0), (0, 2, 1, 3), (1, 7, 7, 7)])
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
-def test_nan_from_the_network_is_an_error(poison):
+def test_nan_from_the_network_is_an_error(poison, place, block):
     def broken(windows):
         logits = predict(windows)
-        logits[-1, 0, 2, 1, 3] = poison
+        logits[(slice(1, None), *place)] = poison
         return logits
 
-    with pytest.raises(BackendError, match=r"NaN or Inf in the window\(s\) starting at \(0, 0, 0\)"):
+    with (
+        patch.object(planes, "BLOCK", block),
+        pytest.raises(BackendError, match=r"window\(s\) starting at \(1, 0, 0\), \(2, 0, 0\):"),
+    ):
         blend_windows(
-            random_volume((9, 8, 8), 2),
+            random_volume((10, 8, 8), 2),
             (8, 8, 8),
             broken,
-            [(0, 0, 0), (1, 0, 0)],
+            [(0, 0, 0), (1, 0, 0), (2, 0, 0)],
             np.ones((8, 8, 8), np.float32),
+            batch_size=3,
         )
+
+
+def test_the_largest_finite_logits_are_no_error():
+    """Their sum is infinite. The network may hand out the same array each time: it is only read."""
+    logits = np.full((1, 2, 8, 8, 8), np.finfo(np.float32).max)
+    logits.setflags(write=False)
+    starts = plan_windows((16, 8, 8), (8, 8, 8), 0)
+    ones = np.ones((8, 8, 8), np.float32)
+    blended = blend_windows(random_volume((16, 8, 8), 4), (8, 8, 8), lambda _: logits, starts, ones)
+    np.testing.assert_array_equal(blended, logits[0, 0, 0, 0, 0])
 
 
 def test_logits_of_another_shape_are_an_error():
