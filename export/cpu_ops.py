@@ -7,6 +7,7 @@ it always did. Engines are built from the graph without these names.
 import onnx
 from onnx import TensorProto, helper
 
+from msdk_export.cpu_upsampling import name_upsamplings
 from msdk_export.functions import attach_functions
 from msdk_export.onnx_translation import DOMAIN, OPSET_VERSION
 
@@ -17,8 +18,9 @@ _LONGEST_KERNEL = 16
 def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` in which msdk ops, with bodies, stand for what they compute faster on a CPU.
 
-    These are float32 convolutions in 3D, of 27 taps and more, that are dense or depthwise. In float16, which
-    is for GPUs, there are none.
+    These are float32 convolutions in 3D, of 27 taps and more, that are dense or depthwise, and trilinear
+    upsampling by two, with the addition of a tensor of the same shape where one follows. In float16, which is
+    for GPUs, there are none.
     """
     named = onnx.ModelProto()
     named.CopyFrom(model)
@@ -26,6 +28,7 @@ def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in named.graph.node:
         if node.op_type == "Conv" and not node.domain and node.input[1] in weights:
             _name_convolution(node, weights[node.input[1]])
+    name_upsamplings(named.graph)
     imported = {entry.domain for entry in named.opset_import}
     if DOMAIN not in imported and DOMAIN in {node.domain for node in named.graph.node}:
         named.opset_import.append(helper.make_opsetid(DOMAIN, OPSET_VERSION))

@@ -205,6 +205,17 @@ def _token_norm(directions: str, gated: bool) -> str:
     }"""
 
 
+def _trilinear_upsample(directions: str, added: bool) -> str:
+    doubled = """scales = Constant <value_floats = [1.0, 1.0, 2.0, 2.0, 2.0]> ()
+        doubled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)"""
+    return f"""
+    ({"x, addend" if added else "x"}) => (y)
+    {{
+        {doubled}
+        y = {"Add (doubled, addend)" if added else "Identity (doubled)"}
+    }}"""
+
+
 def _names(prefix: str, paths: tuple[Direction, ...]) -> str:
     return ", ".join(f"{prefix}{k}" for k in range(len(paths)))
 
@@ -281,4 +292,5 @@ BODIES = {
     "KanLinear": _kan_linear,
     "Conv3d": _conv3d,
     "TokenNorm": _token_norm,
+    "TrilinearUpsample": _trilinear_upsample,
 }

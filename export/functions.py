@@ -12,6 +12,9 @@ from msdk_export.onnx_translation import DOMAIN, OPSET_VERSION
 
 _IR_WITH_OVERLOADS = 10
 
+# Ops whose body depends on a last input that may be absent: their number of inputs, and what it does.
+_LAST_INPUT = {"BidirectionalSelectiveScan": (7, "gated"), "TrilinearUpsample": (2, "added")}
+
 
 def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` with a body for every msdk node of its graph, each node naming its overload."""
@@ -44,15 +47,16 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     directions = attributes.get("directions", b"").decode()
-    gated = node.op_type == "BidirectionalSelectiveScan" and len(node.input) == 7
+    inputs, effect = _LAST_INPUT.get(node.op_type, (0, ""))
+    complete = len(node.input) == inputs
     header = f'<domain: "{DOMAIN}", opset_import: ["" : {opset}, "{DOMAIN}" : {OPSET_VERSION}]>'
     function = onnx.parser.parse_function(
-        f"{header}\n{node.op_type} {BODIES[node.op_type](directions, gated)}"
+        f"{header}\n{node.op_type} {BODIES[node.op_type](directions, complete)}"
     )
-    function.overload = _overload(directions, gated)
+    function.overload = _overload(directions, effect if complete else "")
     return function
 
 
-def _overload(directions: str, gated: bool) -> str:
+def _overload(directions: str, effect: str) -> str:
     """'forward,slices:4:backward' with z -> 'forward_slices4backward_gated'."""
-    return directions.replace(",", "_").replace(":", "") + ("_gated" if gated else "")
+    return "_".join(filter(None, [*directions.replace(":", "").split(","), effect]))

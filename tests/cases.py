@@ -148,6 +148,24 @@ class Conv3dCase:
         }
 
 
+@dataclass(frozen=True)
+class UpsampleCase:
+    B: int
+    C: int
+    sides: tuple[int, int, int]
+    has_addend: bool
+    seed: int
+
+    def inputs(self) -> dict[str, np.ndarray | None]:
+        """x and addend, float32."""
+        rng = np.random.default_rng(self.seed)
+        doubled = (self.B, self.C, *(2 * side for side in self.sides))
+        return {
+            "x": rng.standard_normal((self.B, self.C, *self.sides), dtype=np.float32),
+            "addend": rng.standard_normal(doubled, dtype=np.float32) if self.has_addend else None,
+        }
+
+
 def scan_grid(max_updates: int, seed: int = 0) -> list[ScanCase]:
     """Cases in which every value of every axis meets every value of every other axis.
 
@@ -220,6 +238,17 @@ def conv3d_grid(seed: int = 0) -> list[Conv3dCase]:
         channels, outputs, seed = groups * channels, groups * outputs, int(rng.integers(2**31))
         cases.append(Conv3dCase(batch, channels, outputs, shape, kernels, strides, pads, groups, bias, seed))
     return cases
+
+
+def upsample_grid(seed: int = 0) -> list[UpsampleCase]:
+    """As scan_grid."""
+    rng = np.random.default_rng(seed)
+    sides, widths = (1, 2, 5, 12), (1, 2, 3, 7, 8, 15, 16, 17, 33, 48)
+    rows = _pairwise([(1, 2), (1, 3, 8), sides, sides, widths, (True, False)], rng)
+    return [
+        UpsampleCase(batch, channels, tuple(shape), has_addend, int(rng.integers(2**31)))
+        for batch, channels, *shape, has_addend in rows
+    ]
 
 
 def _pairwise(axes: list, rng: np.random.Generator) -> list[tuple]:

@@ -119,3 +119,15 @@ def conv3d(x, weight, bias, strides, pads, group=1):
         y += np.einsum("goc,bgcdhw->bgodhw", weights[(..., *tap)], grouped[(..., *box)])
     y = y.reshape(len(x), -1, *sides)
     return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None, None]
+
+
+def trilinear_upsample(x, addend=None):
+    """x (B,C,D,H,W) with every side doubled, plus addend (B,C,2D,2H,2W) or None -> y (B,C,2D,2H,2W)."""
+    y = np.asarray(x, np.float64)
+    for axis in (2, 3, 4):
+        indices = np.arange(y.shape[axis])
+        before = y.take(np.maximum(indices - 1, 0), axis)
+        after = y.take(np.minimum(indices + 1, len(indices) - 1), axis)
+        pairs = np.stack([before / 4 + 3 * y / 4, 3 * y / 4 + after / 4], axis + 1)
+        y = pairs.reshape(*y.shape[:axis], -1, *y.shape[axis + 1 :])
+    return y if addend is None else y + addend

@@ -55,4 +55,8 @@ void Cpu::run(const Ort::KernelContext& context, const Conv3dCall& call) {
 
 void Cpu::run(const Ort::KernelContext& context, const TokenNormArgs& args) { cpu::token_norm(args, pool_of(context)); }
 
+void Cpu::run(const Ort::KernelContext& context, const TrilinearUpsampleArgs& args) {
+  cpu::trilinear_upsample(args, pool_of(context));
+}
+
 }  // namespace msdk::ort

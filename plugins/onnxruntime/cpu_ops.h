@@ -4,6 +4,7 @@
 #include "../scan/contract.h"
 #include "conv3d.h"
 #include "ort.h"
+#include "upsample.h"
 
 namespace msdk::ort {
 
@@ -15,6 +16,7 @@ struct Cpu {
   static void run(const Ort::KernelContext& context, const KanLinearArgs<float>& args);
   static void run(const Ort::KernelContext& context, const Conv3dCall& call);
   static void run(const Ort::KernelContext& context, const TokenNormArgs& args);
+  static void run(const Ort::KernelContext& context, const TrilinearUpsampleArgs& args);
 };
 
 }  // namespace msdk::ort

@@ -46,8 +46,10 @@ const OrtCustomOpDomain* domain() {
     if constexpr (kCpuOnly) {
       static const CustomOp<Conv3d, float, Cpu> conv3d;
       static const CustomOp<TokenNorm, float, Cpu> norm;
+      static const CustomOp<TrilinearUpsample, float, Cpu> upsample;
       ops.Add(&conv3d);
       ops.Add(&norm);
+      ops.Add(&upsample);
     }
 #ifdef MSDK_CUDA
     add_ops<float, Cuda>(ops);

@@ -53,6 +53,9 @@ struct Kernels {
   void (*norm_tokens)(const TokenNormArgs&, int64_t batch, int64_t first_token);
   int conv3d_outputs;
   Conv3dKernel conv3d_winograd, conv3d_direct;  // a task of the second stays within a plane
+  int64_t (*upsample_scratch)(const TrilinearUpsampleArgs&);
+  // Planes of y, counted over batch and channels too.
+  void (*upsample_planes)(const TrilinearUpsampleArgs&, int64_t first, int64_t count, float* scratch);
 };
 
 // The sets this processor has, fastest first.

@@ -21,6 +21,8 @@ std::vector<float> pack_conv3d(const Conv3dArgs& args, const Kernels& isa = kern
 // `packed` is what pack_conv3d gave; args.weight is not read.
 void conv3d(const Conv3dArgs& args, const float* packed, const Parallel& parallel, const Kernels& isa = kernels());
 
+void trilinear_upsample(const TrilinearUpsampleArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
+
 // Upper bound on the bytes of working memory that selective_scan uses, all threads together.
 int64_t selective_scan_workspace(const SelectiveScanArgs<float>& args, int threads, const Kernels& isa = kernels());
 

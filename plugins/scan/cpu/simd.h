@@ -138,6 +138,10 @@ struct Lanes {
     return shuffle<(kIndex & kDistance ? kLanes + kIndex : kIndex + kDistance)...>(a, b);
   }
 
+  // a[0], b[0], a[1], b[1] .. from the lower, or the upper, half of the lanes.
+  static Vec interleave_low(Vec a, Vec b) { return shuffle<(kIndex / 2 + kIndex % 2 * kLanes)...>(a, b); }
+  static Vec interleave_high(Vec a, Vec b) { return shuffle<((kLanes + kIndex) / 2 + kIndex % 2 * kLanes)...>(a, b); }
+
  private:
   template <int... kFrom>
   static Vec shuffle(Vec a, Vec b) {

@@ -31,6 +31,12 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
             {bytes.between(1, 9), channels, kernel, kernel, kernel},
             {bytes.between(1, 9)}};
   }
+  if (op == "TrilinearUpsample") {
+    const int64_t depth = bytes.between(1, 4), height = bytes.between(1, 4), width = bytes.between(1, 20);
+    std::vector<Shape> shapes{{batch, channels, depth, height, width}};
+    if (bytes.byte() % 2) shapes.push_back({batch, channels, 2 * depth, 2 * height, 2 * width});
+    return shapes;
+  }
   const int64_t states = bytes.one_of<int64_t>({1, 8, 16, 3, 17, 64, 65}), rank = bytes.between(1, 4);
   std::vector<Shape> shapes{{batch, scans, channels, tokens}, {batch, scans, rank + 2 * states, tokens}};
   shapes.insert(shapes.end(), {{scans, channels, rank}, {scans, channels}, {scans, channels, states}});

@@ -95,7 +95,7 @@ Floats uniform(int64_t count, float low, float high) {
   return values;
 }
 
-// Inputs of the three ops for the same sizes.
+// Inputs of the ops for the same sizes; tokens are upsampled as a map of 3 x 4 columns.
 struct Inputs {
   static constexpr int64_t kBatch = 2, kChannels = 19, kOutputs = 5;
   static constexpr int kStates = 9, kRank = 3, kWidth = 4, kBases = 8;
@@ -114,9 +114,9 @@ struct Inputs {
     base = uniform(kOutputs * kChannels, -1, 1), spline = uniform(kOutputs * kChannels * kBases, -1, 1);
   }
 
-  // Everything the three ops give, one after the other.
+  // Everything the ops give, one after the other.
   Floats run(const cpu::Parallel& parallel, const cpu::Kernels& isa) const {
-    Floats y(x.size()), v(u.size()), k(kBatch * kOutputs * length);
+    Floats y(x.size()), v(u.size()), k(kBatch * kOutputs * length), w(8 * x.size());
     cpu::selective_scan({kBatch, kChannels, length, kStates, kRank, list, 0.5f, u.data(), x_dbl.data(),
                          dt_weight.data(), dt_bias.data(), A.data(), D_skip.data(), x.data(), y.data()},
                         parallel, isa);
@@ -126,8 +126,8 @@ struct Inputs {
     cpu::kan_linear(
         {kBatch, kChannels, kOutputs, length, kBases, -1, 1, x.data(), base.data(), spline.data(), k.data()}, parallel,
         isa);
-    y.insert(y.end(), v.begin(), v.end());
-    y.insert(y.end(), k.begin(), k.end());
+    cpu::trilinear_upsample({kBatch, kChannels, {length / 12, 3, 4}, x.data(), nullptr, w.data()}, parallel, isa);
+    for (const Floats* more : {&v, &k, &w}) y.insert(y.end(), more->begin(), more->end());
     return y;
   }
 };
