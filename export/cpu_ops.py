@@ -6,6 +6,7 @@ it always did. Engines are built from the graph without these names.
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnx_ir as ir
 from onnxscript.rewriter import pattern, rewrite
 
@@ -28,6 +29,12 @@ def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     for rules in ([*_AddedUpsampling.rule().commute()], [rule.rule() for rule in _RULES]):
         named = rewrite(named, pattern_rewrite_rules=rules)
     return attach_functions(named)
+
+
+def standard_ops(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model`, an artifact's, with what the CPU ops stand for in their place."""
+    ours = [(DOMAIN, name) for name in ("Conv3d", "TrilinearUpsample", "TokenNorm")]
+    return onnx.inliner.inline_selected_functions(model, ours, exclude=False)
 
 
 class _Convolution(pattern.RewriteRuleClassBase):

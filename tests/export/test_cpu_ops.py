@@ -10,7 +10,7 @@ import pytest
 import torch
 from nodes import session
 
-from msdk_export.cpu_ops import with_cpu_ops
+from msdk_export.cpu_ops import standard_ops, with_cpu_ops
 from msdk_export.functions import strip_functions
 from msdk_export.layers import TokenNorm
 from msdk_export.onnx_graph import module_to_onnx
@@ -230,3 +230,11 @@ def test_what_is_nearly_a_norm_of_tokens_stays(change):
         centred = next(node for node in plain.graph.node if node.op_type == "Sub").output[0]
         plain.graph.output.append(onnx.helper.make_tensor_value_info(centred, 1, [2, 5, 30]))
     assert ops(with_cpu_ops(plain)) == ops(plain)
+
+
+def test_an_artifact_gives_its_standard_ops_back(feeds):
+    plain = graph(nodes="sum = Add (doubled, skip)\nother = Neg (sum)\ny = Add (other, skip)")
+    back = standard_ops(with_cpu_ops(plain))
+    assert set(ops(back)) <= {"Resize", "Add", "Neg", "Constant", "Identity"}
+    assert not back.functions
+    np.testing.assert_array_equal(run(back, **feeds, library=False)[0], run(plain, **feeds, library=False)[0])

@@ -41,10 +41,11 @@ def main(path: Path) -> None:
     from rtx_build import plan_of
 
     from msdk_export.around_ops import cut
+    from msdk_export.cpu_ops import standard_ops
     from msdk_rt.manifest import read_manifest
 
     precision = read_manifest(path).precision
-    around = cut(onnx.load(path))
+    around = cut(standard_ops(onnx.load(path)))
     feeds = random_feeds(around)
     network, plan = plan_of(around, "CURRENT")
     found = execute(plan, feeds)

@@ -18,6 +18,7 @@ from small_model import describe, write_artifact
 import msdk_rt
 from msdk_export import save_checkpoint
 from msdk_export.around_ops import cut
+from msdk_export.cpu_ops import standard_ops
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,7 +157,7 @@ def test_without_tensorrt_all_else_is_verified_and_the_exit_says_what_is_missing
         assert np.mean(halved.run(volume) == run(volume)) > 0.99
     report = Report("TensorRT-RTX")
     assert report.run("build and run", lambda: rtx_checks.check_rtx(model)) or not report.failed
-    around = cut(onnx.load(model))
+    around = cut(standard_ops(onnx.load(model)))
     feeds = rtx_checks.random_feeds(around)
     outputs = rtx_checks.on_cpu(around, feeds)
     assert len(outputs) == len(around.graph.output)
