@@ -21,9 +21,9 @@ _OURS = {"_domain": DOMAIN, "_version": OPSET_VERSION}
 def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` in which msdk ops, with bodies, stand for what they compute faster on a CPU.
 
-    In float32 alone, since float16 is for GPUs: convolutions in 3D of 27 taps and more, dense or depthwise;
-    trilinear upsampling by two, with the addition of a tensor of the same shape where one follows; layer
-    norms over the channels of tokens, as msdk_export.layers.TokenNorm writes them.
+    All in float32: convolutions in 3D of 27 taps and more, dense or depthwise; trilinear upsampling by two,
+    with the addition of a tensor of the same shape where one follows; layer norms over the channels of
+    tokens, as msdk_export.layers.TokenNorm writes them.
     """
     named = strip_functions(model)
     for rules in ([*_AddedUpsampling.rule().commute()], [rule.rule() for rule in _RULES]):

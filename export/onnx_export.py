@@ -110,7 +110,7 @@ def export(
 
         _begin(bar, "trace the graph")
         proto = to_onnx(network, description, precision)
-        if not builds_engine:
+        if not builds_engine and precision == "float32":  # float16 and engines are for GPUs
             proto = with_cpu_ops(proto)
         graph = staged.with_suffix(".onnx")
         with atomic_write(graph, "wb") as file:

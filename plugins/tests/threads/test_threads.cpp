@@ -95,13 +95,13 @@ Floats uniform(int64_t count, float low, float high) {
   return values;
 }
 
-// Inputs of the ops for the same sizes; tokens are upsampled as a map of 3 x 4 columns.
+// Inputs of the ops for the same sizes; for convolutions and upsampling tokens are a map of 3 x 4 columns.
 struct Inputs {
   static constexpr int64_t kBatch = 2, kChannels = 19, kOutputs = 5;
   static constexpr int kStates = 9, kRank = 3, kWidth = 4, kBases = 8;
   const int64_t length;
   DirectionList list;
-  Floats x, u, x_dbl, dt_weight, dt_bias, A, D_skip, conv_weight, conv_bias, base, spline;
+  Floats x, u, x_dbl, dt_weight, dt_bias, A, D_skip, conv_weight, conv_bias, base, spline, taps;
 
   Inputs(int64_t tokens, const char* directions) : length(tokens) {
     parse_directions(directions, list);
@@ -112,6 +112,7 @@ struct Inputs {
     A = uniform(K * kChannels * kStates, -4, -0.1f), D_skip = uniform(K * kChannels, -1, 1);
     conv_weight = uniform(K * kChannels * kWidth, -1, 1), conv_bias = uniform(K * kChannels, -1, 1);
     base = uniform(kOutputs * kChannels, -1, 1), spline = uniform(kOutputs * kChannels * kBases, -1, 1);
+    taps = uniform(kChannels * kChannels * 27, -1, 1);
   }
 
   // Everything the ops give, one after the other.
@@ -128,6 +129,27 @@ struct Inputs {
         isa);
     cpu::trilinear_upsample({kBatch, kChannels, {length / 12, 3, 4}, x.data(), nullptr, w.data()}, parallel, isa);
     for (const Floats* more : {&v, &k, &w}) y.insert(y.end(), more->begin(), more->end());
+    cpu::token_norm({kBatch, kChannels, length, 1e-5f, x.data(), D_skip.data(), conv_bias.data(), w.data()}, parallel,
+                    isa);
+    y.insert(y.end(), w.begin(), w.begin() + x.size());
+    for (const int64_t groups : {int64_t{1}, kChannels}) {  // by Winograd and tap by tap
+      const Conv3dArgs conv{kBatch,
+                            kChannels,
+                            kChannels,
+                            groups,
+                            {length / 12, 3, 4},
+                            {length / 12, 3, 4},
+                            {3, 3, 3},
+                            {1, 1, 1},
+                            {1, 1, 1},
+                            {1, 1, 1},
+                            x.data(),
+                            taps.data(),
+                            nullptr,
+                            w.data()};
+      cpu::conv3d(conv, cpu::pack_conv3d(conv, isa).data(), parallel, isa);
+      y.insert(y.end(), w.begin(), w.begin() + x.size());
+    }
     return y;
   }
 };
