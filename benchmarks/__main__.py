@@ -9,6 +9,7 @@ QUESTIONS = {
     "scan_op": "the selective scan against an ONNX Scan, LinearAttention and PyTorch",
     "conv_op": "the directed convolution against a grouped Conv and PyTorch, with flips",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
+    "cpu_ops": "convolutions, upsampling and token norms against ONNX Runtime's own and PyTorch's",
     "block": "one bidirectional Mamba block against PyTorch eager and torch.compile",
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",

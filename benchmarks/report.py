@@ -22,6 +22,7 @@ def write() -> None:
         ("The selective scan", "scan_op", _times),
         ("The directed convolution", "conv_op", _times),
         ("A KAN layer", "kan_op", _times),
+        ("Ops that stand for standard ones on the CPU", "cpu_ops", _times),
         ("A Mamba block", "block", _times),
         ("OpenVINO", "openvino_peer", _times),
         ("The network", "network", _times),

@@ -93,7 +93,8 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
 
 void test_all(const cpu::Kernels& isa) {
   const Case cases[] = {
-      // By Winograd: sides odd and even, rows shorter than a vector and longer, few channels and more than a block.
+      // By Winograd: sides odd and even, rows shorter than a vector and longer, few channels, more than a block, and
+      // so many that tiles are small.
       {1, 1, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
       {2, 3, 5, 1, {2, 3, 4}, 3, 1, 1, 1},
       {1, 5, 8, 1, {5, 6, 15}, 3, 1, 1, 1},
@@ -102,6 +103,8 @@ void test_all(const cpu::Kernels& isa) {
       {1, 2, 3, 1, {4, 4, 200}, 3, 1, 1, 1},
       {1, 70, 20, 1, {4, 7, 5}, 3, 1, 1, 1},
       {1, 3, 4, 1, {24, 22, 3}, 3, 1, 1, 1},
+      {1, 8, 4, 1, {17, 5, 1}, 3, 1, 1, 1},
+      {1, 1025, 17, 1, {3, 2, 4}, 3, 1, 1, 1},
       // Tap by tap: no padding and uneven padding, strides, groups of one channel and of several.
       {1, 3, 9, 1, {5, 6, 20}, 3, 1, 0, 0},
       {1, 2, 4, 1, {5, 4, 18}, 3, 1, 1, 0},

@@ -24,13 +24,13 @@ struct ScanTask {
   float* delta_sum;  // (blocks, lanes): sum of delta, written by scan_summary
 };
 
-// Some rows of y and some blocks of kernels().conv3d_outputs output channels, the last block of a group filled up. Rows
-// count from 0 to depth * height; of a convolution by Winograd, pairs of rows of pairs of planes.
+// Some rows of y and some blocks of conv3d_outputs output channels, the last block of a group filled up. Rows count
+// from 0 to depth * height; by Winograd, tiles of rows.
 struct Conv3dTask {
   int64_t batch, first_row, rows, first_block, blocks;
 };
 
-// What computes a block of output channels. `weight` is packed (conv3d.cpp).
+// A way to convolve: `weight` is packed for it (conv3d.cpp).
 struct Conv3dKernel {
   int64_t (*scratch_floats)(const Conv3dArgs&, int64_t rows);
   void (*run)(const Conv3dArgs&, const float* weight, const Conv3dTask&, float* scratch);
@@ -52,7 +52,8 @@ struct Kernels {
   void (*kan_tokens)(const KanLinearArgs<float>&, int64_t batch, int64_t first_token, float* scratch);
   void (*norm_tokens)(const TokenNormArgs&, int64_t batch, int64_t first_token);
   int conv3d_outputs;
-  Conv3dKernel conv3d_winograd, conv3d_direct;  // a task of the second stays within a plane
+  Conv3dKernel conv3d_direct;                         // a task stays within a plane of y
+  Conv3dKernel conv3d_winograd_2, conv3d_winograd_4;  // rows are of tiles of 2 x 2, of 4 x 4 rows of y
   int64_t (*upsample_scratch)(const TrilinearUpsampleArgs&);
   // Planes of y, counted over batch and channels too.
   void (*upsample_planes)(const TrilinearUpsampleArgs&, int64_t first, int64_t count, float* scratch);
