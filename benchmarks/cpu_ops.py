@@ -1,7 +1,7 @@
 """What the ops gain that stand for standard ones on the CPU, where networks spend their time beside the scan.
 
-Sizes of the base network's 128^3 window and of the demo's 96^3; the same work in ONNX Runtime's own ops and in
-PyTorch.
+Sizes of the base network's 128^3 window and of the demo's 96^3; the same work in ONNX Runtime's own ops and
+in PyTorch.
 """
 
 from collections.abc import Callable

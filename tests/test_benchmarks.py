@@ -12,7 +12,7 @@ from nodes import run_node, session
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks import conv_op, kan_op, measure, openvino_peer
+from benchmarks import conv_op, cpu_ops, kan_op, measure, openvino_peer
 from benchmarks.__main__ import QUESTIONS
 
 BOTH = {"directions": "forward,backward"}
@@ -37,6 +37,23 @@ def test_a_peer_in_standard_ops_agrees_with_the_op(op, inputs, attributes, graph
 def test_pytorch_agrees_with_the_convolution():
     expected = run_node("DirectionalConv1d", CONV, **BOTH)
     np.testing.assert_allclose(conv_op.pytorch(CONV).run(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        cpu_ops.convolution(3, 5, 6),
+        cpu_ops.convolution(2, 3, 8, kernel=7, stride=2),
+        cpu_ops.convolution(4, 4, 5, group=4),
+        cpu_ops.upsampling(2, 3),
+        cpu_ops.norm(5, 33),
+    ],
+    ids=lambda case: case.name,
+)
+def test_peers_of_the_cpu_ops_agree_with_them(case):
+    ours, *peers = (contestant.run() for contestant in cpu_ops.contestants_of(case))
+    for peer in peers:
+        np.testing.assert_allclose(peer, ours, rtol=0, atol=cpu_ops.AGREEMENT * np.abs(ours).max())
 
 
 def test_contestants_are_timed_and_kept(tmp_path, monkeypatch, capsys):

@@ -183,9 +183,8 @@ class Downsample(nn.Sequential):
 class Upsample(nn.Module):
     """Doubles every side, adds the skip and mixes: (B, coarse, D, H, W) -> (B, fine, 2D, 2H, 2W).
 
-    Trilinear interpolation of the narrowed features takes as long in ONNX Runtime as a transposed convolution
-    (48 -> 24 channels at 64^3: about 0.2 s on 2 CPU threads), with an eighth of its weights and no
-    checkerboard.
+    Trilinear interpolation has an eighth of a transposed convolution's weights and no checkerboard, and with
+    its skip it is one op on a CPU, bound by memory.
     """
 
     def __init__(self, coarse: int, fine: int):
