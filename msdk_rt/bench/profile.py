@@ -19,6 +19,7 @@ class OpCost:
     """All nodes of one op type in one inference. flops is None for ops that mostly move or compare data.
 
     An update of a scan's state counts as 9 operations, its exponential as one of them, as in Mamba's papers.
+    A convolution counts its plain products: one done with fewer can lie above the roof.
     """
 
     op: str
@@ -89,6 +90,7 @@ def _kan(inputs, outputs) -> float:
 
 _FLOPS = {
     "Conv": _conv,
+    "Conv3d": _conv,
     "FusedConv": _conv,
     "ConvTranspose": _conv_transpose,
     "MatMul": _matmul,

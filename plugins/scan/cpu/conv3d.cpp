@@ -57,7 +57,7 @@ float at_points(const float* taps, const double (&depth)[3], const double (&heig
 }
 
 struct Split {
-  int64_t rows, rows_of_plane, rows_of_task, tasks_of_plane, planes, row_tasks, block_groups, blocks_of_task;
+  int64_t rows_of_plane, rows_of_task, tasks_of_plane, planes, row_tasks, block_groups, blocks_of_task;
 };
 
 // How rows and blocks of output channels are cut into tasks: from the sizes and the number of threads alone.

@@ -15,8 +15,7 @@ void selective_scan(const SelectiveScanArgs<float>& args, const Parallel& parall
 void kan_linear(const KanLinearArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
 void token_norm(const TokenNormArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
 
-// The weights as conv3d reads them, made once for a kernel set: for 3x3x3 kernels with stride 1, transformed, 16/9 of
-// their size.
+// The weights as conv3d reads them, made once for a kernel set. For Winograd they take up to four times their memory.
 std::vector<float> pack_conv3d(const Conv3dArgs& args, const Kernels& isa = kernels());
 // `packed` is what pack_conv3d gave; args.weight is not read.
 void conv3d(const Conv3dArgs& args, const float* packed, const Parallel& parallel, const Kernels& isa = kernels());
