@@ -60,16 +60,23 @@ def _add(costs: dict[str, OpCost], event: dict) -> None:
     inputs = [next(iter(entry.values())) for entry in arguments.get("input_type_shape", ())]
     outputs = [next(iter(entry.values())) for entry in arguments.get("output_type_shape", ())]
     count = _FLOPS.get(cost.op)
-    if count and inputs and outputs:
-        cost.flops = (cost.flops or 0.0) + count(inputs, outputs)
+    flops = count(inputs, outputs) if count and inputs and outputs else None
+    if flops is not None:
+        cost.flops = (cost.flops or 0.0) + flops
 
 
-def _conv(inputs, outputs) -> float:
-    return 2.0 * math.prod(outputs[0]) * math.prod(inputs[1][1:])
+def _conv(inputs, outputs) -> float | None:
+    return _of_weight(inputs, math.prod(outputs[0]))
 
 
-def _conv_transpose(inputs, outputs) -> float:
-    return 2.0 * math.prod(inputs[0]) * math.prod(inputs[1][1:])
+def _conv_transpose(inputs, outputs) -> float | None:
+    return _of_weight(inputs, math.prod(inputs[0]))
+
+
+def _of_weight(inputs, values: int) -> float | None:
+    """Products of `values` values with a weight; None where ONNX Runtime packed it and tells no shape."""
+    known = len(inputs) > 1 and len(inputs[1]) == len(inputs[0])
+    return 2.0 * values * math.prod(inputs[1][1:]) if known else None
 
 
 def _matmul(inputs, outputs) -> float:

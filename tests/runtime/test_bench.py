@@ -12,6 +12,7 @@ import xml.etree.ElementTree as ET
 
 import nibabel
 import numpy as np
+import onnx.parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +56,18 @@ def test_the_profile_counts_operations_and_nodes(artifact):
     assert cost.nodes == 1
     assert cost.flops == 2 * voxels * 2 * 27
     assert cost.bytes == 4 * (voxels + 2 * voxels + 2 * 27 + 2)
+
+
+@pytest.mark.parametrize("bias", ["", ", bias"])
+def test_a_weight_that_onnxruntime_has_packed(bias, tmp_path):
+    model = onnx.parser.parse_model(f"""<ir_version: 10, opset_import: ["": 20]>
+        transposed (float[B,2,3,3,3] image) => (float[B,3,6,6,6] logits)
+        <float[2,3,2,2,2] weight = {{{", ".join(["1"] * 48)}}}, float[3] bias = {{1, 2, 3}}>
+        {{ logits = ConvTranspose <strides = [2, 2, 2]> (image, weight{bias}) }}""")
+    path = tmp_path / "transposed.onnx"
+    path.write_bytes(model.SerializeToString())
+    (cost,) = profile(path, ["CPUExecutionProvider"], 1, np.zeros((1, 2, 3, 3, 3), np.float32))
+    assert (cost.op, cost.nodes, cost.flops) == ("ConvTranspose", 1, None)
 
 
 def test_the_report_of_two_models(artifact, tmp_path):
