@@ -21,8 +21,8 @@ svg .median { stroke: #222; stroke-width: 2 }
 """
 ROOF = (
     "The area of a dot is its share of the time. The roof is what NumPy reaches on this machine: a matrix "
-    "product on all its cores, a copy on one. A convolution counts its plain products: Conv3d needs fewer, and "
-    "may lie above the roof. Ops that mostly move data have no operations counted and are in the table alone."
+    "product on all its cores, a copy on one. A convolution counts its plain products: Conv3d needs fewer, "
+    "and may lie above it. Ops that mostly move data have no operations counted and are in the table alone."
 )
 
 
