@@ -71,8 +71,8 @@ struct KanLinearArgs {
   T* y;                        // (batch, out_channels, length)
 };
 
-// y[b,c,l] = (x[b,c,l] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c], mean and variance over the channels of a
-// token: a layer norm whose channels are not last.
+// y[b,c,l] = (x[b,c,l] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c], mean and variance over the channels of
+// a token: a layer norm whose channels are not last.
 struct TokenNormArgs {
   int64_t batch, channels, length;
   float epsilon;
