@@ -1,8 +1,11 @@
 """One msdk node as a model of its own, run by ONNX Runtime: for tests and benchmarks of a single op."""
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 import onnx.helper
+import onnx.numpy_helper
 import onnxruntime
 
 import msdk_rt
@@ -11,8 +14,13 @@ OPSET = 20
 IR_VERSION = 10
 
 
-def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> onnx.ModelProto:
-    """A model of one node: `inputs` in the op's order, None where one is left out; y as the first."""
+def node_model(
+    op: str, inputs: dict[str, np.ndarray | None], constants: Collection[str] = (), **attributes
+) -> onnx.ModelProto:
+    """A model of one node: `inputs` in the op's order, None where one is left out; y as the first.
+
+    constants: inputs that the model holds, as initialisers, instead of being fed them.
+    """
     present = {name: array for name, array in inputs.items() if array is not None}
     node = onnx.helper.make_node(op, list(present), ["y"], domain="msdk", **attributes)
     values = [
@@ -20,9 +28,11 @@ def node_model(op: str, inputs: dict[str, np.ndarray | None], **attributes) -> o
             name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
         )
         for name, array in present.items()
+        if name not in constants
     ]
+    held = [onnx.numpy_helper.from_array(array, name) for name, array in present.items() if name in constants]
     output = onnx.helper.make_tensor_value_info("y", values[0].type.tensor_type.elem_type, None)
-    graph = onnx.helper.make_graph([node], "one_node", values, [output])
+    graph = onnx.helper.make_graph([node], "one_node", values, [output], held)
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("msdk", 1)]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
