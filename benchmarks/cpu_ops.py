@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from nodes import node_model
 from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.scan_op import bound
 from msdk_export.functions import attach_functions
+from tests.support.nodes import node_model
 
 THREADS = 2
 AGREEMENT = 1e-5  # relative to the largest value

@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
-from msdk_rt.arrays import as_volume
-from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import read_volume
+from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.inference.arrays import as_volume
+from msdk_rt.inference.normalisation import normalize
 
 
 def real_window(

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.arrays import as_volume, check_shape
+from msdk_rt.artifact.files import folder_lock
+from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend
-from msdk_rt.device.arrays import DeviceVolume
-from msdk_rt.device.workspace import DeviceBytes
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.files import folder_lock
-from msdk_rt.host import HostPipeline, infer_views
-from msdk_rt.manifest import Manifest, read_manifest
-from msdk_rt.recipe import Recipe
-from msdk_rt.segmentation import Segmentation, in_space_of_file
-from msdk_rt.sources import Source, sources_of
-from msdk_rt.stages import Stages
-from msdk_rt.volumes import read_volume
+from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.results import Segmentation, in_space_of_file
+from msdk_rt.imaging.sources import Source, sources_of
+from msdk_rt.inference.arrays import as_volume, check_shape
+from msdk_rt.inference.device.arrays import DeviceVolume
+from msdk_rt.inference.device.workspace import DeviceBytes
+from msdk_rt.inference.host import HostPipeline, infer_views
+from msdk_rt.inference.recipe import Recipe
+from msdk_rt.inference.stages import Stages
 
 BLENDS = ("gaussian", "constant")
 
@@ -39,8 +39,10 @@ class Segmenter:
     mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
     and the logits are averaged, as nnU-Net does: 2**n times the work.
 
-    Where the network runs on a GPU, volumes are worked on there from upload to labels (msdk_rt.device), else
-    on the CPU. Raises ArtifactError, BackendError, and InputError for a setting out of its range.
+    Where the network runs on a GPU, volumes are worked on there from upload to labels
+    (msdk_rt.inference.device), else on the CPU.
+
+    Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
 
     def __init__(
@@ -186,9 +188,9 @@ def _pipeline(backend: Backend, recipe: Recipe):
     network = backend.network()
     if network is None:
         return HostPipeline(backend, recipe)
-    from msdk_rt import cuda
-    from msdk_rt.device.kernels import VolumeKernels
-    from msdk_rt.device.pipeline import DevicePipeline
+    from msdk_rt.backends import cuda
+    from msdk_rt.backends.volume_kernels import VolumeKernels
+    from msdk_rt.inference.device.pipeline import DevicePipeline
 
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
 

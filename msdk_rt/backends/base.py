@@ -9,8 +9,9 @@ import numpy as np
 class Network(Protocol):
     """A loaded network on one stream of a GPU, for one thread.
 
-    stream: a msdk_rt.cuda.Stream, on which all of its work is. device: the GPU's number. graphs: whether
-    `enqueue` may be captured in a CUDA graph. memory: bytes of the device that it works in, None if unknown.
+    stream: a msdk_rt.backends.cuda.Stream, on which all of its work is. device: the GPU's number.
+    graphs: whether `enqueue` may be captured in a CUDA graph. memory: bytes of the device that it works in,
+    None if unknown.
     """
 
     stream: Any

@@ -3,12 +3,12 @@
 import re
 
 import numpy as np
-import oracle
 import pytest
-from cases import Conv3dCase, conv3d_grid
-from nodes import node_model, session
 
 from msdk_export.functions import attach_functions
+from tests.support import oracle
+from tests.support.cases import Conv3dCase, conv3d_grid
+from tests.support.nodes import node_model, session
 
 CASES = conv3d_grid(seed=5)
 THREADS = (1, 2, 3, 5)

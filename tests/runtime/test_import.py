@@ -33,7 +33,7 @@ def test_import_is_quick_and_slim():
 def test_segmenting_imports_neither_torch_nor_onnx(artifact):
     code = (
         "import json, sys\n"
-        "import numpy, msdk_rt, msdk_rt.cli\n"
+        "import numpy, msdk_rt, msdk_rt.commands.main\n"
         f"msdk_rt.Segmenter({str(artifact)!r}).run(numpy.ones((1, 9, 9, 9)))\n"
         "print(json.dumps(sorted({'torch', 'onnx', 'msdk_export', 'onnxruntime'} & sys.modules.keys())))"
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from monai.transforms import NormalizeIntensity
 
-from msdk_rt.preprocess import normalize
+from msdk_rt.inference.normalisation import normalize
 
 
 def monai_normalize(volume):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from monai.inferers import sliding_window_inference
 from monai.transforms import NormalizeIntensity
-from small_model import WINDOW, describe, small_network, write_artifact
 
 import msdk_rt
 from msdk_rt import BackendError, InputError, Segmentation, Segmenter
+from tests.support.small_model import WINDOW, describe, small_network, write_artifact
 
 SHAPE = (11, 9, 13)
 

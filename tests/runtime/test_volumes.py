@@ -10,7 +10,7 @@ import pytest
 from nibabel.orientations import aff2axcodes, apply_orientation, axcodes2ornt, ornt_transform
 
 from msdk_rt.errors import InputError, OutputError
-from msdk_rt.volumes import read_volume, stem
+from msdk_rt.imaging.nifti import read_volume, stem
 
 SHAPE = (5, 6, 7)
 ALL_CODES = [
