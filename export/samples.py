@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
-from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.arrays import as_volume
 from msdk_rt.inference.normalisation import normalize
 

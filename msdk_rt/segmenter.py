@@ -12,9 +12,9 @@ from msdk_rt.artifact.files import folder_lock
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.imaging.nifti import read_volume
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.arrays import as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes

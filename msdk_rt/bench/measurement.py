@@ -13,7 +13,8 @@ from msdk_rt.bench.report import Contestant, Report, VolumeTime
 from msdk_rt.bench.sensors.watch import GpuWatch, on_gpu
 from msdk_rt.bench.waiting import ProcessorWait
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.formats import save
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.stages import Stages
 from msdk_rt.segmenter import Segmenter
 
@@ -134,7 +135,7 @@ def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
         labels, _ = segmenter._segment(volume.data, stages=stages)
         with stages("write"), tempfile.TemporaryDirectory() as folder:
             voxels = np.ascontiguousarray(volume.space.from_model(labels))
-            volume.space.save(voxels, Path(folder) / "labels.nii.gz")
+            save(voxels, volume.space, Path(folder) / "labels.nii.gz")
     else:
         data = _random_volume(len(manifest.channels), shape or DEFAULT_SHAPE)
         began = time.perf_counter()

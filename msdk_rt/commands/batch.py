@@ -10,8 +10,8 @@ from msdk_rt.artifact.files import remove
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.cases import Case, find_cases
-from msdk_rt.imaging.nifti import check_result
 from msdk_rt.imaging.results import Segmentation
+from msdk_rt.imaging.volumes import check_result
 from msdk_rt.segmenter import Segmenter
 
 

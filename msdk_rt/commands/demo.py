@@ -10,7 +10,10 @@ from msdk_rt.artifact.files import check_writable
 from msdk_rt.commands.batch import voxel_counts
 from msdk_rt.commands.description import parity_lines
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.imaging.nifti import Space, read_volume
+from msdk_rt.imaging.formats import save
+from msdk_rt.imaging.nifti import NiftiHeader
+from msdk_rt.imaging.space import Space
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.labels import dice
 from msdk_rt.segmenter import Segmenter
 
@@ -75,8 +78,8 @@ def _write_template(path: Path) -> Path:
     from nilearn.datasets import load_mni152_template
 
     image = load_mni152_template(resolution=1)
-    space = Space(type(image), image.header, image.affine, image.shape, "RAS")
-    space.save(np.asarray(image.dataobj, np.float32), path)
+    space = Space(image.affine, image.shape, header=NiftiHeader(type(image), image.header))
+    save(np.asarray(image.dataobj, np.float32), space, path)
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msdk_rt.artifact.files import check_writable
 from msdk_rt.errors import InputError, OutputError
-from msdk_rt.imaging.nifti import SUFFIXES, check_suffix, stem
+from msdk_rt.imaging.formats import SUFFIXES, stem, writer_for
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def _outputs(found: Sequence[tuple[str, tuple[Path, ...]]], output: Path) -> lis
         raise OutputError(f"{output} is one file for {len(found)} cases: give a folder")
     if output.is_dir():
         raise OutputError(f"{output} is a folder: give a file name that is free")
-    check_suffix(output)
+    writer_for(output)
     check_writable(output.parent)
     return [output]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.nifti import Space
+from msdk_rt.imaging.formats import save
+from msdk_rt.imaging.space import Space
 from msdk_rt.inference.device.arrays import DeviceArray
 
 
@@ -28,13 +29,13 @@ class Segmentation:
 
     def save(self, path: str | Path) -> None:
         """Write the labels as .nii or .nii.gz in the space of the input. Raises OutputError, InputError."""
-        self._require_space().save(self.labels, path)
+        save(self.labels, self._require_space(), path)
 
     def save_probabilities(self, path: str | Path) -> None:
         """Write the probabilities as a 4D float32 NIfTI (X, Y, Z, K). Raises OutputError, InputError."""
         if self.probabilities is None:
             raise InputError("there are no probabilities: run with return_probabilities=True")
-        self._require_space().save(np.moveaxis(self.probabilities, 0, -1), path)
+        save(np.moveaxis(self.probabilities, 0, -1), self._require_space(), path)
 
     def _require_space(self) -> Space:
         if self.space is None:

@@ -10,7 +10,7 @@ import pytest
 from msdk_export.training.cases import VOXELS_PER_CLASS, Cases, ReadCase
 from msdk_export.training.dataset import read_dataset
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.normalisation import normalize
 from tests.support.spheres import AFFINE, LABELS, decathlon, describe, nnunet, save, spheres
 

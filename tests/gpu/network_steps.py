@@ -4,7 +4,7 @@ import argparse
 from contextlib import contextmanager
 from pathlib import Path
 
-from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.segmenter import Segmenter
 from tests.gpu import network_benchmark, onnxruntime_checks
 from tests.gpu.device import Device

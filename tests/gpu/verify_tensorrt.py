@@ -111,7 +111,7 @@ def read(scan: Path | None) -> np.ndarray:
         from msdk_export.synthetic.template import load_template
 
         return load_template().t1.numpy()[None].astype(np.float32)
-    from msdk_rt.imaging.nifti import read_volume
+    from msdk_rt.imaging.volumes import read_volume
 
     return read_volume([scan]).data
 

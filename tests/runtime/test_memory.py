@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.nifti import read_volume
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference import memory
 
 
