@@ -2,9 +2,10 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msdk_rt.artifact.vocabulary import ACTIVATIONS, BLENDS, NORMALIZATIONS, PRECISIONS
 from msdk_rt.errors import shown
 
 LARGEST_WINDOW = 4096
@@ -13,8 +14,15 @@ LARGEST_LABEL = 65535
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 AXIS_CODES = ("RL", "AP", "SI")
 
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def _one_of(words: Sequence[str]) -> Rule:
+    return " or ".join(words), lambda value: isinstance(value, str) and value in words
+
+
 # What a field must be, in words and as a predicate on its value.
-_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+_RULES: dict[str, Rule] = {
     "format_version": ("1", lambda value: _is_int(value) and value == 1),
     "ops_version": ("1", lambda value: _is_int(value) and value == 1),
     "family": ("the name of a network family", lambda value: _is_name(value)),
@@ -47,8 +55,8 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
             and len(set(value.values())) == len(value)
         ),
     ),
-    "activation": ("softmax or sigmoid", lambda value: value in ("softmax", "sigmoid")),
-    "normalization": ("nonzero_zscore or none", lambda value: value in ("nonzero_zscore", "none")),
+    "activation": _one_of(ACTIVATIONS),
+    "normalization": _one_of(NORMALIZATIONS),
     "orientation": ("axis codes such as RAS", lambda value: is_orientation(value)),
     "blending": (
         "{scheme: monai, mode: gaussian or constant, sigma_scale: a positive number}",
@@ -56,13 +64,13 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
             isinstance(value, dict)
             and value.keys() == {"scheme", "mode", "sigma_scale"}
             and value["scheme"] == "monai"
-            and value["mode"] in ("gaussian", "constant")
+            and value["mode"] in BLENDS
             and isinstance(value["sigma_scale"], (int, float))
             and not isinstance(value["sigma_scale"], bool)
             and 0 < value["sigma_scale"] <= 10
         ),
     ),
-    "precision": ("float32 or float16", lambda value: value in ("float32", "float16")),
+    "precision": _one_of(PRECISIONS),
     "engine": (
         "null, or {tensorrt, compute_capability, plugin_version: version numbers, max_batch: at least 1, "
         "version_compatible, hardware_compatible: true or false}",

@@ -8,6 +8,7 @@ import numpy as np
 
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.artifact.onnx_file import check_onnx_file
+from msdk_rt.backends.base import Provider
 from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 
@@ -18,7 +19,6 @@ except ImportError as error:
         f"ONNX Runtime cannot be imported ({error}): pip install 'msdk_rt[cpu]' or 'msdk_rt[gpu]'"
     ) from error
 
-Provider = str | tuple[str, dict]
 VERSION = onnxruntime.__version__
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
@@ -65,7 +65,7 @@ class OnnxRuntimeBackend:
                 f"{self.providers[0]} runs, but volumes are worked on by the CPU and each window is copied "
                 f"to the GPU and back: {problem or 'the provider did not take our stream'}",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
     @property

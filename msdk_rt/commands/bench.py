@@ -5,7 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-SUMMARY = "measure models on this machine: latency, stages of a volume, cost of every op"
+from msdk_rt.commands.command import Command
+
 EXAMPLES = """examples:
   msdk-rt bench model.onnx
   msdk-rt bench model.onnx --input t1.nii.gz --threads 2 --html bench.html
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--quiet", action="store_true", help="do not say on stderr what is being measured")
 
 
-def run_bench(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Measure, print, write; 1 where it was interrupted."""
     from msdk_rt.bench.measurement import benchmark
 
@@ -81,3 +82,12 @@ def run_bench(options: argparse.Namespace) -> int:
 
         write_page(report, options.html)
     return 1 if report.interrupted else 0
+
+
+COMMAND = Command(
+    "bench",
+    "measure models on this machine: latency, stages of a volume, cost of every op",
+    EXAMPLES,
+    add_arguments,
+    run,
+)

@@ -5,9 +5,9 @@ import importlib.util
 import json
 from pathlib import Path
 
+from msdk_rt.commands.command import Command
 from msdk_rt.errors import BackendError, InputError
 
-SUMMARY = "train MSD-KMamba on a folder of labelled NIfTI volumes; a stopped run is taken up where it was"
 EXAMPLES = """examples:
   msdk-rt train Task01_BrainTumour runs/tumour --network base --window 128 128 128 --augmentation strong
   msdk-rt train data runs/small --steps 5000 --batch-size 1 --validation 4 --seed 7
@@ -122,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", type=float, metavar="X", help="share of cases kept in memory (default: 1)")
 
 
-def run_training(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
     """Train as the options say. Raises BackendError without the extra [train], and what train raises."""
     for module in _NEEDED:
         if importlib.util.find_spec(module) is None:
@@ -157,3 +157,12 @@ def _read_config(path: Path) -> dict:
     if not isinstance(config, dict):
         raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object of network sizes")
     return config
+
+
+COMMAND = Command(
+    "train",
+    "train MSD-KMamba on a folder of labelled NIfTI volumes; a stopped run is taken up where it was",
+    EXAMPLES,
+    add_arguments,
+    run,
+)

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from msdk_rt.errors import OutputError
 from msdk_rt.imaging import nifti
-from msdk_rt.imaging.space import Array, Placed, Space
+from msdk_rt.imaging.space import Placed, Space
+from msdk_rt.inference.arrays import Array
 
 
 class Image(Placed, Protocol):

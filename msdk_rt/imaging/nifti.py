@@ -8,8 +8,9 @@ import nibabel
 
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.space import Array, Space, check_affine
+from msdk_rt.imaging.space import Space, check_affine
 from msdk_rt.imaging.voxels import UNREADABLE, read_voxels
+from msdk_rt.inference.arrays import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from msdk_rt.errors import InputError
+from msdk_rt.inference.arrays import Array
 
 SAME_SPACE_LIMIT = 0.1
-
-Array = npt.NDArray[Any]
 
 
 class Placed(Protocol):

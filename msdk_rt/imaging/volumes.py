@@ -8,8 +8,8 @@ import numpy as np
 
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.formats import open_image
-from msdk_rt.imaging.space import Array, Space, check_same_space
-from msdk_rt.inference.arrays import check_finite
+from msdk_rt.imaging.space import Space, check_same_space
+from msdk_rt.inference.arrays import Array, check_finite
 
 
 @dataclass(frozen=True, eq=False)

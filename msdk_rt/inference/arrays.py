@@ -1,15 +1,20 @@
 """Arrays as volumes: what may come in, and the float32 it becomes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from msdk_rt.errors import InputError
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
 
 TO_HOST = "array.get() in CuPy and PyCUDA, tensor.cpu() in PyTorch, array.copy_to_host() in Numba"
 
 
-def as_array(value: object) -> np.ndarray:
+def as_array(value: object) -> Array:
     """Anything NumPy takes as an array: a tensor, nested lists. Raises InputError for anything else."""
     try:
         return np.asarray(value)
@@ -19,7 +24,7 @@ def as_array(value: object) -> np.ndarray:
         ) from error
 
 
-def as_volume(array: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+def as_volume(array: Array, channels: Sequence[str]) -> Floats:
     """(C, D, H, W) as float32 in C order, copied only where it is not that already.
 
     Raises InputError unless it holds finite real numbers, at least one voxel, and one volume per channel.
@@ -47,7 +52,7 @@ def check_shape(shape: Sequence[int], channels: Sequence[str]) -> None:
         raise InputError(f"got an empty array of shape {shape}, {expected}")
 
 
-def check_finite(volume: np.ndarray, channels: Sequence[str]) -> None:
+def check_finite(volume: Array, channels: Sequence[str]) -> None:
     """Raise InputError naming the first channel of (C, D, H, W) that has NaN or Inf, and how many."""
     for name, values in zip(channels, volume, strict=True):
         wrong = values.size - np.count_nonzero(np.isfinite(values))

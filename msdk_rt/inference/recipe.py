@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.normalisation import Normalisation, normalisation
 from msdk_rt.inference.windows import Start, importance, plan_windows
 
 
@@ -25,9 +25,13 @@ class Recipe:
         """First voxels of all windows over a volume (D, H, W), taken as padded to at least one window."""
         return plan_windows(shape, self.manifest.window, self.overlap)
 
-    def weights(self) -> np.ndarray:
+    def weights(self) -> Floats:
         """Of a window's voxels in the blend, float32 (D, H, W)."""
         return importance(self.manifest.window, self.blend, self.manifest.blending["sigma_scale"])
+
+    def normalisation(self) -> Normalisation:
+        """Of the intensities. Raises ArtifactError for one that this msdk_rt does not know."""
+        return normalisation(self.manifest.normalization)
 
     def views(self) -> list[tuple[int, ...]]:
         """The axes of (D, H, W) along which each view of a window is mirrored; the first along none."""

@@ -44,7 +44,11 @@ def test_every_public_name_loads():
     for name in msdk_rt.__all__:
         assert getattr(msdk_rt, name).__doc__
     assert set(msdk_rt.__all__) <= set(dir(msdk_rt))
-    assert issubclass(msdk_rt.InputError, msdk_rt.MsdkError)
+    errors = [kind for kind in vars(msdk_rt.errors).values() if isinstance(kind, type)]
+    assert {kind.__name__ for kind in errors} <= set(
+        msdk_rt.__all__
+    )  # what nobody can name, nobody can catch
+    assert all(issubclass(kind, msdk_rt.MsdkError) for kind in errors)
     assert msdk_rt.__version__
 
 

@@ -14,6 +14,7 @@ from msdk_rt.errors import BackendError
 from msdk_rt.inference.arrays import not_finite_input
 from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume, device_volume
 from msdk_rt.inference.device.workspace import STARTS_BYTES, DeviceBytes, Workspace, label_type, layout
+from msdk_rt.inference.normalisation import DeviceWork
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import batches_of, not_finite_logits
@@ -147,11 +148,9 @@ class DevicePipeline:
             stream.wait(workspace.read)
             stream.zero(workspace["counts"], workspace.bytes_of("counts"))
             self.kernels.count_not_finite(source, channels, voxels, workspace["counts"], stream.handle)
-        if manifest.normalization == "nonzero_zscore":
-            scratch = workspace["normalize"]
-            self.kernels.normalize(source, workspace["volume"], channels, voxels, scratch, stream.handle)
-        else:
-            stream.copy(source, workspace["volume"], workspace.bytes_of("volume"))
+        scratch, target = workspace["normalize"], workspace["volume"]
+        work = DeviceWork(self.kernels, stream, source, target, scratch, channels, voxels)
+        self.recipe.normalisation().on_device(work)
         stream.record(workspace.consumed)
 
     def _blend(self, workspace: Workspace, watch: Watch | None) -> None:

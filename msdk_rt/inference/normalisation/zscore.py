@@ -1,9 +1,12 @@
-"""Intensity normalisation, as the network saw it in training."""
+"""Z-score of each channel over its nonzero voxels."""
 
 import numpy as np
 
+from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.normalisation.base import DeviceWork
 
-def normalize(volume: np.ndarray) -> np.ndarray:
+
+def normalize(volume: Floats) -> Floats:
     """Z-score of every channel over its nonzero voxels; zero voxels stay zero.
 
     volume: (C, D, H, W), finite. Returns a new float32 array of the same shape. A channel whose nonzero
@@ -23,3 +26,15 @@ def normalize(volume: np.ndarray) -> np.ndarray:
             values /= deviation
         channel[mask] = values
     return normalized
+
+
+class NonzeroZScore:
+    """MONAI's NormalizeIntensity(nonzero=True, channel_wise=True)."""
+
+    def on_host(self, volume: Floats) -> Floats:
+        return normalize(volume)
+
+    def on_device(self, work: DeviceWork) -> None:
+        work.kernels.normalize(
+            work.source, work.target, work.channels, work.voxels, work.scratch, work.stream.handle
+        )

@@ -1,8 +1,28 @@
-"""A manifest in words."""
+"""`msdk-rt info`: a manifest in words."""
 
+import argparse
+import dataclasses
+import json
 from pathlib import Path
 
-from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.artifact.manifest import Manifest, read_manifest
+from msdk_rt.commands.command import Command
+
+EXAMPLES = "examples:\n  msdk-rt info model.onnx\n  msdk-rt info model.onnx --json | jq .labels"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it")
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    manifest = read_manifest(options.model)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(manifest), indent=2))
+    else:
+        print(describe(options.model, manifest))
+    return 0
 
 
 def describe(path: Path, manifest: Manifest) -> str:
@@ -40,3 +60,8 @@ def parity_lines(manifest: Manifest) -> dict[str, str]:
 
 def _number(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+COMMAND = Command(
+    "info", "show what a model is: channels, labels, window, measured parity", EXAMPLES, add_arguments, run
+)

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from monai.transforms import NormalizeIntensity
 
-from msdk_rt.inference.normalisation import normalize
+from msdk_rt import ArtifactError, Segmenter
+from msdk_rt.artifact.vocabulary import NORMALIZATIONS
+from msdk_rt.inference.normalisation import normalisation, normalize
+from tests.support.small_model import describe, write_artifact
+
+
+@pytest.fixture
+def artifact(tmp_path):
+    return write_artifact(tmp_path / "model.onnx")
 
 
 def monai_normalize(volume):
@@ -54,3 +62,16 @@ def test_input_is_left_alone_and_output_is_float32():
     assert normalized.flags.c_contiguous
     np.testing.assert_array_equal(volume, before)
     assert normalized[0, 0, 0, -1] == 0
+
+
+def test_every_name_of_the_manifest_is_carried_out():
+    volume = np.random.default_rng(3).gamma(2, 300, (2, 5, 4, 3)).astype(np.float32)
+    for name in NORMALIZATIONS:
+        assert normalisation(name).on_host(volume).shape == volume.shape
+
+
+def test_a_name_that_the_checks_accept_but_nobody_implements_is_refused(artifact, monkeypatch):
+    monkeypatch.setattr("msdk_rt.artifact.manifest_rules._RULES", {})
+    describe(artifact, normalization="minmax")
+    with pytest.raises(ArtifactError, match="normalization 'minmax' is not known .* nonzero_zscore, none"):
+        Segmenter(artifact)
