@@ -47,7 +47,7 @@ def test_every_public_name_loads():
     errors = [kind for kind in vars(msdk_rt.errors).values() if isinstance(kind, type)]
     assert {kind.__name__ for kind in errors} <= set(
         msdk_rt.__all__
-    )  # what nobody can name, nobody can catch
+    )  # else nobody can catch it
     assert all(issubclass(kind, msdk_rt.MsdkError) for kind in errors)
     assert msdk_rt.__version__
 

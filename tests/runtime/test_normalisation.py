@@ -73,5 +73,5 @@ def test_every_name_of_the_manifest_is_carried_out():
 def test_a_name_that_the_checks_accept_but_nobody_implements_is_refused(artifact, monkeypatch):
     monkeypatch.setattr("msdk_rt.artifact.manifest_rules._RULES", {})
     describe(artifact, normalization="minmax")
-    with pytest.raises(ArtifactError, match="normalization 'minmax' is not known .* nonzero_zscore, none"):
+    with pytest.raises(ArtifactError, match=r"normalization 'minmax' is not known .* nonzero_zscore, none"):
         Segmenter(artifact)
