@@ -8,7 +8,7 @@ Names load on first use, so that importing the package is quick and imports neit
 
 import importlib
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from msdk_export import export
@@ -60,7 +60,7 @@ except PackageNotFoundError:
     __version__ = "0+unknown"
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'msdk_rt' has no attribute {name!r}")
     try:

@@ -2,11 +2,11 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from numbers import Real
 from pathlib import Path
-
-import numpy as np
+from typing import Any, NoReturn
 
 from msdk_rt.artifact.files import folder_lock
 from msdk_rt.artifact.manifest import Manifest, read_manifest
@@ -16,14 +16,17 @@ from msdk_rt.backends.registry import Settings, open_backend
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
+from msdk_rt.imaging.space import Space
 from msdk_rt.imaging.volumes import read_volume
-from msdk_rt.inference.arrays import as_volume, check_shape
+from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.host import HostPipeline, infer_views
-from msdk_rt.inference.pipeline import Pipeline
+from msdk_rt.inference.pipeline import Labels, Pending, Pipeline, Probabilities
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
+
+Result = Segmentation | Labels
 
 
 class Segmenter:
@@ -85,7 +88,7 @@ class Segmenter:
     def __enter__(self) -> "Segmenter":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def count_windows(self, shape: Sequence[int]) -> int:
@@ -100,7 +103,7 @@ class Segmenter:
         """
         return self._pipeline().memory(shape)
 
-    def run(self, volumes, *, return_probabilities: bool = False, progress: bool = False):
+    def run(self, volumes: Any, *, return_probabilities: bool = False, progress: bool = False) -> Any:
         """Segment one volume or several. progress: show a bar over the windows of each.
 
         | volumes | returns |
@@ -121,11 +124,14 @@ class Segmenter:
         sources, single = sources_of(volumes, pipeline.take)
         if len(sources) > 1:  # one alone is checked where it is used
             for source in sources:
-                self._check(source)
+                if not isinstance(source, list):  # files are checked when they are read
+                    self._check(source)
         results = list(self._results(pipeline, sources, return_probabilities, progress))
         return results[0] if single else results
 
-    def _results(self, pipeline, sources: Sequence[Source], probabilities: bool, progress: bool) -> Iterator:
+    def _results(
+        self, pipeline: Pipeline, sources: Sequence[Source], probabilities: bool, progress: bool
+    ) -> Iterator[Result]:
         """A result for each source. The next is read and started while a GPU works on the one before."""
         finish = None
         for source in sources:
@@ -136,36 +142,37 @@ class Segmenter:
         if finish:
             yield finish()
 
-    def _start(self, pipeline, source: Source, probabilities: bool, progress: bool) -> Callable:
+    def _start(
+        self, pipeline: Pipeline, source: Source, probabilities: bool, progress: bool
+    ) -> Callable[[], Result]:
         """Begin with a source; what it returns waits for the end and gives the result."""
         watch = _progress_bar if progress else None
         if isinstance(source, list):
             volume = read_volume(source, self.manifest.channels, self.manifest.orientation)
             pending = pipeline.start(volume.data, probabilities, watch)
-            return lambda: in_space_of_file(*pending.result(), volume.space)
+            return partial(_of_file, pending, volume.space)
         pending = pipeline.start(self._check(source), probabilities, watch)
-        return lambda: Segmentation(*pending.result()) if probabilities else pending.result()[0]
+        return partial(_of_array, pending, probabilities)
 
-    def _check(self, source: Source) -> Source:
-        """Arrays as a pipeline takes them; files are checked when they are read. Raises InputError."""
-        if isinstance(source, np.ndarray):
-            return as_volume(source, self.manifest.channels)
+    def _check(self, source: Array | DeviceVolume) -> Floats | DeviceVolume:
+        """An array as a pipeline takes it. Raises InputError."""
         if isinstance(source, DeviceVolume):
             check_shape(source.shape, self.manifest.channels)
-        return source
+            return source
+        return as_volume(source, self.manifest.channels)
 
     def _segment(
         self,
-        volume: np.ndarray,
+        volume: Floats,
         return_probabilities: bool = False,
         progress: bool = False,
         stages: Stages | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    ) -> tuple[Labels, Probabilities | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None) of a checked float32 volume (C, D, H, W)."""
         watch = _progress_bar if progress else None
         return self._pipeline().start(volume, return_probabilities, watch, stages).result()
 
-    def _infer(self, backend: Backend, windows: np.ndarray) -> np.ndarray:
+    def _infer(self, backend: Backend, windows: Floats) -> Floats:
         """Logits of a batch of windows, averaged over the mirrored views, from host to host."""
         return infer_views(backend, self._recipe, windows)
 
@@ -174,7 +181,8 @@ class Segmenter:
         backend = self._open()
         if not hasattr(self._of_thread, "pipeline"):
             self._of_thread.pipeline = _pipeline(backend, self._recipe)
-        return self._of_thread.pipeline
+        pipeline: Pipeline = self._of_thread.pipeline
+        return pipeline
 
     def _open(self) -> Backend:
         if self._backend is None:
@@ -186,7 +194,7 @@ class Segmenter:
             )
         return self._backend
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise BackendError(
             f"a Segmenter cannot leave process {self._process}: send the path, and open another one there"
         )
@@ -204,17 +212,28 @@ def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
 
 
-def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:
+def _of_file(pending: Pending, space: Space) -> Segmentation:
+    return in_space_of_file(*pending.result(), space)
+
+
+def _of_array(pending: Pending, probabilities: bool) -> Result:
+    return Segmentation(*pending.result()) if probabilities else pending.result()[0]
+
+
+def _progress_bar(batches: Iterable[Any]) -> Iterator[Any]:
     from tqdm import tqdm
 
+    batches = list(batches)
     with tqdm(total=sum(map(len, batches)), desc="segment", unit="window", leave=False) as bar:
         for batch in batches:
             yield batch
             bar.update(len(batch))
 
 
-def _check_settings(overlap, blend, batch_size, mirror_axes, threads) -> None:
-    if not isinstance(overlap, Real) or not 0 <= overlap < 1:
+def _check_settings(
+    overlap: object, blend: object, batch_size: object, mirror_axes: Sequence[int], threads: object
+) -> None:
+    if not isinstance(overlap, Real) or not 0 <= float(overlap) < 1:
         raise InputError(f"overlap must be a fraction from 0 to below 1, got {overlap!r}")
     if blend is not None and blend not in BLENDS:
         raise InputError(f"blend must be {' or '.join(BLENDS)}, got {blend!r}")

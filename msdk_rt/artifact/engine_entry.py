@@ -10,6 +10,8 @@ An engine is machine code for one TensorRT and one kind of GPU; the manifest's e
     hardware_compatible    whether other GPUs of compute capability 8.0 and above run it too
 """
 
+from typing import Any
+
 from msdk_rt.errors import ArtifactError, BackendError
 
 PLUGIN_VERSION = "1"
@@ -18,7 +20,7 @@ LEAST_COMPATIBLE = (8, 0)
 AGAIN = "export the checkpoint again on this machine, or use model.onnx"
 
 
-def check_library(engine: dict, tensorrt: str) -> None:
+def check_library(engine: dict[str, Any], tensorrt: str) -> None:
     """Raise BackendError unless this TensorRT can read the engine and has its plugins."""
     if engine["plugin_version"] != PLUGIN_VERSION:
         raise BackendError(
@@ -34,7 +36,7 @@ def check_library(engine: dict, tensorrt: str) -> None:
         raise BackendError(f"the engine needs TensorRT {wanted}, this is {tensorrt}: {AGAIN}")
 
 
-def check_device(engine: dict, compute_capability: str) -> None:
+def check_device(engine: dict[str, Any], compute_capability: str) -> None:
     """Raise BackendError unless a GPU of this compute capability can run the engine."""
     built, here = engine["compute_capability"], compute_capability
     if engine["hardware_compatible"]:
@@ -47,7 +49,7 @@ def check_device(engine: dict, compute_capability: str) -> None:
         )
 
 
-def check_engine_entry(engine: dict | None, suffix: str) -> dict:
+def check_engine_entry(engine: dict[str, Any] | None, suffix: str) -> dict[str, Any]:
     """The entry. Raises ArtifactError unless an .engine file, and no other, has one."""
     if engine is None or suffix != ENGINE_SUFFIX:
         raise ArtifactError(

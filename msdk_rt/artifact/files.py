@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from msdk_rt.errors import OutputError
 
@@ -20,7 +20,7 @@ LEFTOVERS = ".msdk-*.part"
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """A file object whose content appears at `path` when the block ends well, and nowhere otherwise.
 
     mode: "wb" or "w" (UTF-8). The content goes to a temporary file in the same folder, reaches the disk, and

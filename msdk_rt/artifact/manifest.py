@@ -41,23 +41,23 @@ class Manifest:
     """
 
     family: str
-    config: dict
+    config: dict[str, Any]
     window: tuple[int, int, int]
     channels: tuple[str, ...]
     labels: dict[str, int]
     activation: str
     normalization: str
-    parity: dict
+    parity: dict[str, Any]
     sha256: str
     created_by: str
     orientation: str = "RAS"
-    blending: dict = field(default_factory=_DEFAULT_BLENDING.copy)
+    blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
     precision: str = "float32"
-    engine: dict | None = None
+    engine: dict[str, Any] | None = None
     ops_version: int = OPS_VERSION
     format_version: int = FORMAT_VERSION
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("window", "channels"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -160,12 +160,12 @@ def _check_file(artifact: Path, manifest: Manifest) -> None:
         raise ArtifactError(f"{artifact} has {artifact.stat().st_size} bytes, an .onnx has less than 2 GiB")
 
 
-def _seal(entries: dict) -> str:
+def _seal(entries: dict[str, Any]) -> str:
     """SHA-256 of the entries in order, without regard to the file's spacing."""
     return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -7,8 +7,10 @@ name for it. msdk_rt.inference.device works with this module, or with another th
 import contextlib
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from msdk_rt.errors import BackendError
 
@@ -32,7 +34,7 @@ def compute_capability() -> str:
 
 def current_device() -> int:
     """Number of this thread's device."""
-    return _checked(runtime.cudaGetDevice())
+    return int(_checked(runtime.cudaGetDevice()))
 
 
 @contextlib.contextmanager
@@ -51,13 +53,13 @@ def device_of(address: int) -> int:
     attributes = _checked(runtime.cudaPointerGetAttributes(address))
     kinds = runtime.cudaMemoryType
     on_a_device = attributes.type in (kinds.cudaMemoryTypeDevice, kinds.cudaMemoryTypeManaged)
-    return attributes.device if on_a_device else -1
+    return int(attributes.device) if on_a_device else -1
 
 
 def free_memory() -> int:
     """Bytes that are free on the current device."""
     free, _total = _checked(runtime.cudaMemGetInfo())
-    return free
+    return int(free)
 
 
 class Event:
@@ -76,7 +78,7 @@ class Event:
 class Graph:
     """Captured work; `launch` enqueues it again, with the addresses and sizes of when it was captured."""
 
-    def __init__(self, graph) -> None:
+    def __init__(self, graph: Any) -> None:
         self._replay = _checked(runtime.cudaGraphInstantiate(graph, 0))
         weakref.finalize(self, runtime.cudaGraphExecDestroy, self._replay)
 
@@ -94,11 +96,11 @@ class Stream:
             weakref.finalize(self, runtime.cudaStreamDestroy, stream)
         self.handle = handle
 
-    def upload(self, source: np.ndarray, address: int) -> None:
+    def upload(self, source: npt.NDArray[Any], address: int) -> None:
         """Enqueue a copy of a C-contiguous array to the device."""
         self._copy(address, source.ctypes.data, source.nbytes, "cudaMemcpyHostToDevice")
 
-    def download(self, address: int, target: np.ndarray) -> None:
+    def download(self, address: int, target: npt.NDArray[Any]) -> None:
         """Enqueue a copy from the device into a C-contiguous array."""
         self._copy(target.ctypes.data, address, target.nbytes, "cudaMemcpyDeviceToHost")
 
@@ -147,8 +149,8 @@ class Stream:
         """Wait for what was enqueued; raises BackendError for what of it failed."""
         _checked(runtime.cudaStreamSynchronize(self.handle))
 
-    def _copy(self, target: int, source: int, size: int, kind: str) -> None:
-        kind = getattr(runtime.cudaMemcpyKind, kind)
+    def _copy(self, target: int, source: int, size: int, way: str) -> None:
+        kind = getattr(runtime.cudaMemcpyKind, way)
         _checked(runtime.cudaMemcpyAsync(target, source, size, kind, self.handle))
 
 
@@ -163,7 +165,7 @@ class DeviceMemory:
         weakref.finalize(self, runtime.cudaFree, self.address)
 
 
-def pinned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def pinned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """An empty array in page-locked memory, which copies need to run beside other work."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     address = int(_checked(runtime.cudaMallocHost(size), f"{size} bytes of page-locked memory"))
@@ -184,13 +186,13 @@ class _PinnedBlock:
         weakref.finalize(self, runtime.cudaFreeHost, address)
 
 
-def _destroy(graph) -> None:
+def _destroy(graph: Any) -> None:
     """Free a captured graph; a capture that failed may have left none."""
     if graph is not None and int(graph):
         runtime.cudaGraphDestroy(graph)
 
 
-def _checked(result: tuple, wanted: str = ""):
+def _checked(result: tuple[Any, ...], wanted: str = "") -> Any:
     """What a call returned beside its status. Raises BackendError unless that is cudaSuccess."""
     status, *values = result
     if status != runtime.cudaError_t.cudaSuccess:

@@ -1,14 +1,14 @@
 """ONNX Runtime with the msdk ops registered."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.artifact.onnx_file import check_onnx_file
-from msdk_rt.backends.base import Provider
+from msdk_rt.backends.base import Floats, Network, Provider, Stream
 from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 
@@ -53,7 +53,7 @@ class OnnxRuntimeBackend:
         providers: Sequence[Provider] | None = None,
         threads: int | None = None,
     ):
-        self.library = {"onnxruntime": VERSION}
+        self.library: Mapping[str, str] = {"onnxruntime": VERSION}
         chosen = choose_providers(providers)
         stream, problem = _stream_for(chosen)
         self._session = open_session(artifact, with_options(chosen, stream), threads)
@@ -70,23 +70,24 @@ class OnnxRuntimeBackend:
 
     @property
     def providers(self) -> list[str]:
-        return self._session.get_providers()
+        names: list[str] = self._session.get_providers()
+        return names
 
-    def infer(self, windows: np.ndarray) -> np.ndarray:
+    def infer(self, windows: Floats) -> Floats:
         return run_session(self._session, windows)
 
-    def network(self) -> "SessionOnDevice | None":
+    def network(self) -> Network | None:
         if self._stream is None:
             return None
         options = self._session.get_provider_options()[self.providers[0]]
         return SessionOnDevice(self._session, self._stream, int(options.get("device_id", 0)))
 
-    def _works_on(self, stream) -> bool:
+    def _works_on(self, stream: Stream | None) -> bool:
         """Whether the first provider is on a GPU and took the stream."""
         if stream is None or self.providers[0] not in ON_GPU:
             return False
         options = self._session.get_provider_options().get(self.providers[0], {})
-        return options.get(STREAM) == str(stream.handle)
+        return bool(options.get(STREAM) == str(stream.handle))
 
     def _check_started(self, asked: list[Provider]) -> None:
         """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
@@ -104,9 +105,11 @@ class SessionOnDevice:
     """
 
     graphs = False
-    memory = None
+    memory: int | None = None
 
-    def __init__(self, session: onnxruntime.InferenceSession, stream, device: int, place: str = "cuda"):
+    def __init__(
+        self, session: onnxruntime.InferenceSession, stream: Stream, device: int, place: str = "cuda"
+    ):
         self._session, self._place = session, place
         self.stream, self.device = stream, device
         self._shapes = [node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())]
@@ -155,9 +158,10 @@ def open_session(
         raise BackendError(f"ONNX Runtime {VERSION} refused {artifact}: {error}") from error
 
 
-def run_session(session: onnxruntime.InferenceSession, windows: np.ndarray) -> np.ndarray:
+def run_session(session: onnxruntime.InferenceSession, windows: Floats) -> Floats:
     """windows (B, C, D, H, W) float32 -> logits (B, K, D, H, W) float32, a new array. Raises BackendError."""
     try:
+        logits: Floats
         (logits,) = session.run(["logits"], {"image": windows})
     except Exception as error:
         raise BackendError(f"ONNX Runtime failed on windows of shape {windows.shape}: {error}") from error
@@ -177,7 +181,7 @@ def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
     return list(asked)
 
 
-def with_options(providers: Sequence[Provider], stream) -> list[Provider]:
+def with_options(providers: Sequence[Provider], stream: Stream | None) -> list[Provider]:
     """The providers as they run here: float32 is float32 unless they say otherwise, and those on a GPU do
     all their work on `stream`, a msdk_rt.backends.cuda.Stream, or None for streams of their own.
 
@@ -200,7 +204,7 @@ def with_options(providers: Sequence[Provider], stream) -> list[Provider]:
     return result
 
 
-def _stream_for(providers: Sequence[Provider]):
+def _stream_for(providers: Sequence[Provider]) -> tuple[Stream | None, str]:
     """(a stream of the first provider's GPU, "") or (None, why there is none)."""
     first = providers[0] if providers else "CPUExecutionProvider"
     if _name(first) not in ON_GPU:
@@ -221,7 +225,7 @@ def _name(provider: Provider) -> str:
     return provider if isinstance(provider, str) else provider[0]
 
 
-def _check_interface(session, artifact: str | Path, manifest: Manifest) -> None:
+def _check_interface(session: onnxruntime.InferenceSession, artifact: str | Path, manifest: Manifest) -> None:
     """The graph must be image (B, C, *window) float -> logits (B, K, *window) float."""
     for role, nodes, name, planes in (
         ("input", session.get_inputs(), "image", len(manifest.channels)),
@@ -242,7 +246,7 @@ def _check_interface(session, artifact: str | Path, manifest: Manifest) -> None:
             )
 
 
-def _fits(shape: list, expected: list) -> bool:
+def _fits(shape: list[object], expected: list[object]) -> bool:
     """Batch size must be free; every other side is the expected number, or unknown."""
     return (
         len(shape) == len(expected)

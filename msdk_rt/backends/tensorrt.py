@@ -1,6 +1,7 @@
 """TensorRT with the msdk plugins. Each thread has an execution context, a stream and buffers of its own."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from msdk_rt.artifact.engine_entry import check_device, check_engine_entry, check_library
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.backends import cuda
+from msdk_rt.backends.base import Floats, Network, Stream
 from msdk_rt.backends.libraries import plugin_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 
@@ -31,7 +33,7 @@ class TensorRtBackend:
     """
 
     def __init__(self, artifact: str | Path, manifest: Manifest, batch_size: int):
-        self.library = {"tensorrt": VERSION}
+        self.library: Mapping[str, str] = {"tensorrt": VERSION}
         built = check_engine_entry(manifest.engine, Path(artifact).suffix)
         if batch_size > built["max_batch"]:
             raise InputError(
@@ -50,20 +52,22 @@ class TensorRtBackend:
     def providers(self) -> list[str]:
         return ["TensorRT"]
 
-    def infer(self, windows: np.ndarray) -> np.ndarray:
+    def infer(self, windows: Floats) -> Floats:
         """windows (B, C, D, H, W) float32 -> logits (B, K, D, H, W) float32, a new array."""
         network = self.network()
         with cuda.on_device(self._device):
             if not hasattr(self._local, "copies"):
                 self._local.copies = _Copies(self._shapes, self._batch_size)
-            return self._local.copies.infer(network, windows)
+            copies: _Copies = self._local.copies
+            return copies.infer(network, windows)
 
-    def network(self) -> "EngineOnDevice":
+    def network(self) -> Network:
         """This thread's."""
         if not hasattr(self._local, "network"):
             with cuda.on_device(self._device):
                 self._local.network = EngineOnDevice(self._engine, self._shapes["image"], self._device)
-        return self._local.network
+        network: EngineOnDevice = self._local.network
+        return network
 
 
 class EngineOnDevice:
@@ -78,9 +82,11 @@ class EngineOnDevice:
     def __init__(self, engine: trt.ICudaEngine, window: tuple[int, ...], device: int):
         self._contexts: dict[int, trt.IExecutionContext] = {}
         self._engine, self._window = engine, window
-        self.memory = engine.device_memory_size_v2
-        self._scratch = cuda.DeviceMemory(max(self.memory, 1))
-        self.stream, self.device = cuda.Stream(), device
+        needed: int = engine.device_memory_size_v2
+        self.memory: int | None = needed
+        self._scratch = cuda.DeviceMemory(max(needed, 1))
+        self.stream: Stream = cuda.Stream()
+        self.device = device
 
     def enqueue(self, image: int, logits: int, count: int) -> None:
         context = self._contexts.get(count) or self._context(count)
@@ -110,7 +116,7 @@ class _Copies:
         self._host = {name: cuda.pinned((batch_size, *shape), np.float32) for name, shape in shapes.items()}
         self._device = {name: cuda.DeviceMemory(array.nbytes) for name, array in self._host.items()}
 
-    def infer(self, network: EngineOnDevice, windows: np.ndarray) -> np.ndarray:
+    def infer(self, network: Network, windows: Floats) -> Floats:
         count, stream = len(windows), network.stream
         image, logits = self._host["image"][:count], self._host["logits"][:count]
         image[...] = windows
@@ -118,7 +124,8 @@ class _Copies:
         network.enqueue(self._device["image"].address, self._device["logits"].address, count)
         stream.download(self._device["logits"].address, logits)
         stream.synchronize()
-        return logits.copy()
+        result: Floats = logits.copy()
+        return result
 
 
 def _deserialize(path: Path, host_code: bool) -> trt.ICudaEngine:

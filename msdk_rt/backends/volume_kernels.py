@@ -1,7 +1,7 @@
 """The kernels of libmsdk_volume.so (plugins/volume/volume.h), called through ctypes."""
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +50,15 @@ class VolumeKernels:
     BackendError. Raises BackendError where the library is missing or does not load.
     """
 
+    normalize: Callable[..., None]
+    count_not_finite: Callable[..., None]
+    gather: Callable[..., None]
+    add_mirrored: Callable[..., None]
+    accumulate: Callable[..., None]
+    divide: Callable[..., None]
+    labels: Callable[..., None]
+    probabilities: Callable[..., None]
+
     def __init__(self, path: Path | None = None):
         path = path or volume_library()
         try:
@@ -66,8 +75,8 @@ class VolumeKernels:
 
     def normalize_workspace(self, channels: int, voxels: int) -> int:
         """Bytes of scratch memory for `normalize`."""
-        return self._workspace(channels, voxels)
+        return int(self._workspace(channels, voxels))
 
-    def call(self, function, *arguments) -> None:
+    def call(self, function: Callable[..., bytes | None], *arguments: object) -> None:
         if sentence := function(*arguments):
             raise BackendError(f"a kernel of libmsdk_volume was refused: {sentence.decode()}")

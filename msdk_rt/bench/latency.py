@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Latency:
         """Whether the times scatter too much for small differences to mean anything."""
         return self.variation is None or self.variation > UNSTABLE
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Plain numbers: runs, milliseconds by quantile (those the sample is large enough for), variation."""
         quantiles = {f"p{percent}_ms": self.quantile(percent) for percent in QUANTILES}
         return (

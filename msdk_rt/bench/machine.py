@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def peak_bandwidth(seconds: float = 0.5) -> float:
     return 2 * source.nbytes / _best(lambda: np.copyto(target, source), seconds)
 
 
-def _best(run, seconds: float) -> float:
+def _best(run: Callable[[], object], seconds: float) -> float:
     best, begun = float("inf"), time.perf_counter()
     while time.perf_counter() - begun < seconds:
         started = time.perf_counter()

@@ -2,11 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from msdk_rt.backends.base import Floats, Provider
 from msdk_rt.bench import machine
 from msdk_rt.bench.latency import Latency, take_turns
 from msdk_rt.bench.report import Contestant, Report, VolumeTime
@@ -15,6 +18,7 @@ from msdk_rt.bench.waiting import ProcessorWait
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.inference.device.arrays import on_host
 from msdk_rt.inference.stages import Stages
 from msdk_rt.segmenter import Segmenter
 
@@ -28,7 +32,7 @@ def benchmark(
     inputs: Sequence[str | Path] | None = None,
     shape: Sequence[int] | None = None,
     volumes: int = 1,
-    providers: Sequence[str | tuple[str, dict]] | None = None,
+    providers: Sequence[Provider] | None = None,
     overlap: float = 0.5,
     batch_size: int = 1,
     threads: int | None = None,
@@ -52,7 +56,7 @@ def benchmark(
     settings = {"shape": shape, "volumes": volumes, "seconds": seconds, "warm_up": warm_up, "limit": limit}
     _check(settings, inputs)
     paths = [Path(model) for model in ([models] if isinstance(models, (str, Path)) else models)]
-    options = {"overlap": overlap, "batch_size": batch_size, "threads": threads}
+    options: dict[str, Any] = {"overlap": overlap, "batch_size": batch_size, "threads": threads}
     report = Report(
         machine=machine.machine(),
         cores=machine.cores(),
@@ -76,7 +80,14 @@ def benchmark(
     return report
 
 
-def _measure(report, segmenters, options, settings, inputs, watch) -> None:
+def _measure(
+    report: Report,
+    segmenters: Sequence[Segmenter],
+    options: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    inputs: Sequence[str | Path] | None,
+    watch: Callable[[str], None],
+) -> None:
     windows = [_random_windows(segmenter, options["batch_size"]) for segmenter in segmenters]
     with contextlib.ExitStack() as stack:
         if any(on_gpu(contestant.providers) for contestant in report.contestants):
@@ -98,13 +109,19 @@ def _measure(report, segmenters, options, settings, inputs, watch) -> None:
     report.peak_flops, report.peak_bandwidth = machine.peak_flops(), machine.peak_bandwidth()
 
 
-def _time_windows(report, segmenters, windows, settings, watch) -> None:
+def _time_windows(
+    report: Report,
+    segmenters: Sequence[Segmenter],
+    windows: Sequence[Floats],
+    settings: Mapping[str, Any],
+    watch: Callable[[str], None],
+) -> None:
     watch("windows")
     wait = ProcessorWait()
     try:
         take_turns(
             [
-                lambda segmenter=segmenter, batch=batch: segmenter._infer(segmenter._open(), batch)
+                partial(segmenter._infer, segmenter._open(), batch)
                 for segmenter, batch in zip(segmenters, windows, strict=True)
             ],
             [contestant.window for contestant in report.contestants],
@@ -123,7 +140,9 @@ def _tell_gpu(report: Report, gpu: GpuWatch) -> None:
             volume.gpu_joules = gpu.joules(volume.began, volume.began + volume.seconds)
 
 
-def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
+def _segment_once(
+    segmenter: Segmenter, inputs: Sequence[str | Path] | None, shape: Sequence[int] | None
+) -> VolumeTime:
     """One volume from reading to writing, or from memory to memory where no files are given."""
     import tempfile
 
@@ -134,7 +153,7 @@ def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
             volume = read_volume(inputs, manifest.channels, manifest.orientation)
         labels, _ = segmenter._segment(volume.data, stages=stages)
         with stages("write"), tempfile.TemporaryDirectory() as folder:
-            voxels = np.ascontiguousarray(volume.space.from_model(labels))
+            voxels = np.ascontiguousarray(volume.space.from_model(on_host(labels)))
             save(voxels, volume.space, Path(folder) / "labels.nii.gz")
     else:
         data = _random_volume(len(manifest.channels), shape or DEFAULT_SHAPE)
@@ -152,11 +171,11 @@ def _segment_once(segmenter: Segmenter, inputs, shape) -> VolumeTime:
     )
 
 
-def _random_volume(channels: int, shape: Sequence[int]) -> np.ndarray:
+def _random_volume(channels: int, shape: Sequence[int]) -> Floats:
     return np.random.default_rng(SEED).standard_normal((channels, *shape), np.float32)
 
 
-def _random_windows(segmenter: Segmenter, batch_size: int) -> np.ndarray:
+def _random_windows(segmenter: Segmenter, batch_size: int) -> Floats:
     size = (batch_size, len(segmenter.manifest.channels), *segmenter.manifest.window)
     return np.random.default_rng(SEED).standard_normal(size, np.float32)
 
@@ -173,7 +192,7 @@ def _contestant(path: Path, segmenter: Segmenter, batch_size: int) -> Contestant
     )
 
 
-def _check(settings: dict, inputs) -> None:
+def _check(settings: Mapping[str, Any], inputs: Sequence[str | Path] | None) -> None:
     shape = settings["shape"]
     if shape is not None and (len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape)):
         raise InputError(f"shape must be three sides D, H, W in voxels, got {shape}")

@@ -4,7 +4,7 @@ import html
 from pathlib import Path
 
 from msdk_rt.artifact.files import atomic_write
-from msdk_rt.bench.report import Contestant, Report, number
+from msdk_rt.bench.report import Contestant, Report, Row, VolumeTime, number
 from msdk_rt.bench.svg import PALETTE, Scale, circle, line, picture, rectangle, text
 
 WIDTH = 860
@@ -41,16 +41,17 @@ def page(report: Report) -> str:
         *(f"<p><b>{html.escape(remark)}</b></p>" for remark in report.remarks),
     ]
     if timed:
-        body += ["<h2>One window</h2>", _window_table(report, timed), distributions(timed)]
+        body += ["<h2>One window</h2>", _table(report.window_rows()), distributions(timed)]
         body.append('<p class="note">A dot is one inference; the line is the median.</p>')
-    if with_volume := [contestant for contestant in timed if contestant.volume]:
-        body += ["<h2>A whole volume, stage by stage</h2>", stages(with_volume)]
-        body += [f'<p class="note">{html.escape(contestant.volume_text())}</p>' for contestant in with_volume]
+    if volumes := [(contestant, volume) for contestant in timed if (volume := contestant.volume)]:
+        body += ["<h2>A whole volume, stage by stage</h2>", stages(volumes)]
+        body += [f'<p class="note">{html.escape(c.volume_text(volume))}</p>' for c, volume in volumes]
     for contestant in timed:
-        if contestant.ops and report.peak_flops:
-            body += [f"<h2>Ops of {html.escape(contestant.name)}</h2>", roofline(report, contestant)]
+        if contestant.ops and report.peak_flops and report.peak_bandwidth:
+            drawn = roofline(contestant, report.peak_flops, report.peak_bandwidth)
+            body += [f"<h2>Ops of {html.escape(contestant.name)}</h2>", drawn]
             body.append(f'<p class="note">{ROOF}</p>')
-            body.append(_op_table(contestant))
+            body.append(_table(contestant.op_rows("op")))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>msdk-rt bench</title>'
         f"<style>{STYLE}</style></head><body>{''.join(body)}</body></html>\n"
@@ -71,20 +72,20 @@ def distributions(contestants: list[Contestant]) -> str:
         for place, seconds in enumerate(contestant.window.seconds):
             lifted = top + 30 + place * 7919 % 31  # spread out, the same on every drawing
             marks.append(circle(across(1e3 * seconds), lifted, 3, colour, f"{1e3 * seconds:.3g} ms", 0.45))
-        median = across(1e3 * contestant.window.quantile(50))
-        marks.append(line(median, top + 24, median, top + 68, "median"))
+        if (median := contestant.window.quantile(50)) is not None:
+            x = across(1e3 * median)
+            marks.append(line(x, top + 24, x, top + 68, "median"))
     return picture(WIDTH, bottom + 44, marks, "distribution of the windows' times")
 
 
-def stages(contestants: list[Contestant]) -> str:
+def stages(volumes: list[tuple[Contestant, VolumeTime]]) -> str:
     """One bar a contestant, its stages side by side, over one axis in seconds."""
-    names = list(dict.fromkeys(name for c in contestants for name in c.volume.stages))
-    longest = max(contestant.volume.seconds for contestant in contestants)
-    across = Scale(0, 1.02 * longest, LEFT, RIGHT)
-    row, bottom = 64, 64 * len(contestants) + 8
+    names = list(dict.fromkeys(name for _, volume in volumes for name in volume.stages))
+    across = Scale(0, 1.02 * max(volume.seconds for _, volume in volumes), LEFT, RIGHT)
+    row, bottom = 64, 64 * len(volumes) + 8
     marks = _axis(across, bottom, "seconds a volume")
-    for index, contestant in enumerate(contestants):
-        volume, spent = contestant.volume, 0.0
+    for index, (contestant, volume) in enumerate(volumes):
+        spent = 0.0
         shape = " x ".join(map(str, volume.shape))
         marks.append(text(LEFT, row * index + 16, f"{contestant.name}: {shape}, {volume.windows} windows"))
         for name, seconds in volume.stages.items():
@@ -95,7 +96,7 @@ def stages(contestants: list[Contestant]) -> str:
             if width > 8 * len(share):
                 marks.append(text(x + width / 2, row * index + 45, share, "middle", "inside"))
             spent += seconds
-    x = LEFT
+    x = float(LEFT)
     for name in names:
         marks += [rectangle(x, bottom + 50, 12, 12, _colour(names, name), name)]
         marks += [text(x + 18, bottom + 61, name)]
@@ -103,13 +104,16 @@ def stages(contestants: list[Contestant]) -> str:
     return picture(WIDTH, bottom + 76, marks, "stages of a volume")
 
 
-def roofline(report: Report, contestant: Contestant) -> str:
-    """Op types by operations a byte and operations a second, under what the machine can do."""
-    counted = [op for op in contestant.dear_ops() if op.flops and op.bytes]
+def roofline(contestant: Contestant, peak_flops: float, peak_bandwidth: float) -> str:
+    """Op types by operations a byte and operations a second, under what the machine can do.
+
+    peak_flops, peak_bandwidth: operations and bytes a second.
+    """
+    counted = [(op, op.flops) for op in contestant.dear_ops() if op.flops and op.bytes]
     total = sum(op.seconds for op in contestant.ops)
-    ridge = report.peak_flops / report.peak_bandwidth
-    intensities = [op.flops / op.bytes for op in counted] + [ridge]
-    rates = [op.flops / op.seconds for op in counted] + [report.peak_flops]
+    ridge = peak_flops / peak_bandwidth
+    intensities = [flops / op.bytes for op, flops in counted] + [ridge]
+    rates = [flops / op.seconds for op, flops in counted] + [peak_flops]
     height = 380
     across = Scale(min(intensities) / 3, max(intensities) * 6, LEFT, RIGHT, logarithmic=True)
     up = Scale(min(rates) / 3 / 1e9, max(rates) * 3 / 1e9, height, 10, logarithmic=True)
@@ -118,18 +122,16 @@ def roofline(report: Report, contestant: Contestant) -> str:
         marks += [line(LEFT, up(tick), RIGHT, up(tick), "grid")]
         marks += [text(LEFT - 6, up(tick) + 4, f"{tick:g}", "end", "small")]
     marks.append(text(LEFT, 16, "GFLOP/s", style="small"))
-    roof = report.peak_flops / 1e9
-    foot = max(across.low, up.low * 1e9 / report.peak_bandwidth)
-    marks.append(line(across(foot), up(foot * report.peak_bandwidth / 1e9), across(ridge), up(roof), "roof"))
+    roof = peak_flops / 1e9
+    foot = max(across.low, up.low * 1e9 / peak_bandwidth)
+    marks.append(line(across(foot), up(foot * peak_bandwidth / 1e9), across(ridge), up(roof), "roof"))
     marks.append(line(across(ridge), up(roof), RIGHT, up(roof), "roof"))
     marks.append(text(RIGHT, up(roof) - 8, f"{number(roof)} GFLOP/s", "end", "small"))
-    bandwidth = f"{number(report.peak_bandwidth / 1e9)} GB/s"
-    marks.append(
-        text(across(foot) + 16, up(foot * report.peak_bandwidth / 1e9) + 4, bandwidth, style="small")
-    )
+    bandwidth = f"{number(peak_bandwidth / 1e9)} GB/s"
+    marks.append(text(across(foot) + 16, up(foot * peak_bandwidth / 1e9) + 4, bandwidth, style="small"))
     taken: list[float] = []
-    for index, op in enumerate(counted):
-        x, y = across(op.flops / op.bytes), up(op.flops / op.seconds / 1e9)
+    for index, (op, flops) in enumerate(counted):
+        x, y = across(flops / op.bytes), up(flops / op.seconds / 1e9)
         radius = 4 + 26 * (op.seconds / total) ** 0.5
         share = f"{op.op} {op.seconds / total:.1%}"
         marks.append(circle(x, y, radius, PALETTE[index % len(PALETTE)], share, 0.75))
@@ -153,31 +155,7 @@ def _colour(names: list[str], name: str) -> str:
     return PALETTE[names.index(name) % len(PALETTE)]
 
 
-def _window_table(report: Report, contestants: list[Contestant]) -> str:
-    rows = [("", "p50 ms", "p90", "p95", "p99", "spread", "runs", "windows/s", "ratio")]
-    for contestant in contestants:
-        summary = contestant.window.summary()
-        spread = "-" if summary["variation"] is None else f"{summary['variation']:.1%}"
-        quantiles = [number(summary[f"p{percent}_ms"]) for percent in (50, 90, 95, 99)]
-        spread += " unstable" if summary["unstable"] else ""
-        rate, ratio = number(contestant.windows_per_second), f"{report.ratio(contestant):.2f}x"
-        rows.append((contestant.name, *quantiles, spread, str(summary["runs"]), rate, ratio))
-    return _table(rows)
-
-
-def _op_table(contestant: Contestant) -> str:
-    total = sum(op.seconds for op in contestant.ops)
-    rows = [("op", "share", "ms", "nodes", "GFLOP/s", "GB/s")]
-    for op in contestant.dear_ops():
-        flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
-        rate = number(op.bytes / op.seconds / 1e9)
-        rows.append(
-            (op.op, f"{op.seconds / total:.1%}", number(1e3 * op.seconds), str(op.nodes), flops, rate)
-        )
-    return _table(rows)
-
-
-def _table(rows: list[tuple]) -> str:
+def _table(rows: list[Row]) -> str:
     head, *rest = rows
     cells = ["<tr>" + "".join(f"<th>{html.escape(cell)}</th>" for cell in head) + "</tr>"]
     cells += ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rest]

@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from msdk_rt.backends.base import Floats, Provider
+from msdk_rt.backends.onnxruntime import open_session, run_session
 
-from msdk_rt.backends.onnxruntime import Provider, open_session, run_session
-
+Shapes = list[list[int]]
 SECOND_RUNS = 3  # profiled after one that also allocates
 
 
@@ -30,7 +31,7 @@ class OpCost:
 
 
 def profile(
-    artifact: Path, providers: Sequence[Provider], threads: int | None, windows: np.ndarray
+    artifact: Path, providers: Sequence[Provider], threads: int | None, windows: Floats
 ) -> list[OpCost]:
     """The op types of one inference on windows (B, C, D, H, W), the dearest first; a mean of SECOND_RUNS."""
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +52,7 @@ def profile(
     return sorted(costs.values(), key=lambda cost: -cost.seconds)
 
 
-def _add(costs: dict[str, OpCost], event: dict) -> None:
+def _add(costs: dict[str, OpCost], event: dict[str, Any]) -> None:
     arguments = event["args"]
     cost = costs.setdefault(arguments["op_name"], OpCost(arguments["op_name"]))
     cost.nodes += 1
@@ -65,33 +66,33 @@ def _add(costs: dict[str, OpCost], event: dict) -> None:
         cost.flops = (cost.flops or 0.0) + flops
 
 
-def _conv(inputs, outputs) -> float | None:
+def _conv(inputs: Shapes, outputs: Shapes) -> float | None:
     return _of_weight(inputs, math.prod(outputs[0]))
 
 
-def _conv_transpose(inputs, outputs) -> float | None:
+def _conv_transpose(inputs: Shapes, outputs: Shapes) -> float | None:
     return _of_weight(inputs, math.prod(inputs[0]))
 
 
-def _of_weight(inputs, values: int) -> float | None:
+def _of_weight(inputs: Shapes, values: int) -> float | None:
     """Products of `values` values with a weight; None where ONNX Runtime packed it and tells no shape."""
     known = len(inputs) > 1 and len(inputs[1]) == len(inputs[0])
     return 2.0 * values * math.prod(inputs[1][1:]) if known else None
 
 
-def _matmul(inputs, outputs) -> float:
+def _matmul(inputs: Shapes, outputs: Shapes) -> float:
     return 2.0 * math.prod(outputs[0]) * inputs[0][-1]
 
 
-def _directional_conv(inputs, outputs) -> float:
+def _directional_conv(inputs: Shapes, outputs: Shapes) -> float:
     return 2.0 * math.prod(outputs[0]) * inputs[1][2]
 
 
-def _scan(inputs, outputs) -> float:
+def _scan(inputs: Shapes, outputs: Shapes) -> float:
     return 9.0 * math.prod(inputs[0]) * inputs[4][2]
 
 
-def _kan(inputs, outputs) -> float:
+def _kan(inputs: Shapes, outputs: Shapes) -> float:
     return 2.0 * math.prod(outputs[0]) * inputs[2][1] * (1 + inputs[2][2])
 
 

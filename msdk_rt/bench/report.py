@@ -5,6 +5,7 @@ import dataclasses
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from msdk_rt.bench.latency import Latency
 from msdk_rt.bench.profile import OpCost
@@ -13,6 +14,8 @@ from msdk_rt.bench.waiting import CONTENDED
 from msdk_rt.errors import OutputError
 
 TRANSFERS = ("upload", "download")  # stages between host and GPU
+
+Row = tuple[str, ...]
 
 
 @dataclass
@@ -23,7 +26,7 @@ class VolumeTime:
     sensor measures.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     windows: int
     began: float
     seconds: float
@@ -65,9 +68,8 @@ class Contestant:
         ordered = sorted(self.volumes, key=lambda volume: volume.seconds)
         return ordered[(len(ordered) - 1) // 2] if ordered else None
 
-    def volume_text(self) -> str:
-        """A sentence on the volume of median time."""
-        volume = self.volume
+    def volume_text(self, volume: VolumeTime) -> str:
+        """A sentence on a volume."""
         shape = " x ".join(map(str, volume.shape))
         energy = f"{volume.joules:.0f} J" if volume.joules is not None else volume.energy_problem
         if volume.gpu_joules is not None:
@@ -85,6 +87,17 @@ class Contestant:
         total = sum(op.seconds for op in self.ops)
         return [op for op in self.ops if op.seconds > total / 200]
 
+    def op_rows(self, heading: str, indent: str = "") -> list[Row]:
+        """A table of the dear ops: a heading, then a row for each op type."""
+        total = sum(op.seconds for op in self.ops)
+        rows: list[Row] = [(heading, "share", "ms", "nodes", "GFLOP/s", "GB/s")]
+        for op in self.dear_ops():
+            flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
+            rate = number(op.bytes / op.seconds / 1e9)
+            share = f"{op.seconds / total:.1%}"
+            rows.append((indent + op.op, share, number(1e3 * op.seconds), str(op.nodes), flops, rate))
+        return rows
+
 
 @dataclass
 class Report:
@@ -100,7 +113,7 @@ class Report:
     cores: int
     clock_mhz: float | None
     versions: dict[str, str]
-    settings: dict
+    settings: dict[str, Any]
     contestants: list[Contestant] = field(default_factory=list)
     waited: float | None = None
     gpu: GpuState | None = None
@@ -127,7 +140,7 @@ class Report:
             lines.append("interrupted: what is here was measured until then, the rest is missing")
         return lines
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """Everything, in JSON's types. Times of windows as quantiles and one by one, in milliseconds."""
         entries = dataclasses.asdict(self) | {"date": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
         for entry, contestant in zip(entries["contestants"], self.contestants, strict=True):
@@ -171,10 +184,11 @@ class Report:
         threads = self.settings["threads"] or "default"
         return f"{self.machine}, {self.cores} cores{clock}; {versions}; threads: {threads}"
 
-    def _windows(self) -> list[str]:
-        rows = [("window", "p50 ms", "p90", "p95", "p99", "spread", "runs", "windows/s", "ratio")]
+    def window_rows(self) -> list[Row]:
+        """A table of the windows' times: a heading, then a row for each contestant that was timed."""
+        rows: list[Row] = [("window", "p50 ms", "p90", "p95", "p99", "spread", "runs", "windows/s", "ratio")]
         for contestant in self.contestants:
-            summary = contestant.window.summary()
+            summary, ratio = contestant.window.summary(), self.ratio(contestant)
             if not summary["runs"]:
                 continue
             spread = "-" if summary["variation"] is None else f"{summary['variation']:.1%}"
@@ -185,9 +199,13 @@ class Report:
                     spread + (" unstable" if summary["unstable"] else ""),
                     str(summary["runs"]),
                     number(contestant.windows_per_second),
-                    f"{self.ratio(contestant):.2f}x",
+                    "-" if ratio is None else f"{ratio:.2f}x",
                 )
             )
+        return rows
+
+    def _windows(self) -> list[str]:
+        rows = self.window_rows()
         return columns(rows) if len(rows) > 1 else ["no window was timed"]
 
     def _volumes(self) -> list[str]:
@@ -195,7 +213,7 @@ class Report:
         for contestant in self.contestants:
             if not (volume := contestant.volume):
                 continue
-            lines += ["", contestant.volume_text()]
+            lines += ["", contestant.volume_text(volume)]
             lines += columns(
                 [
                     (f"  {stage}", f"{seconds:.3f} s", f"{seconds / volume.seconds:.1%}")
@@ -209,27 +227,11 @@ class Report:
     def _ops(self) -> list[str]:
         lines = []
         for contestant in self.contestants:
-            total = sum(op.seconds for op in contestant.ops)
-            if not total:
-                continue
-            rows = [(f"ops of {contestant.name}", "share", "ms", "nodes", "GFLOP/s", "GB/s")]
-            for op in contestant.dear_ops():
-                flops = number(op.flops / op.seconds / 1e9) if op.flops else "-"
-                rate = number(op.bytes / op.seconds / 1e9)
-                rows.append(
-                    (
-                        f"  {op.op}",
-                        f"{op.seconds / total:.1%}",
-                        number(1e3 * op.seconds),
-                        str(op.nodes),
-                        flops,
-                        rate,
-                    )
-                )
-            lines += ["", *columns(rows)]
+            if any(op.seconds for op in contestant.ops):
+                lines += ["", *columns(contestant.op_rows(f"ops of {contestant.name}", indent="  "))]
         return lines
 
-    def _row(self, contestant: Contestant) -> dict:
+    def _row(self, contestant: Contestant) -> dict[str, Any]:
         volume = contestant.volume
         return (
             {
@@ -271,7 +273,7 @@ def number(value: float | None) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def columns(rows: list[tuple]) -> list[str]:
+def columns(rows: list[Row]) -> list[str]:
     """Rows as text, the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from msdk_rt.imaging.volumes import check_result
 from msdk_rt.segmenter import Segmenter
 
 
-def segment_cases(options: argparse.Namespace) -> dict:
+def segment_cases(options: argparse.Namespace) -> dict[str, Any]:
     """Do what the options of `msdk-rt run` say; the report is made of JSON types.
 
     A case whose files are wrong is reported and the next one follows; any other error ends the run.
@@ -40,14 +41,12 @@ def segment_cases(options: argparse.Namespace) -> dict:
 
 def voxel_counts(segmentation: Segmentation, labels: dict[str, int]) -> dict[str, dict[str, float]]:
     """Voxels and millilitres of every label, by name."""
+    voxel_ml = segmentation.space.voxel_ml if segmentation.space else float("nan")
     counts = {name: int(np.count_nonzero(segmentation.labels == value)) for name, value in labels.items()}
-    return {
-        name: {"voxels": count, "ml": round(count * segmentation.space.voxel_ml, 3)}
-        for name, count in counts.items()
-    }
+    return {name: {"voxels": count, "ml": round(count * voxel_ml, 3)} for name, count in counts.items()}
 
 
-def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace) -> dict:
+def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace) -> dict[str, Any]:
     report = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
     if case.output.exists() and not options.overwrite:
         fault = _fault(case, options.probabilities, segmenter.manifest)

@@ -2,6 +2,10 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from msdk_export import EngineOptions
 
 _NAMES = (
     "best_batch",
@@ -41,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def engine_options(options: argparse.Namespace):
+def engine_options(options: argparse.Namespace) -> "EngineOptions | None":
     """msdk_export.EngineOptions of what was given; None for nothing."""
     given = {name: getattr(options, name) for name in _NAMES if getattr(options, name) is not None}
     if not given:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         with _terminate_as_interrupt():
-            return options.command(options)
+            return int(options.command(options))
     except (MsdkError, OSError) as error:
         message = one_line(error)
     except KeyboardInterrupt as interrupt:

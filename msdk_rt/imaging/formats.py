@@ -22,7 +22,8 @@ class Image(Placed, Protocol):
 class Format(Protocol):
     """One kind of image file. suffixes: with their dots, longer ones before those they end in."""
 
-    suffixes: tuple[str, ...]
+    @property
+    def suffixes(self) -> tuple[str, ...]: ...
 
     def open(self, path: Path, *, series: bool) -> Image:
         """The image of a file. series: several volumes along a fourth axis are allowed. Raises InputError."""

@@ -3,6 +3,7 @@
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 
@@ -47,7 +48,7 @@ class Nifti:
         if not path.is_file():
             raise InputError(f"no file at {path}: expected a NIfTI volume (.nii or .nii.gz)")
         try:
-            image = nibabel.load(path)
+            image: Any = nibabel.load(path)
             affine = image.affine
         except UNREADABLE as error:
             raise InputError(f"cannot read {path} as NIfTI: {error}") from error
@@ -73,7 +74,7 @@ class Nifti:
         header = known.header.copy()
         header.set_data_dtype(array.dtype)
         header["cal_min"] = header["cal_max"] = 0
-        image = known.image_type(array, space.affine, header)
+        image: Any = known.image_type(array, space.affine, header)
         with atomic_write(path, "wb") as file:
             if path.name.endswith(".gz"):
                 with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.artifact.files import atomic_write
+from msdk_rt.inference.arrays import Array
 
 # Okabe and Ito's palette, told apart by colour-blind readers too; yellow and black left out.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2")
@@ -12,9 +13,7 @@ OPACITY = 0.45
 BRIGHTEST = 1.15
 
 
-def draw_overlay(
-    image: np.ndarray, labels: np.ndarray, names: dict[str, int], title: str, path: Path
-) -> None:
+def draw_overlay(image: Array, labels: Array, names: dict[str, int], title: str, path: Path) -> None:
     """Write a PNG of image and labels, both (X, Y, Z) in RAS order with cubic voxels. Value 0 is transparent.
 
     names: {label: voxel value}. Raises OutputError.

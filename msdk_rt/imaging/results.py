@@ -8,7 +8,8 @@ import numpy as np
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.space import Space
-from msdk_rt.inference.device.arrays import DeviceArray
+from msdk_rt.inference.device.arrays import on_host
+from msdk_rt.inference.pipeline import Labels, Probabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,19 +24,19 @@ class Segmentation:
     file's own voxel space.
     """
 
-    labels: np.ndarray | DeviceArray
-    probabilities: np.ndarray | DeviceArray | None = None
+    labels: Labels
+    probabilities: Probabilities | None = None
     space: Space | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the labels as .nii or .nii.gz in the space of the input. Raises OutputError, InputError."""
-        save(self.labels, self._require_space(), path)
+        save(on_host(self.labels), self._require_space(), path)
 
     def save_probabilities(self, path: str | Path) -> None:
         """Write the probabilities as a 4D float32 NIfTI (X, Y, Z, K). Raises OutputError, InputError."""
         if self.probabilities is None:
             raise InputError("there are no probabilities: run with return_probabilities=True")
-        save(np.moveaxis(self.probabilities, 0, -1), self._require_space(), path)
+        save(np.moveaxis(on_host(self.probabilities), 0, -1), self._require_space(), path)
 
     def _require_space(self) -> Space:
         if self.space is None:
@@ -45,8 +46,9 @@ class Segmentation:
         return self.space
 
 
-def in_space_of_file(labels: np.ndarray, probabilities: np.ndarray | None, space: Space) -> Segmentation:
+def in_space_of_file(labels: Labels, probabilities: Probabilities | None, space: Space) -> Segmentation:
     """Results in the model's axes as the Segmentation of the file that the volume came from."""
+    maps = None
     if probabilities is not None:
-        probabilities = np.stack([space.from_model(channel) for channel in probabilities])
-    return Segmentation(np.ascontiguousarray(space.from_model(labels)), probabilities, space)
+        maps = np.stack([space.from_model(channel) for channel in on_host(probabilities)])
+    return Segmentation(np.ascontiguousarray(space.from_model(on_host(labels))), maps, space)

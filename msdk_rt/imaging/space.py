@@ -45,11 +45,13 @@ class Space:
 
     def to_model(self, array: Array) -> Array:
         """A view of (X, Y, Z), in the file's axis order, as the model's (D, H, W)."""
-        return apply_orientation(array, ornt_transform(*self._orientations()))
+        turned: Array = apply_orientation(array, ornt_transform(*self._orientations()))
+        return turned
 
     def from_model(self, array: Array) -> Array:
         """A view of (D, H, W), in the model's axis order, as the file's (X, Y, Z)."""
-        return apply_orientation(array, ornt_transform(*reversed(self._orientations())))
+        turned: Array = apply_orientation(array, ornt_transform(*reversed(self._orientations())))
+        return turned
 
     def _orientations(self) -> tuple[Array, Array]:
         return io_orientation(self.affine), axcodes2ornt(self.orientation)

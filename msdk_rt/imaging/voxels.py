@@ -3,6 +3,7 @@
 import math
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -10,6 +11,7 @@ from nibabel.openers import ImageOpener
 from nibabel.volumeutils import apply_read_scaling
 
 from msdk_rt.errors import InputError
+from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.memory import available_memory
 
 COMPRESSED = (".gz", ".bz2", ".zst")
@@ -25,7 +27,7 @@ UNREADABLE = (
 )
 
 
-def read_voxels(image: nibabel.Nifti1Image, path: Path) -> np.ndarray:
+def read_voxels(image: nibabel.Nifti1Image, path: Path) -> Floats:
     """Scaled float32 voxels in the shape of the image, which was opened from `path`.
 
     nibabel's get_fdata fills a buffer of the size that the header names before it reads, so a header of a few
@@ -33,17 +35,18 @@ def read_voxels(image: nibabel.Nifti1Image, path: Path) -> np.ndarray:
     """
     shape, dtype = image.shape, image.get_data_dtype()
     _check_memory(shape, dtype, path)
-    proxy = image.dataobj
+    proxy: Any = image.dataobj  # an ArrayProxy: the image was opened from a file
     try:
         stored = _stored(path, int(proxy.offset), math.prod(shape), dtype)
     except UNREADABLE as error:
         raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
-        return scaled.astype(np.float32, copy=False).reshape(shape, order="F")
+        voxels: Floats = scaled.astype(np.float32, copy=False).reshape(shape, order="F")
+    return voxels
 
 
-def _check_memory(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
+def _check_memory(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
     needed, available = math.prod(shape) * (dtype.itemsize + 4), available_memory()
     if available is not None and needed > available:
         raise InputError(
@@ -52,13 +55,13 @@ def _check_memory(shape: tuple[int, ...], dtype: np.dtype, path: Path) -> None:
         )
 
 
-def _stored(path: Path, offset: int, count: int, dtype: np.dtype) -> np.ndarray:
+def _stored(path: Path, offset: int, count: int, dtype: np.dtype[Any]) -> Array:
     """The first `count` numbers from `offset` bytes on. Memory is only taken where it is filled."""
     size = count * dtype.itemsize
     if path.suffix.lower() not in COMPRESSED and path.stat().st_size < offset + size:
         raise EOFError(f"expected {offset + size} bytes, it has {path.stat().st_size}")
     stored = np.empty(count, dtype)
-    room = memoryview(stored.view(np.uint8))
+    room = memoryview(stored.view(np.uint8).data)
     filled = 0
     with ImageOpener(str(path)) as file:
         file.seek(offset)

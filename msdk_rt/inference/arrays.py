@@ -55,9 +55,9 @@ def check_shape(shape: Sequence[int], channels: Sequence[str]) -> None:
 def check_finite(volume: Array, channels: Sequence[str]) -> None:
     """Raise InputError naming the first channel of (C, D, H, W) that has NaN or Inf, and how many."""
     for name, values in zip(channels, volume, strict=True):
-        wrong = values.size - np.count_nonzero(np.isfinite(values))
+        wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
         if wrong:
-            nans = np.count_nonzero(np.isnan(values))
+            nans = int(np.count_nonzero(np.isnan(values)))
             raise not_finite_input(name, nans, wrong - nans, values.size)
 
 

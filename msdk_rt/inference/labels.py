@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.planes import plane_blocks
 
 
-def label_voxels(logits: np.ndarray, values: Sequence[int], activation: str) -> np.ndarray:
+def label_voxels(logits: Array, values: Sequence[int], activation: str) -> Array:
     """Voxel values (D, H, W), uint8 or, for values above 255, uint16, of logits (K, D, H, W).
 
     softmax: the value of the largest logit, the first of equals. sigmoid: the value of the last channel whose
@@ -21,13 +22,13 @@ def label_voxels(logits: np.ndarray, values: Sequence[int], activation: str) -> 
     return labels
 
 
-def _label_regions(labels: np.ndarray, logits: np.ndarray, values: Sequence[int]) -> None:
+def _label_regions(labels: Array, logits: Array, values: Sequence[int]) -> None:
     labels[...] = 0
     for channel, value in zip(logits, values, strict=True):
         labels[channel > 0] = value
 
 
-def _label_classes(labels: np.ndarray, logits: np.ndarray, values: Sequence[int]) -> None:
+def _label_classes(labels: Array, logits: Array, values: Sequence[int]) -> None:
     labels[...] = values[0]
     best = logits[0].copy()
     for channel, value in zip(logits[1:], values[1:], strict=True):
@@ -35,7 +36,7 @@ def _label_classes(labels: np.ndarray, logits: np.ndarray, values: Sequence[int]
         np.maximum(best, channel, out=best)
 
 
-def probabilities_of(logits: np.ndarray, activation: str) -> np.ndarray:
+def probabilities_of(logits: Floats, activation: str) -> Floats:
     """Softmax over channels, or the sigmoid of each, of logits (K, D, H, W), which are overwritten."""
     if activation == "sigmoid":
         # tanh saturates where exp would overflow.
@@ -50,7 +51,7 @@ def probabilities_of(logits: np.ndarray, activation: str) -> np.ndarray:
     return logits
 
 
-def dice(labels: np.ndarray, reference: np.ndarray, values: dict[str, int]) -> dict[str, float]:
+def dice(labels: Array, reference: Array, values: dict[str, int]) -> dict[str, float]:
     """Dice coefficient 2 |A and B| / (|A| + |B|) of each named value; NaN where neither map has it."""
     coefficients = {}
     for name, value in values.items():

@@ -14,7 +14,7 @@ class Stages:
     stages.seconds["infer"]
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager

@@ -6,14 +6,17 @@ Window placement, zero padding of small volumes, the Gaussian and its floor foll
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from msdk_rt.errors import BackendError
+from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.planes import plane_blocks
 from msdk_rt.inference.stages import Stages
 
 Start = tuple[int, int, int]
+T = TypeVar("T")
 LEAST_WEIGHT = 1e-3
 WHOLE_ROWS = 2  # a volume at most so many windows wide is added to in whole rows
 
@@ -27,11 +30,12 @@ def axis_starts(size: int, window: int, overlap: float) -> list[int]:
 def plan_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> list[Start]:
     """First voxels of all windows over a volume (D, H, W), taken as padded to at least one window."""
     padded = np.maximum(shape, window).tolist()
-    axes = (axis_starts(size, side, overlap) for size, side in zip(padded, window, strict=True))
-    return list(itertools.product(*axes))
+    axes = [axis_starts(size, side, overlap) for size, side in zip(padded, window, strict=True)]
+    d, h, w = axes
+    return list(itertools.product(d, h, w))
 
 
-def importance(window: Sequence[int], mode: str, sigma_scale: float) -> np.ndarray:
+def importance(window: Sequence[int], mode: str, sigma_scale: float) -> Floats:
     """Weight of each voxel of a window in the blend, float32 (D, H, W).
 
     mode: "constant", or "gaussian" with standard deviation sigma_scale * side along each axis, centred, and
@@ -40,20 +44,21 @@ def importance(window: Sequence[int], mode: str, sigma_scale: float) -> np.ndarr
     if mode == "constant":
         return np.ones(window, np.float32)
     d, h, w = (_gaussian(side, sigma_scale * side) for side in window)
-    weights = d[:, None, None] * h[:, None] * w
-    return np.maximum(weights, np.float32(LEAST_WEIGHT), out=weights)
+    weights: Floats = d[:, None, None] * h[:, None] * w
+    np.maximum(weights, np.float32(LEAST_WEIGHT), out=weights)
+    return weights
 
 
 def blend_windows(
-    volume: np.ndarray,
+    volume: Array,
     window: Sequence[int],
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[[Array], Array],
     starts: Sequence[Start],
-    weights: np.ndarray,
+    weights: Array,
     batch_size: int = 1,
-    watch: Callable[[Iterable], Iterable] = iter,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
-) -> np.ndarray:
+) -> Floats:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
 
     predict: windows (B, C, *window) -> float32 logits (B, K, *window); B is batch_size, or less in the last
@@ -66,11 +71,11 @@ def blend_windows(
     """
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
-    total = None
+    total: Floats | None = None
     for batch in watch(batches_of(starts, batch_size)):
-        boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
+        boxes = [_box(start, window) for start in batch]
         with stages("gather"):
-            windows = np.stack([padded[(slice(None), *box)] for box in boxes])
+            windows = np.stack([padded[box] for box in boxes])
         with stages("infer"):
             logits = predict(windows)
         with stages("blend"):
@@ -83,17 +88,26 @@ def blend_windows(
             ]
             if not all(added):
                 raise not_finite_logits(itertools.compress(batch, np.logical_not(added)))
+    if total is None:
+        raise ValueError("no window to infer: starts is empty")
     with stages("blend"):
         _divide_by_weight_sum(total, starts, weights)
-    return total[(slice(None), *inside)]
+    index = (slice(None), *inside)
+    return total[index]
 
 
-def _gaussian(side: int, sigma: float) -> np.ndarray:
+def _box(start: Start, window: Sequence[int]) -> tuple[slice, ...]:
+    """Where a window lies in (C, D, H, W)."""
+    return slice(None), *(slice(s, s + side) for s, side in zip(start, window, strict=True))
+
+
+def _gaussian(side: int, sigma: float) -> Floats:
     offset = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
-    return np.exp(np.square(offset) / np.float32(-2 * sigma**2))
+    weights: Floats = np.exp(np.square(offset) / np.float32(-2 * sigma**2))
+    return weights
 
 
-def _pad(volume: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]]:
+def _pad(volume: Array, window: Sequence[int]) -> tuple[Array, tuple[slice, ...]]:
     """The volume, zero-padded evenly where it is smaller than the window, and where its voxels then are."""
     missing = [max(0, side - size) for size, side in zip(volume.shape[1:], window, strict=True)]
     inside = tuple(slice(m // 2, m // 2 + size) for m, size in zip(missing, volume.shape[1:], strict=True))
@@ -102,7 +116,7 @@ def _pad(volume: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, tuple[s
     return volume, inside
 
 
-def batches_of(windows: Sequence, batch_size: int) -> list[Sequence]:
+def batches_of(windows: Sequence[T], batch_size: int) -> list[Sequence[T]]:
     """Runs of batch_size windows, of fewer at the end."""
     return [windows[first : first + batch_size] for first in range(0, len(windows), batch_size)]
 
@@ -115,7 +129,7 @@ def not_finite_logits(starts: Iterable[Start]) -> BackendError:
     )
 
 
-def _check_shape(logits: np.ndarray, expected: tuple[int, ...]) -> None:
+def _check_shape(logits: Array, expected: tuple[int, ...]) -> None:
     if logits.ndim != 5 or (len(logits), *logits.shape[2:]) != expected:
         batched, *window = expected
         raise BackendError(
@@ -124,7 +138,7 @@ def _check_shape(logits: np.ndarray, expected: tuple[int, ...]) -> None:
         )
 
 
-def _add_weighted(total: np.ndarray, start: Start, logits: np.ndarray, weights: np.ndarray) -> bool:
+def _add_weighted(total: Array, start: Start, logits: Array, weights: Array) -> bool:
     """Add weighted logits (K, *window) to the accumulator; False at NaN or Inf, which leave it half done.
 
     Whole rows, with zeros beside the window, lie one after the other in memory: adding twice the numbers is
@@ -145,7 +159,7 @@ def _add_weighted(total: np.ndarray, start: Start, logits: np.ndarray, weights: 
     return True
 
 
-def _divide_by_weight_sum(total: np.ndarray, starts: Sequence[Start], weights: np.ndarray) -> None:
+def _divide_by_weight_sum(total: Array, starts: Sequence[Start], weights: Array) -> None:
     depth, height, width = weights.shape
     for planes in plane_blocks(total.shape[1], total[0, 0].size):
         block = total[:, planes]

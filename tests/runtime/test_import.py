@@ -45,9 +45,7 @@ def test_every_public_name_loads():
         assert getattr(msdk_rt, name).__doc__
     assert set(msdk_rt.__all__) <= set(dir(msdk_rt))
     errors = [kind for kind in vars(msdk_rt.errors).values() if isinstance(kind, type)]
-    assert {kind.__name__ for kind in errors} <= set(
-        msdk_rt.__all__
-    )  # else nobody can catch it
+    assert {kind.__name__ for kind in errors} <= set(msdk_rt.__all__)  # else nobody can catch it
     assert all(issubclass(kind, msdk_rt.MsdkError) for kind in errors)
     assert msdk_rt.__version__
 

@@ -7,6 +7,7 @@ bytes.
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from msdk_rt.bench.sensors.base import INTERVAL, Sample, SensorProblem
 
@@ -50,7 +51,7 @@ class Nvml:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _find(self, index: int, visible: str | None):
+    def _find(self, index: int, visible: str | None) -> Any:
         names = [name.strip() for name in visible.split(",")] if visible else []
         name = names[index] if index < len(names) else str(index)
         if name.isdigit():
@@ -71,7 +72,7 @@ class Nvml:
             limits=tuple(name for bit, name in LIMITS.items() if reasons & bit),
         )
 
-    def _read(self, function: str, *arguments):
+    def _read(self, function: str, *arguments: object) -> Any:
         """None for what this device, driver or release of the package does not tell."""
         try:
             return getattr(self._nvml, function)(self._device, *arguments)

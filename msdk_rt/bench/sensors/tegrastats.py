@@ -26,21 +26,23 @@ class Tegrastats:
     """The program, running from the first sample to stop(). name: with the rails whose power is meant."""
 
     def __init__(self, program: str):
-        self._program, self._process, self._stopped = program, None, threading.Event()
+        self._program, self._stopped = program, threading.Event()
+        self._process: subprocess.Popen[str] | None = None
         self.name = "Jetson (tegrastats)"
 
     def samples(self) -> Iterator[Sample]:
         """One a line; energy is power times time, summed. Raises SensorProblem where it does not start."""
         command = [self._program, "--interval", str(round(1e3 * INTERVAL))]
         try:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         except OSError as error:
             raise SensorProblem(f"tegrastats does not start: {error.strerror}") from error
+        self._process = process
         if self._stopped.is_set():
-            self._process.terminate()
+            process.terminate()
         joules, before = 0.0, None
-        with self._process:
-            for line in self._process.stdout:
+        with process:
+            for line in process.stdout or ():
                 sample, rails = parse(line, time.perf_counter())
                 if sample.power_w is not None:
                     self.name = f"Jetson (tegrastats, {' + '.join(rails)})"

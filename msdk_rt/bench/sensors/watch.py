@@ -54,7 +54,9 @@ class GpuWatch:
 
     def __init__(self, index: int = 0):
         self._samples: list[Sample] = []
-        self._thread = self._sensor = self._problem = None
+        self._thread: threading.Thread | None = None
+        self._sensor: Sensor | None = None
+        self._problem: str | None = None
         try:
             self._sensor = find_sensor(index)
         except SensorProblem as problem:
@@ -62,12 +64,14 @@ class GpuWatch:
 
     def __enter__(self) -> "GpuWatch":
         if self._sensor:
-            self._thread = threading.Thread(target=self._collect, name="msdk-rt GPU sensor", daemon=True)
+            self._thread = threading.Thread(
+                target=self._collect, args=(self._sensor,), name="msdk-rt GPU sensor", daemon=True
+            )
             self._thread.start()
         return self
 
-    def __exit__(self, *exception) -> None:
-        if self._thread:
+    def __exit__(self, *exception: object) -> None:
+        if self._thread and self._sensor:
             time.sleep(2 * INTERVAL)  # so that a sample lies behind whatever was measured last
             self._sensor.stop()
             self._thread.join()
@@ -83,12 +87,12 @@ class GpuWatch:
     def state(self) -> GpuState:
         """What the samples so far amount to."""
         if not self._samples:
-            return GpuState(problem=self._problem or f"{self._sensor.name} said nothing yet")
+            return GpuState(problem=self._problem or f"{self._name()} said nothing yet")
         clocks = self._known("clock_mhz")
         powers = self._known("power_w")
         held = Counter(limit for sample in self._samples for limit in sample.limits)
         return GpuState(
-            sensor=self._sensor.name,
+            sensor=self._name(),
             samples=len(self._samples),
             clock_mhz=(min(clocks), float(np.median(clocks)), max(clocks)) if clocks else None,
             temperature_c=max(self._known("temperature_c"), default=None),
@@ -97,13 +101,16 @@ class GpuWatch:
             limits={name: count / len(self._samples) for name, count in held.items()},
         )
 
+    def _name(self) -> str:
+        return self._sensor.name if self._sensor else ""
+
     def _known(self, name: str) -> list[float]:
         values = (getattr(sample, name) for sample in self._samples)
         return [value for value in values if value is not None]
 
-    def _collect(self) -> None:
+    def _collect(self, sensor: Sensor) -> None:
         try:
-            for sample in self._sensor.samples():
+            for sample in sensor.samples():
                 self._samples.append(sample)
         except SensorProblem as problem:
             self._problem = str(problem)

@@ -5,9 +5,12 @@ Two protocols, each way: `__cuda_array_interface__` version 3 (CuPy, PyCUDA, Num
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from msdk_rt.backends.base import Device
 from msdk_rt.errors import InputError
 from msdk_rt.inference.device import dlpack
 
@@ -42,48 +45,72 @@ class DeviceVolume:
         return replace(self, address=self.address + index * step, shape=self.shape[1:])
 
 
-def device_volume(value: object, cuda, device: int, stream: int) -> DeviceVolume:
+def device_volume(value: object, cuda: Device, device: int, stream: int) -> DeviceVolume:
     """What is_device_array says yes to, as it lies there. device: the network's. stream: that will read it.
 
     Raises InputError for another type than float32, another order than C, or memory of another device.
     """
     if dlpack.is_on_cuda(value):  # first, since PyTorch's other interface names no stream to follow
         tensor = dlpack.taken(value, stream)
-        address, owner, producer = tensor.address, tensor, None
-        dtype, shape, strides = tensor.dtype, tensor.shape, tensor.strides
+        lent = _Lent(tensor.address, tensor.dtype, tensor.shape, tensor.strides, tensor, None)
     else:
-        interface = _interface(value)
-        address, owner, producer = interface["data"][0], value, interface.get("stream")
-        dtype, shape, strides = np.dtype(interface["typestr"]), interface["shape"], interface.get("strides")
-        if interface.get("mask") is not None:
-            raise InputError("got a masked device array: fill in the masked voxels first")
+        lent = _by_interface(value)
+    dtype, shape, strides = lent.dtype, lent.shape, lent.strides
     if dtype != np.float32:
         raise InputError(
             f"got a device array of {dtype}, expected float32: convert it there, array.astype('float32') in "
             "CuPy, PyCUDA and Numba, tensor.float() in PyTorch"
         )
-    if not _in_c_order(shape, strides, dtype.itemsize):
+    if strides is not None and not _in_c_order(shape, strides, dtype.itemsize):
         raise InputError(
             f"got a device array of shape {tuple(shape)} with strides {tuple(strides)} in bytes, expected C "
             "order: make it contiguous there, cupy.ascontiguousarray(array), tensor.contiguous()"
         )
-    if np.prod(shape) and (found := cuda.device_of(address)) != device:
+    if np.prod(shape) and (found := cuda.device_of(lent.address)) != device:
         raise InputError(f"got an array in the memory of device {found}, expected device {device}: copy it")
-    return DeviceVolume(address, tuple(shape), owner, producer)
+    return DeviceVolume(lent.address, shape, lent.owner, lent.producer)
 
 
-def _interface(value: object) -> dict | None:
+class _Lent(NamedTuple):
+    """An array of another library. strides in bytes, None for C order. producer: a stream to follow."""
+
+    address: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] | None
+    owner: object
+    producer: int | None
+
+
+def _by_interface(value: object) -> _Lent:
+    interface = _interface(value)
+    if interface is None:
+        raise InputError(f"got a {type(value).__name__}, expected an array on a CUDA device")
+    if interface.get("mask") is not None:
+        raise InputError("got a masked device array: fill in the masked voxels first")
+    return _Lent(
+        interface["data"][0],
+        np.dtype(interface["typestr"]),
+        tuple(interface["shape"]),
+        interface.get("strides"),
+        value,
+        interface.get("stream"),
+    )
+
+
+def _interface(value: Any) -> dict[str, Any] | None:
     try:
-        return value.__cuda_array_interface__
+        found: dict[str, Any] = value.__cuda_array_interface__
     except AttributeError:  # a tensor of PyTorch has it or not, as its device is
         return None
     except (RuntimeError, TypeError) as error:
         raise InputError(f"got a {type(value).__name__} that gives no device memory: {error}") from error
+    return found
 
 
-def _in_c_order(shape: Sequence[int], strides: Sequence[int] | None, itemsize: int) -> bool:
+def _in_c_order(shape: Sequence[int], strides: Sequence[int], itemsize: int) -> bool:
     """Whether strides, in bytes, are those of C order; axes of one element may have any."""
-    if strides is None or 0 in shape:
+    if 0 in shape:
         return True
     expected = itemsize
     for side, stride in zip(reversed(shape), reversed(strides), strict=True):
@@ -101,14 +128,14 @@ class DeviceArray:
     host. The memory lives as long as this object, or what was made of it by DLPack.
     """
 
-    def __init__(self, cuda, device: int, shape: tuple[int, ...], dtype: np.dtype):
+    def __init__(self, cuda: Device, device: int, shape: tuple[int, ...], dtype: npt.DTypeLike):
         self.shape, self.dtype, self.device = tuple(shape), np.dtype(dtype), device
         self.nbytes = int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         self._cuda, self._memory = cuda, cuda.DeviceMemory(self.nbytes)
         self.address: int = self._memory.address
 
     @property
-    def __cuda_array_interface__(self) -> dict:
+    def __cuda_array_interface__(self) -> dict[str, Any]:
         return {
             "shape": self.shape,
             "typestr": self.dtype.str,
@@ -121,13 +148,20 @@ class DeviceArray:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._cuda.DLPACK_DEVICE_TYPE, self.device
 
-    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    def __dlpack__(
+        self,
+        *,
+        stream: object = None,
+        max_version: object = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> object:
         """A DLPack capsule. Raises BufferError for a copy or another device, which are not made here."""
         if copy or dl_device not in (None, self.__dlpack_device__()):
             raise BufferError("a result on the device is shared where it lies, or not at all")
         return dlpack.capsule(self, self.__dlpack_device__())
 
-    def get(self) -> np.ndarray:
+    def get(self) -> npt.NDArray[Any]:
         """A copy on the host."""
         host = np.empty(self.shape, self.dtype)
         with self._cuda.on_device(self.device):
@@ -138,3 +172,8 @@ class DeviceArray:
 
     def __repr__(self) -> str:
         return f"DeviceArray(shape={self.shape}, dtype={self.dtype}, device={self.device})"
+
+
+def on_host(array: npt.NDArray[Any] | DeviceArray) -> npt.NDArray[Any]:
+    """The array itself, or a copy of what lies on the device."""
+    return array.get() if isinstance(array, DeviceArray) else array

@@ -1,6 +1,8 @@
 """DLPack capsules through ctypes: https://dmlc.github.io/dlpack, the struct DLManagedTensor."""
 
 import ctypes
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,7 +16,7 @@ _CODES = {kind: code for code, kind in _KINDS.items()}
 _release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
-def _python_api(name: str, result, *arguments):
+def _python_api(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
@@ -51,7 +53,7 @@ class _Managed(ctypes.Structure):
 class Taken:
     """A tensor that another library lends while this object lives. strides in bytes, None for C order."""
 
-    def __init__(self, capsule):
+    def __init__(self, capsule: object):
         self._capsule = capsule
         tensor = _Managed.from_address(_pointer_of(capsule, NAME)).tensor
         self.address = (tensor.data or 0) + tensor.byte_offset
@@ -62,7 +64,7 @@ class Taken:
         self.strides = tuple(strides[axis] * size for axis in range(tensor.ndim)) if strides else None
 
 
-def is_on_cuda(value: object) -> bool:
+def is_on_cuda(value: Any) -> bool:
     """Whether a tensor says so; one without memory, of PyTorch's device meta, says nothing."""
     try:
         return value.__dlpack_device__()[0] in (CUDA, CUDA_MANAGED)
@@ -70,7 +72,7 @@ def is_on_cuda(value: object) -> bool:
         return False
 
 
-def taken(value, stream: int) -> Taken:
+def taken(value: Any, stream: int) -> Taken:
     """What `value` lends to the work on the stream of this handle: the lender lets that wait for its own.
 
     Raises InputError for a tensor that is not lent, such as one that requires a gradient.
@@ -81,10 +83,18 @@ def taken(value, stream: int) -> Taken:
         raise InputError(f"got a {type(value).__name__} that gives no device memory: {error}") from error
 
 
-_lent: dict[int, tuple] = {}
+class Lent(Protocol):
+    """An array of ours on the device, in C order."""
+
+    address: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
-def capsule(array, device: tuple[int, int]):
+_lent: dict[int, tuple[object, ...]] = {}
+
+
+def capsule(array: Lent, device: tuple[int, int]) -> object:
     """A capsule over array.address, .shape and .dtype, C order; keeps `array` until its taker lets go."""
     shape = (ctypes.c_int64 * len(array.shape))(*array.shape)
     managed = _Managed(deleter=_let_go)
@@ -97,13 +107,15 @@ def capsule(array, device: tuple[int, int]):
     return _new(address, NAME, _let_go_unused)
 
 
-@_release
-def _let_go(managed):
+def _forget(managed: int) -> None:
     _lent.pop(managed, None)
 
 
-@_release
-def _let_go_unused(capsule):
+def _forget_unused(capsule: int) -> None:
     """A taker renames a capsule; one that still has its name was never taken."""
     if _is_named(capsule, NAME):
         _lent.pop(_pointer_of_dying(capsule, NAME), None)
+
+
+_let_go = _release(_forget)
+_let_go_unused = _release(_forget_unused)

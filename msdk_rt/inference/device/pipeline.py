@@ -3,23 +3,23 @@
 import ctypes
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
+import numpy.typing as npt
 
-from msdk_rt.backends.base import Network
+from msdk_rt.backends.base import Device, Graph, Network
 from msdk_rt.backends.volume_kernels import FLOAT32, VolumeKernels, windows_of
 from msdk_rt.errors import BackendError
-from msdk_rt.inference.arrays import not_finite_input
+from msdk_rt.inference.arrays import Floats, not_finite_input
 from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume, device_volume
 from msdk_rt.inference.device.workspace import STARTS_BYTES, DeviceBytes, Workspace, label_type, layout
 from msdk_rt.inference.normalisation import DeviceWork
+from msdk_rt.inference.pipeline import Labels, Probabilities, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import batches_of, not_finite_logits
-
-Watch = Callable[[Iterable], Iterable]
 
 
 class DevicePipeline:
@@ -35,7 +35,7 @@ class DevicePipeline:
     batch size of a shape, and replayed: where the windows start is device memory that is written in between.
     """
 
-    def __init__(self, network: Network, recipe: Recipe, cuda, kernels: VolumeKernels):
+    def __init__(self, network: Network, recipe: Recipe, cuda: Device, kernels: VolumeKernels):
         self.network, self.recipe, self.cuda, self.kernels = network, recipe, cuda, kernels
         self.work = network.stream
         with cuda.on_device(network.device):
@@ -59,7 +59,7 @@ class DevicePipeline:
 
     def start(
         self,
-        volume: np.ndarray | DeviceVolume,
+        volume: Floats | DeviceVolume,
         probabilities: bool = False,
         watch: Watch | None = None,
         stages: Stages | None = None,
@@ -81,9 +81,9 @@ class DevicePipeline:
             with self._stage(stages, "windows"):
                 self._blend(workspace, watch)
             with self._stage(stages, "label"):
-                pending.enqueue_labels()
+                pending.enqueue_labels(workspace)
             with self._stage(stages, "download"):
-                pending.enqueue_downloads()
+                pending.enqueue_downloads(workspace)
         self._last = weakref.ref(pending)
         return pending
 
@@ -128,7 +128,7 @@ class DevicePipeline:
     def _bytes(self, shape: Sequence[int], batch_size: int) -> int:
         return layout(self.recipe, self.kernels, shape, batch_size).total
 
-    def _upload(self, workspace: Workspace, volume: np.ndarray | DeviceVolume) -> int:
+    def _upload(self, workspace: Workspace, volume: Floats | DeviceVolume) -> int:
         """Where the volume is, or will be when the work comes to it."""
         if isinstance(volume, DeviceVolume):
             return volume.address
@@ -181,7 +181,7 @@ class DevicePipeline:
             graphs[count] = None
         stream.copy(workspace["batch_flags"], workspace["flags"] + 4 * first, 4 * count)
 
-    def _captured(self, workspace: Workspace, count: int):
+    def _captured(self, workspace: Workspace, count: int) -> Graph | None:
         """The graph of a batch; None, with a warning once, where the network cannot be captured."""
         try:
             return self.work.capture(lambda: self._enqueue_batch(workspace, count))
@@ -217,20 +217,28 @@ class DevicePipeline:
 class Pending:
     """A volume that was started; `result` waits for it."""
 
-    def __init__(self, pipeline: DevicePipeline, workspace: Workspace, volume, probabilities: bool):
-        self._pipeline, self._workspace = pipeline, workspace
+    def __init__(
+        self,
+        pipeline: DevicePipeline,
+        workspace: Workspace,
+        volume: Floats | DeviceVolume,
+        probabilities: bool,
+    ):
+        self._pipeline = pipeline
+        self._workspace: Workspace | None = workspace
         self._slot = workspace.next_slot()
         self._volume = volume if isinstance(volume, DeviceVolume) else None
-        self._labels: np.ndarray | DeviceArray | None = None
-        self._probabilities: np.ndarray | DeviceArray | None = None
+        self._labels: Labels | None = None
+        self._probabilities: Probabilities | None = None
         self._wants_probabilities = probabilities
 
-    def result(self) -> tuple:
+    def result(self) -> tuple[Labels, Probabilities | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None): new arrays, or DeviceArrays.
 
         Raises BackendError for NaN or Inf from the network, InputError for those of an array on the device.
         """
         self.collect()
+        assert self._labels is not None
         return self._labels, self._probabilities
 
     def collect(self) -> None:
@@ -242,28 +250,29 @@ class Pending:
         self._check(workspace)
         if self._volume is None:
             self._labels = self._slot.labels.copy()
-            if self._wants_probabilities:
+            if self._slot.probabilities is not None and self._wants_probabilities:
                 self._probabilities = self._slot.probabilities.copy()
 
-    def enqueue_labels(self) -> None:
-        pipeline, workspace = self._pipeline, self._workspace
+    def enqueue_labels(self, workspace: Workspace) -> None:
+        pipeline = self._pipeline
         manifest, stream = pipeline.recipe.manifest, pipeline.work.handle
         sizes = len(manifest.labels), int(np.prod(workspace.shape, dtype=np.int64))
         sigmoid, dtype = manifest.activation == "sigmoid", label_type(pipeline.recipe)
         total, labels = workspace["total"], workspace["labels"]
         if self._volume is not None:
-            self._labels = self._left_on_device(workspace.shape, dtype)
-            labels = self._labels.address
+            on_device = self._left_on_device(workspace.shape, dtype)
+            self._labels, labels = on_device, on_device.address
         pipeline.kernels.labels(total, workspace["values"], *sizes, sigmoid, labels, dtype.itemsize, stream)
         if self._wants_probabilities:
             pipeline.kernels.probabilities(total, *sizes, sigmoid, stream)
             if self._volume is not None:
-                self._probabilities = self._left_on_device((sizes[0], *workspace.shape), np.float32)
-                pipeline.work.copy(total, self._probabilities.address, self._probabilities.nbytes)
+                maps = self._left_on_device((sizes[0], *workspace.shape), np.float32)
+                pipeline.work.copy(total, maps.address, maps.nbytes)
+                self._probabilities = maps
         pipeline.work.record(workspace.labelled)
 
-    def enqueue_downloads(self) -> None:
-        workspace, slot, stream = self._workspace, self._slot, self._pipeline.downloads
+    def enqueue_downloads(self, workspace: Workspace) -> None:
+        slot, stream = self._slot, self._pipeline.downloads
         stream.wait(workspace.labelled)
         stream.download(workspace["flags"], slot.flags)
         if self._volume is not None:
@@ -275,7 +284,7 @@ class Pending:
         stream.record(slot.arrived)
         workspace.read = slot.arrived
 
-    def _left_on_device(self, shape: tuple[int, ...], dtype) -> DeviceArray:
+    def _left_on_device(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceArray:
         return DeviceArray(self._pipeline.cuda, self._pipeline.network.device, shape, dtype)
 
     def _check(self, workspace: Workspace) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from msdk_rt.backends.base import Device, Graph
 from msdk_rt.backends.volume_kernels import VolumeKernels
+from msdk_rt.inference.arrays import Array
 from msdk_rt.inference.recipe import Recipe
 
 ALIGNMENT = 256
@@ -72,7 +74,7 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
     return Layout(offsets, sizes, total)
 
 
-def label_type(recipe: Recipe) -> np.dtype:
+def label_type(recipe: Recipe) -> np.dtype[Any]:
     """uint8, or uint16 where the label map needs it."""
     return np.dtype(np.uint8 if max(recipe.label_values()) <= 255 else np.uint16)
 
@@ -80,15 +82,15 @@ def label_type(recipe: Recipe) -> np.dtype:
 class Slot:
     """Page-locked memory where one volume's results arrive; `arrived` is when."""
 
-    def __init__(self, cuda, recipe: Recipe, shape: tuple[int, ...], windows: int):
+    def __init__(self, cuda: Device, recipe: Recipe, shape: tuple[int, ...], windows: int):
         self._cuda, self._maps = cuda, (len(recipe.manifest.labels), *shape)
         self.labels = cuda.pinned(shape, label_type(recipe))
         self.flags = cuda.pinned((windows,), np.int32)
         self.counts = cuda.pinned((len(recipe.manifest.channels), 2), np.int64)
-        self.probabilities: np.ndarray | None = None
+        self.probabilities: Array | None = None
         self.arrived = cuda.Event()
 
-    def room_for_probabilities(self) -> np.ndarray:
+    def room_for_probabilities(self) -> Array:
         """float32 (K, D, H, W), there from the first time on that somebody asks."""
         if self.probabilities is None:
             self.probabilities = self._cuda.pinned(self._maps, np.float32)
@@ -106,10 +108,17 @@ class Workspace:
     where it has run but is not captured}.
     """
 
-    def __init__(self, cuda, kernels: VolumeKernels, recipe: Recipe, shape: tuple[int, ...], batch_size: int):
+    def __init__(
+        self,
+        cuda: Device,
+        kernels: VolumeKernels,
+        recipe: Recipe,
+        shape: tuple[int, ...],
+        batch_size: int,
+    ):
         self.shape, self.batch_size = shape, batch_size
         self.starts = recipe.starts(shape)
-        self.graphs: dict = {}
+        self.graphs: dict[int, Graph | None] = {}
         self._layout = layout(recipe, kernels, shape, batch_size)
         self._memory = cuda.DeviceMemory(self._layout.total)
         self.source = cuda.pinned((len(recipe.manifest.channels), *shape), np.float32)
