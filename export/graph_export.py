@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from msdk_export.adoption import adopt
-from msdk_export.cpu_ops import with_cpu_ops
-from msdk_export.onnx_export import check_graph, check_suffix, staging
-from msdk_export.onnx_graph import module_to_onnx
+from msdk_export.graph.check import check_graph
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.rules import with_cpu_ops
+from msdk_export.graph.trace import module_to_onnx
+from msdk_export.onnx_export import check_suffix, staging
 from msdk_export.parity import LIMITS
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.backends.onnxruntime import open_session
@@ -62,7 +64,7 @@ def export_graph(
     with staging(path, [path]) as staged:
         proto = with_cpu_ops(module_to_onnx(network, repeated, names, output_names, dynamic_batch))
         with atomic_write(staged, "wb") as file:
-            file.write(proto.SerializeToString(deterministic=True))
+            file.write(attach_functions(proto).SerializeToString(deterministic=True))
         check_graph(staged)
         errors = _measure(network, staged, names, [inputs, repeated] if dynamic_batch else [inputs])
         _check(errors)

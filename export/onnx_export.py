@@ -14,13 +14,15 @@ from tqdm import tqdm
 import msdk_rt
 from msdk_export.adoption import adopt
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
-from msdk_export.cpu_ops import with_cpu_ops
 from msdk_export.description import ModelDescription, describe
-from msdk_export.engine_options import EngineOptions
+from msdk_export.engine.options import EngineOptions
+from msdk_export.graph.check import check_graph
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.precision_check import check_range, simulated, worst_layer
+from msdk_export.graph.rules import with_cpu_ops
+from msdk_export.graph.trace import to_onnx
 from msdk_export.notes import collecting
-from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
-from msdk_export.precision_check import check_range, simulated, worst_layer
 from msdk_export.samples import real_window
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
@@ -62,8 +64,8 @@ def export(
             say is read from the names and shapes of its weights.
         precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
             memory; norms, the scan's state and parameters, image and logits stay float32
-            (msdk_export.precision). What it costs is measured and in the manifest. Default: "fp16" for an
-            .engine, else "fp32".
+            (msdk_export.graph.precision). What it costs is measured and in the manifest. Default: "fp16" for
+            an .engine, else "fp32".
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
@@ -89,7 +91,7 @@ def export(
     check_suffix(path, (".onnx", ENGINE_SUFFIX))
     builds_engine = path.suffix == ENGINE_SUFFIX
     if builds_engine:
-        import msdk_export.engine  # noqa: F401  says at once that TensorRT is missing, not after minutes
+        import msdk_export.engine.builder  # noqa: F401  says at once that TensorRT is missing, not after minutes
     elif engine is not None:
         raise ExportError(f"engine options are for a {ENGINE_SUFFIX}, got {path}")
     precision = precision or ("fp16" if builds_engine else "fp32")
@@ -122,7 +124,7 @@ def export(
             proto = with_cpu_ops(proto)
         graph = staged.with_suffix(".onnx")
         with atomic_write(graph, "wb") as file:
-            file.write(proto.SerializeToString(deterministic=True))
+            file.write(attach_functions(proto).SerializeToString(deterministic=True))
         check_graph(graph)
 
         _begin(bar, "compare with PyTorch")
@@ -130,7 +132,7 @@ def export(
 
         built = None
         if builds_engine:
-            from msdk_export.engine import build_engine
+            from msdk_export.engine.builder import build_engine
 
             _begin(bar, "build the engine")
             built = build_engine(proto, staged, engine or EngineOptions(), progress)
@@ -191,17 +193,6 @@ def _verify_engine(network: nn.Module, staged: Path, manifest: Manifest, real: n
     check_parity(measured, manifest.precision)
     on_gpu = {f"{name}, engine": measured[name] for name in windows}
     return dataclasses.replace(manifest, parity=manifest.parity | on_gpu)
-
-
-def check_graph(artifact: Path) -> None:
-    """Raise ExportError unless the file is valid ONNX."""
-    try:
-        onnx.checker.check_model(str(artifact), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(
-            f"PyTorch's exporter wrote a graph that is not valid ONNX ({error}); nothing was written. Try "
-            "another torch or onnxscript, or write the layer it names in other operations"
-        ) from error
 
 
 def check_suffix(path: Path, suffixes: Sequence[str] = (".onnx",)) -> None:

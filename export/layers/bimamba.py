@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import msdk_export.ops  # noqa: F401  registers the msdk operators
-from msdk_export.directions import Direction, parse_directions
-from msdk_export.mamba_ssm_scan import selective_scan
+from msdk_export.ops.directions import Direction, parse_directions
+from msdk_export.ops.mamba_ssm_scan import selective_scan
 from msdk_rt.errors import InputError
 
 _DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
