@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.losses import DiceLoss
 
-from msdk_export.distillation import (
+from msdk_export.families.msd_kmamba.scales import Scales
+from msdk_export.training.distillation import (
     DistillationWeights,
     SelfDistillationLoss,
     feature_distillation,
     logit_distillation,
     one_hot,
 )
-from msdk_export.models.scales import Scales
 from msdk_rt.errors import InputError
 
 CLASSES, SIDES = 3, (8, 12, 4)

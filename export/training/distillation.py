@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from monai.losses import DiceCELoss
 from torch import Tensor, nn
 
-from msdk_export.models.scales import Scales
+from msdk_export.families.msd_kmamba.scales import Scales
 from msdk_rt.errors import InputError
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from msdk_export.families.segmamba.unetr_blocks import UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
+from msdk_export.families.sizes import check_sizes
 from msdk_export.layers import BiMamba, TokenNorm
-from msdk_export.models.sizes import check_sizes
-from msdk_export.models.unetr_blocks import UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
 from msdk_rt.errors import InputError
 
 STAGES = 4
