@@ -102,13 +102,11 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
     """
     parameters = _in_stacks(block)
     expected, inner, states, rank = _shapes(parameters)
-    grouped = {name for name in _GROUPED if f"{name}.weight" in parameters}
-    names = {f"{name}.weight" if name in grouped else f"{name}_weight" for name in _GROUPED}
-    kept = {key: shape for key, shape in expected.items() if not key.endswith("_weight")}
-    kept |= {
-        name: tuple(parameters[name].shape) if name.endswith(".weight") else expected[name] for name in names
-    }
-    check_contents(block, label, "an SS2D", kept, {}, _PARTS)
+    for name in _GROUPED:
+        if (weight := parameters.get(f"{name}.weight")) is not None:
+            expected[f"{name}.weight"] = tuple(weight.shape)  # as its stack, which is checked below
+            del expected[f"{name}_weight"]
+    check_contents(block, label, "an SS2D", expected, {}, _PARTS)
     for name in ("in_proj", "act", "out_norm", "out_proj"):
         if not isinstance(getattr(block, name, None), nn.Module):
             raise refuse(label, f"it has no {name}", "only VMamba's published block is known")
@@ -116,6 +114,9 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
 
     with torch.device("meta"):
         scan = CrossScan(inner, states, rank)
+    for name, parameter in scan.named_parameters():
+        if parameters[name].shape != parameter.shape:
+            raise refuse(label, f"its {name} is {tuple(parameters[name].shape)} in four", f"expected {tuple(parameter.shape)}")
     take_over(scan, parameters)
     gated, norm_first = _gated(block, label, inner), _norm_first(block, label)
     adopted = CrossScanBlock(label, block, scan, gated, norm_first, activated)
