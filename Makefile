@@ -46,6 +46,7 @@ test-python: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	find plugins tests -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: setup
@@ -57,7 +58,7 @@ bench: setup
 	$(BIN)/python -m benchmarks
 
 reliability: setup
-	PYTHONPATH=tests $(BIN)/python -m reliability
+	$(BIN)/python -m tests.reliability
 
 # The seeds make the data and the run repeatable: the same versions, processor and thread count give the same
 # weights. A killed run goes on where it was. Windows of 64 voxels can lie wholly inside the brain, where nothing
@@ -81,10 +82,10 @@ demo-weights: setup
 # Needs no setup: an interpreter with NumPy, nvcc and CMake are enough for the kernels. Whole networks need
 # `make setup`, the provider of onnxruntime-gpu, and the files that it names where they are missing.
 gpu-check:
-	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/gpu/check.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.gpu.check
 
 verify-tensorrt: setup
-	$(BIN)/python tests/gpu/verify_tensorrt.py
+	$(BIN)/python -m tests.gpu.verify_tensorrt
 
 cuda-table: setup
 	JOBS=$(JOBS) $(BIN)/python -m benchmarks.cuda_resources

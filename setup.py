@@ -8,7 +8,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from setuptools import Distribution, setup
+from setuptools import Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
 
@@ -58,16 +58,9 @@ setup(
     cmdclass={"build_py": BuildWithPlugins, "bdist_wheel": PlatformWheel},
     package_dir={"msdk_rt": "msdk_rt", "msdk_export": "export"},
     packages=[
-        "msdk_rt",
-        "msdk_rt.backends",
-        "msdk_rt.bench",
-        "msdk_rt.device",
+        *find_packages(include=["msdk_rt", "msdk_rt.*"]),
         "msdk_export",
-        "msdk_export.adoption",
-        "msdk_export.layers",
-        "msdk_export.models",
-        "msdk_export.synthetic",
-        "msdk_export.training",
+        *(f"msdk_export.{name}" for name in find_packages("export")),
     ],
     package_data={"msdk_rt": ["lib/*.so", "lib/*.dylib"], "msdk_export": ["weights/*"]},
 )

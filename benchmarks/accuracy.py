@@ -13,7 +13,7 @@ from msdk_export.synthetic.cases import make_case
 from msdk_export.synthetic.deformation import random_positions, sample
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.template import Template
-from msdk_rt.labels import dice
+from msdk_rt.inference.labels import dice
 
 TISSUES = {"cerebrospinal fluid": 1, "grey matter": 2, "white matter": 3}
 

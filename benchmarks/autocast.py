@@ -29,8 +29,8 @@ from msdk_export.onnx_graph import to_onnx
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
 from msdk_rt.backends.onnxruntime import open_session
-from msdk_rt.labels import dice
-from msdk_rt.preprocess import normalize
+from msdk_rt.inference.labels import dice
+from msdk_rt.inference.normalisation import normalize
 
 QUESTION = "autocast"
 

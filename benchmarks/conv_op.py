@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import onnx.parser
 import torch
-from cases import ConvCase
-from nodes import node_model
 from torch.nn import functional
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.scan_op import bound
 from msdk_export.functions import attach_functions
+from tests.support.cases import ConvCase
+from tests.support.nodes import node_model
 
 THREADS = 2
 DIRECTIONS = "forward,backward"

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from nodes import node_model
-from onnx import numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.scan_op import bound
 from msdk_export.functions import attach_functions
+from tests.support.nodes import node_model
 
 THREADS = 2
 AGREEMENT = 1e-5  # relative to the largest value
@@ -95,10 +94,7 @@ def contestants_of(case: Case) -> list[Contestant]:
         with torch.inference_mode():
             return case.pytorch(*tensors).numpy()
 
-    model = node_model(case.op, case.inputs, **case.attributes)
-    for name in case.constants:
-        model.graph.initializer.append(numpy_helper.from_array(case.inputs[name], name))
-        model.graph.input.remove(next(value for value in model.graph.input if value.name == name))
+    model = node_model(case.op, case.inputs, case.constants, **case.attributes)
     fed = {name: array for name, array in case.inputs.items() if name not in case.constants}
     shape = pytorch().shape
     return [

@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import onnx.parser
 import torch
-from cases import KanCase
-from nodes import node_model, session
 
 import msdk_export.ops  # noqa: F401  registers torch.ops.msdk
 from benchmarks.measure import Contestant, measure
 from msdk_export.functions import attach_functions
+from tests.support.cases import KanCase
+from tests.support.nodes import node_model, session
 
 THREADS = 2
 BASES = 8

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnx.parser
-from cases import KanCase
-from nodes import node_model, session
 
 from benchmarks import conv_op, kan_op, scan_op
 from benchmarks.measure import Contestant, measure
+from tests.support.cases import KanCase
+from tests.support.nodes import node_model, session
 
 THREADS = 2
 SCAN_TOKENS = 4096

@@ -27,9 +27,9 @@ from msdk_export.onnx_graph import to_onnx
 from msdk_export.precision_check import simulated
 from msdk_export.synthetic.template import CLASSES, Template, load_template
 from msdk_rt import Segmenter, export
-from msdk_rt.labels import dice
-from msdk_rt.manifest import read_manifest, sha256_of, write_manifest
-from msdk_rt.preprocess import normalize
+from msdk_rt.artifact.manifest import read_manifest, sha256_of, write_manifest
+from msdk_rt.inference.labels import dice
+from msdk_rt.inference.normalisation import normalize
 
 QUESTION = "precision"
 VOLUMES = 20

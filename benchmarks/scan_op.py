@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 import onnx.parser
 import torch
-from cases import ScanCase
-from nodes import node_model, session
 
 import msdk_export.ops  # noqa: F401  registers torch.ops.msdk
 from benchmarks.measure import Contestant, measure
 from msdk_export.functions import attach_functions
+from tests.support.cases import ScanCase
+from tests.support.nodes import node_model, session
 
 THREADS = 2
 # Beyond this many tokens LinearAttention's L*D*N decay, keys and queries fill the memory.

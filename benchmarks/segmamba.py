@@ -32,9 +32,9 @@ def artifact(folder: Path) -> Path:
 
 def published_network():
     import torch
-    from segmamba_reference import PublishedSegMamba
 
     from msdk_export.models import SegMambaConfig
+    from tests.support.segmamba_reference import PublishedSegMamba
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 
 from msdk_export.models import FAMILIES
 from msdk_export.recognition import identify, listed
+from msdk_rt.artifact.files import atomic_write
 from msdk_rt.errors import CheckpointError, InputError, one_line, shown
-from msdk_rt.files import atomic_write
 
 METADATA_KEY = "msdk"
 WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model")

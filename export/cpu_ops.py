@@ -26,7 +26,8 @@ def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
     tokens, as msdk_export.layers.TokenNorm writes them.
     """
     named = strip_functions(model)
-    for rules in ([*_AddedUpsampling.rule().commute()], [rule.rule() for rule in _RULES]):
+    # In two passes: nodes are visited in order, and a Resize comes before its Add.
+    for rules in (_AddedUpsampling.rule().commute(), [rule.rule() for rule in _RULES]):
         named = rewrite(named, pattern_rewrite_rules=rules)
     return attach_functions(named)
 
@@ -44,14 +45,15 @@ class _Convolution(pattern.RewriteRuleClassBase):
         return op.Conv(x, weight, _allow_other_inputs=True, _outputs=["y"])
 
     def check(self, context, x, weight, y):
-        given = y.producer().attributes
-        if not _is_constant(weight) or len(weight.shape) != 5:
+        if not _is_constant(weight):
             return False
-        kernel = weight.shape.numpy()[2:]
+        given = y.producer().attributes
+        outputs, _, *kernel = weight.const_value.shape.numpy()
         return (
-            np.prod(kernel) >= _LEAST_TAPS
+            len(kernel) == 3
+            and np.prod(kernel) >= _LEAST_TAPS
             and max(kernel) <= _LONGEST_KERNEL
-            and given.get_int("group", 1) in (1, weight.shape[0])
+            and given.get_int("group", 1) in (1, outputs)
             and given.get_string("auto_pad", "NOTSET") == "NOTSET"
             and set(given.get_ints("dilations", [1])) == {1}
         )
@@ -73,7 +75,7 @@ class _Upsampling(pattern.RewriteRuleClassBase):
     def pattern(self, op, x, scales):
         return op.Resize(x, None, scales, _outputs=["doubled"])
 
-    def check(self, context, x, scales, doubled, **others):
+    def check(self, context, x, scales, doubled):
         given = doubled.producer().attributes
         return (
             x.dtype == ir.DataType.FLOAT

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from msdk_export.onnx_export import export
-from msdk_rt.manifest import Manifest
+from msdk_rt.artifact.manifest import Manifest
 
 OWN_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
 

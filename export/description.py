@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
+from msdk_rt.artifact.manifest_rules import complaints
 from msdk_rt.errors import ExportError
-from msdk_rt.manifest_checks import complaints
 
 _NO_DEFAULT = {
     "window": "the (D, H, W) the network sees at once; it is fixed in the graph and chosen at training",

@@ -14,11 +14,11 @@ from tqdm import tqdm
 from msdk_export.engine_options import EngineOptions
 from msdk_export.functions import strip_functions
 from msdk_export.onnx_translation import DOMAIN
-from msdk_rt import cuda
-from msdk_rt.engines import PLUGIN_VERSION
+from msdk_rt.artifact.engine_entry import PLUGIN_VERSION
+from msdk_rt.artifact.files import atomic_write
+from msdk_rt.backends import cuda
+from msdk_rt.backends.libraries import plugin_library
 from msdk_rt.errors import ExportError
-from msdk_rt.files import atomic_write
-from msdk_rt.ops import plugin_library
 
 try:
     import tensorrt as trt

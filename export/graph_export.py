@@ -13,9 +13,9 @@ from msdk_export.cpu_ops import with_cpu_ops
 from msdk_export.onnx_export import check_graph, check_suffix, staging
 from msdk_export.onnx_graph import module_to_onnx
 from msdk_export.parity import LIMITS
+from msdk_rt.artifact.files import atomic_write
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.errors import BackendError, ExportError, InputError
-from msdk_rt.files import atomic_write
 
 
 def export_graph(

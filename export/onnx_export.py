@@ -21,10 +21,10 @@ from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.precision_check import check_range, simulated, worst_layer
 from msdk_export.samples import real_window
-from msdk_rt.engines import ENGINE_SUFFIX
+from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
+from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
+from msdk_rt.artifact.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
 from msdk_rt.errors import ExportError, OutputError
-from msdk_rt.files import atomic_write, remove_leftovers, temporary_folder
-from msdk_rt.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 

@@ -7,9 +7,9 @@ import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
-from msdk_rt.arrays import as_volume
-from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import read_volume
+from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.inference.arrays import as_volume
+from msdk_rt.inference.normalisation import normalisation
 
 
 def real_window(
@@ -33,8 +33,7 @@ def real_window(
         paths = [sample] if isinstance(sample, str | Path) else list(sample)
         volume = read_volume(paths, names).data
         source = ", ".join(Path(path).name for path in paths)
-    if description.normalization == "nonzero_zscore":
-        volume = normalize(volume)
+    volume = normalisation(description.normalization).on_host(volume)
     return centre_window(volume, description.window), source
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from msdk_export import export
-    from msdk_rt.bench import benchmark
+    from msdk_rt.artifact.manifest import Manifest
+    from msdk_rt.backends.libraries import ops_library
+    from msdk_rt.bench.measurement import benchmark
     from msdk_rt.errors import (
         ArtifactError,
         BackendError,
@@ -21,10 +23,9 @@ if TYPE_CHECKING:
         InputError,
         MsdkError,
         OutputError,
+        TrainingError,
     )
-    from msdk_rt.manifest import Manifest
-    from msdk_rt.ops import ops_library
-    from msdk_rt.segmentation import Segmentation
+    from msdk_rt.imaging.results import Segmentation
     from msdk_rt.segmenter import Segmenter
 
 __all__ = [
@@ -38,18 +39,19 @@ __all__ = [
     "OutputError",
     "Segmentation",
     "Segmenter",
+    "TrainingError",
     "benchmark",
     "export",
     "ops_library",
 ]
 
 _HOMES = {
-    "Manifest": "msdk_rt.manifest",
-    "Segmentation": "msdk_rt.segmentation",
+    "Manifest": "msdk_rt.artifact.manifest",
+    "Segmentation": "msdk_rt.imaging.results",
     "Segmenter": "msdk_rt.segmenter",
-    "benchmark": "msdk_rt.bench",
+    "benchmark": "msdk_rt.bench.measurement",
     "export": "msdk_export",
-    "ops_library": "msdk_rt.ops",
+    "ops_library": "msdk_rt.backends.libraries",
 }
 
 try:

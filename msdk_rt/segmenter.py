@@ -8,21 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.arrays import as_volume, check_shape
-from msdk_rt.backends.base import Backend
-from msdk_rt.device.arrays import DeviceVolume
-from msdk_rt.device.workspace import DeviceBytes
+from msdk_rt.artifact.files import folder_lock
+from msdk_rt.artifact.manifest import Manifest, read_manifest
+from msdk_rt.artifact.vocabulary import BLENDS
+from msdk_rt.backends.base import Backend, Provider
+from msdk_rt.backends.registry import Settings, open_backend
 from msdk_rt.errors import BackendError, InputError
-from msdk_rt.files import folder_lock
-from msdk_rt.host import HostPipeline, infer_views
-from msdk_rt.manifest import Manifest, read_manifest
-from msdk_rt.recipe import Recipe
-from msdk_rt.segmentation import Segmentation, in_space_of_file
-from msdk_rt.sources import Source, sources_of
-from msdk_rt.stages import Stages
-from msdk_rt.volumes import read_volume
-
-BLENDS = ("gaussian", "constant")
+from msdk_rt.imaging.results import Segmentation, in_space_of_file
+from msdk_rt.imaging.sources import Source, sources_of
+from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.inference.arrays import as_volume, check_shape
+from msdk_rt.inference.device.arrays import DeviceVolume
+from msdk_rt.inference.device.workspace import DeviceBytes
+from msdk_rt.inference.host import HostPipeline, infer_views
+from msdk_rt.inference.pipeline import Pipeline
+from msdk_rt.inference.recipe import Recipe
+from msdk_rt.inference.stages import Stages
 
 
 class Segmenter:
@@ -35,21 +36,23 @@ class Segmenter:
     path: model.onnx or model.engine, with its manifest beside it. providers, threads: see
     OnnxRuntimeBackend; not for an engine.
     overlap: fraction of a window shared with the next, 0 <= overlap < 1. blend: "gaussian" or "constant"
-    weight of a window's voxels. batch_size: windows per inference.
+    weight of a window's voxels; default: what the manifest says. batch_size: windows per inference.
     mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
     and the logits are averaged, as nnU-Net does: 2**n times the work.
 
-    Where the network runs on a GPU, volumes are worked on there from upload to labels (msdk_rt.device), else
-    on the CPU. Raises ArtifactError, BackendError, and InputError for a setting out of its range.
+    Where the network runs on a GPU, volumes are worked on there from upload to labels
+    (msdk_rt.inference.device), else on the CPU.
+
+    Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        providers: Sequence[str | tuple[str, dict]] | None = None,
+        providers: Sequence[Provider] | None = None,
         overlap: float = 0.5,
-        blend: str = "gaussian",
+        blend: str | None = None,
         batch_size: int = 1,
         mirror_axes: Sequence[int] = (),
         threads: int | None = None,
@@ -58,8 +61,16 @@ class Segmenter:
         self._process = os.getpid()
         with folder_lock(Path(path).parent, shared=True):  # against an export's two renames
             self.manifest: Manifest = read_manifest(path)
-            self._backend: Backend | None = _open_backend(path, self.manifest, providers, threads, batch_size)
-        self._recipe = Recipe(self.manifest, overlap, blend, batch_size, tuple(mirror_axes))
+            self._recipe = Recipe(
+                self.manifest,
+                overlap,
+                blend or self.manifest.blending["mode"],
+                batch_size,
+                tuple(mirror_axes),
+            )
+            self._recipe.normalisation()  # an unknown one is refused before a library reads the model
+            settings = Settings(providers, threads, batch_size)
+            self._backend: Backend | None = open_backend(Path(path), self.manifest, settings)
         self._of_thread = threading.local()
 
     @property
@@ -158,7 +169,7 @@ class Segmenter:
         """Logits of a batch of windows, averaged over the mirrored views, from host to host."""
         return infer_views(backend, self._recipe, windows)
 
-    def _pipeline(self):
+    def _pipeline(self) -> Pipeline:
         """This thread's pipeline, on the device where the backend is on one."""
         backend = self._open()
         if not hasattr(self._of_thread, "pipeline"):
@@ -181,29 +192,16 @@ class Segmenter:
         )
 
 
-def _pipeline(backend: Backend, recipe: Recipe):
-    """A HostPipeline, or a DevicePipeline where the network is on a GPU; both have the same methods."""
+def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
+    """A DevicePipeline where the network is on a GPU, else a HostPipeline."""
     network = backend.network()
     if network is None:
         return HostPipeline(backend, recipe)
-    from msdk_rt import cuda
-    from msdk_rt.device.kernels import VolumeKernels
-    from msdk_rt.device.pipeline import DevicePipeline
+    from msdk_rt.backends import cuda
+    from msdk_rt.backends.volume_kernels import VolumeKernels
+    from msdk_rt.inference.device.pipeline import DevicePipeline
 
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
-
-
-def _open_backend(path, manifest: Manifest, providers, threads: int | None, batch_size: int) -> Backend:
-    if manifest.engine is None:
-        from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
-
-        return OnnxRuntimeBackend(path, manifest, providers, threads)
-    for name, value in (("providers", providers), ("threads", threads)):
-        if value is not None:
-            raise InputError(f"{name} is for a .onnx, {path} runs on TensorRT: leave it out, got {value!r}")
-    from msdk_rt.backends.tensorrt import TensorRtBackend
-
-    return TensorRtBackend(path, manifest, batch_size)
 
 
 def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:
@@ -218,7 +216,7 @@ def _progress_bar(batches: Sequence[Sequence]) -> Iterator[Sequence]:
 def _check_settings(overlap, blend, batch_size, mirror_axes, threads) -> None:
     if not isinstance(overlap, Real) or not 0 <= overlap < 1:
         raise InputError(f"overlap must be a fraction from 0 to below 1, got {overlap!r}")
-    if blend not in BLENDS:
+    if blend is not None and blend not in BLENDS:
         raise InputError(f"blend must be {' or '.join(BLENDS)}, got {blend!r}")
     if not _is_count(batch_size):
         raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")

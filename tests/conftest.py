@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_model import write_artifact
+
+from tests.support.small_model import write_artifact
 
 # Before PyTorch is imported. Tests run side by side, and small operations on more threads than there are idle
 # cores wait for one another: the end-to-end test then takes 20 times as long.

@@ -10,12 +10,12 @@ import nibabel
 import numpy as np
 import onnx
 import pytest
-from small_model import describe, write_artifact
 
-import msdk_rt.ops
+import msdk_rt.backends.libraries
+from msdk_rt.artifact.manifest import manifest_path
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
-from msdk_rt.cli import main
-from msdk_rt.manifest import manifest_path
+from msdk_rt.commands.main import main
+from tests.support.small_model import describe, write_artifact
 
 SHAPE = (9, 10, 11)
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -136,14 +136,19 @@ def test_model(case, capsys, damage, message):
 
 
 def test_missing_op_library(case, capsys, monkeypatch):
-    monkeypatch.setattr(msdk_rt.ops, "LIBRARY_NAME", "libabsent.so")
+    monkeypatch.setattr(msdk_rt.backends.libraries, "LIBRARY_NAME", "libabsent.so")
     assert_refused(case, main(command(case)), capsys.readouterr().err, "libabsent.so is missing")
 
 
 def test_full_disk(case):
     """A limit on the size of files stands in for a full disk: 4 kB hold no map of probabilities."""
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from msdk_rt.cli import main; sys.exit(main())", *command(case)],
+        [
+            sys.executable,
+            "-c",
+            "from msdk_rt.commands.main import main; raise SystemExit(main())",
+            *command(case),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -2,18 +2,14 @@
 
 import csv
 import importlib.util
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import ConvCase, KanCase, ScanCase
-from nodes import run_node, session
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import conv_op, cpu_ops, kan_op, measure, openvino_peer
 from benchmarks.__main__ import QUESTIONS
+from tests.support.cases import ConvCase, KanCase, ScanCase
+from tests.support.nodes import run_node, session
 
 BOTH = {"directions": "forward,backward"}
 SCAN = ScanCase(1, 2, 5, 37, 3, 2, "forward,backward", True, 1.0, seed=0, extreme=False).inputs()

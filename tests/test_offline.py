@@ -2,10 +2,8 @@
 the system allows it, they are in a network namespace of their own, which has none.
 """
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -20,14 +18,14 @@ def refuse(event, arguments):
         raise PermissionError(event)
 
 sys.addaudithook(refuse)
-import msdk_rt.cli
+import msdk_rt.commands.main
 from pathlib import Path
-from reliability.concurrency import export
+from tests.reliability.concurrency import export
 
 folder = Path(sys.argv[1])
 model, scan, labels = (str(folder / name) for name in ("model.onnx", "scan.nii.gz", "labels.nii.gz"))
 export(Path(model))
-assert msdk_rt.cli.main(["run", model, scan, "-o", labels]) == 0
+assert msdk_rt.commands.main.main(["run", model, scan, "-o", labels]) == 0
 import socket
 try:
     socket.create_connection(("127.0.0.1", 9), timeout=1)
@@ -40,13 +38,10 @@ WITHOUT_NETWORK = ["unshare", "--net", "--map-root-user"]
 def test_export_and_run_need_no_network(tmp_path):
     volume = np.random.default_rng(9).gamma(2, 100, (23, 19, 11)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "scan.nii.gz")
-    tests = Path(__file__).parent
-    path = os.pathsep.join([str(tests), str(tests.parent)])
     allowed = subprocess.run([*WITHOUT_NETWORK, "true"], capture_output=True, check=False).returncode == 0
     print("in a network namespace of its own" if allowed else "without a network namespace: not allowed here")
     done = subprocess.run(
         [*(WITHOUT_NETWORK if allowed else []), sys.executable, "-c", EXPORT_AND_RUN, tmp_path],
-        env={**os.environ, "PYTHONPATH": path},
         text=True,
         capture_output=True,
         check=False,

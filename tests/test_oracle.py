@@ -2,11 +2,11 @@
 
 import itertools
 
-import cases
 import numpy as np
-import oracle
 import pytest
 from scipy.interpolate import BSpline
+
+from tests.support import cases, oracle
 
 
 @pytest.mark.parametrize(

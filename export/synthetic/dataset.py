@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from msdk_export.synthetic.cases import make_case
 from msdk_export.synthetic.template import CLASSES, Template, load_template
-from msdk_rt.files import atomic_write
+from msdk_rt.artifact.files import atomic_write
 
 UNITS = 1000.0  # of the int16 voxels that are written, for the intensity of white matter
 

@@ -11,8 +11,9 @@ from nibabel.orientations import io_orientation
 
 from msdk_export.training.dataset import CaseFiles
 from msdk_rt.errors import InputError, MsdkError
-from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import Space, check_same_space, read_series, read_volume
+from msdk_rt.imaging.space import Space, check_same_space
+from msdk_rt.imaging.volumes import read_series, read_volume
+from msdk_rt.inference.normalisation import normalize
 
 VOXELS_PER_CLASS = 20_000
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msdk_export.training.randomness import SPLIT, random_state
 from msdk_rt.errors import InputError
-from msdk_rt.volumes import SUFFIXES, stem
+from msdk_rt.imaging.formats import SUFFIXES, stem
 
 
 @dataclass(frozen=True)

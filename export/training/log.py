@@ -5,8 +5,8 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from msdk_rt.artifact.files import atomic_write
 from msdk_rt.errors import OutputError
-from msdk_rt.files import atomic_write
 
 STEP = "step"
 

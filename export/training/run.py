@@ -35,8 +35,8 @@ from msdk_export.training.settings import TrainingSettings
 from msdk_export.training.state import load_state, save_state
 from msdk_export.training.stream import BatchStream
 from msdk_export.training.validation import Scores, validate
+from msdk_rt.artifact.files import atomic_write, check_writable, remove
 from msdk_rt.errors import OutputError, TrainingError
-from msdk_rt.files import atomic_write, check_writable, remove
 
 STATE, BEST, LAST, METRICS, SETTINGS = (
     "state.pt",

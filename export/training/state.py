@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from msdk_rt.artifact.files import atomic_write
 from msdk_rt.errors import CheckpointError, InputError, one_line
-from msdk_rt.files import atomic_write
 
 FORMAT = 1
 

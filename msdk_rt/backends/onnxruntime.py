@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.artifact.onnx_file import check_onnx_file
+from msdk_rt.backends.base import Provider
+from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
-from msdk_rt.manifest import Manifest
-from msdk_rt.onnx_file import check_onnx_file
-from msdk_rt.ops import ops_library
 
 try:
     import onnxruntime
@@ -18,7 +19,6 @@ except ImportError as error:
         f"ONNX Runtime cannot be imported ({error}): pip install 'msdk_rt[cpu]' or 'msdk_rt[gpu]'"
     ) from error
 
-Provider = str | tuple[str, dict]
 VERSION = onnxruntime.__version__
 PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
@@ -65,7 +65,7 @@ class OnnxRuntimeBackend:
                 f"{self.providers[0]} runs, but volumes are worked on by the CPU and each window is copied "
                 f"to the GPU and back: {problem or 'the provider did not take our stream'}",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=5,
             )
 
     @property
@@ -179,7 +179,7 @@ def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
 
 def with_options(providers: Sequence[Provider], stream) -> list[Provider]:
     """The providers as they run here: float32 is float32 unless they say otherwise, and those on a GPU do
-    all their work on `stream`, a msdk_rt.cuda.Stream, or None for streams of their own.
+    all their work on `stream`, a msdk_rt.backends.cuda.Stream, or None for streams of their own.
 
     Raises InputError for options that ask for ONNX Runtime's own CUDA graphs.
     """
@@ -207,8 +207,8 @@ def _stream_for(providers: Sequence[Provider]):
         return None, ""
     options = {} if isinstance(first, str) else first[1]
     try:
-        from msdk_rt import cuda
-        from msdk_rt.device.kernels import VolumeKernels
+        from msdk_rt.backends import cuda
+        from msdk_rt.backends.volume_kernels import VolumeKernels
 
         VolumeKernels()
         with cuda.on_device(int(options.get("device_id", 0))):

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from msdk_rt import cuda
-from msdk_rt.engines import check_device, check_engine_entry, check_library
+from msdk_rt.artifact.engine_entry import check_device, check_engine_entry, check_library
+from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.backends import cuda
+from msdk_rt.backends.libraries import plugin_library
 from msdk_rt.errors import ArtifactError, BackendError, InputError
-from msdk_rt.manifest import Manifest
-from msdk_rt.ops import plugin_library
 
 try:
     import tensorrt as trt

@@ -3,9 +3,9 @@
 import html
 from pathlib import Path
 
+from msdk_rt.artifact.files import atomic_write
 from msdk_rt.bench.report import Contestant, Report, number
 from msdk_rt.bench.svg import PALETTE, Scale, circle, line, picture, rectangle, text
-from msdk_rt.files import atomic_write
 
 WIDTH = 860
 LEFT, RIGHT = 60, WIDTH - 20

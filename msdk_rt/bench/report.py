@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from msdk_rt.bench.gpu import GpuState
 from msdk_rt.bench.latency import Latency
 from msdk_rt.bench.profile import OpCost
+from msdk_rt.bench.sensors.watch import GpuState
 from msdk_rt.bench.waiting import CONTENDED
 from msdk_rt.errors import OutputError
 

@@ -2,9 +2,12 @@
 // every kernel set of this processor.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <string>
@@ -50,9 +53,10 @@ inline Floats uniform(std::mt19937& rng, int64_t count, float low, float high) {
   return values;
 }
 
-// The largest difference over the largest value; infinite where anything is not finite, the poison included.
-inline double relative_error(const Floats& actual, const std::vector<double>& expected) {
-  double difference = 0, largest = 1e-30;
+// The largest difference over the largest value, or over `largest`; infinite where anything is not finite, the poison
+// included.
+inline double relative_error(const Floats& actual, const std::vector<double>& expected, double largest = 1e-30) {
+  double difference = 0;
   for (size_t i = 0; i < actual.size(); ++i) {
     if (!std::isfinite(actual[i])) return std::numeric_limits<double>::infinity();
     difference = std::max(difference, std::fabs(actual[i] - expected[i]));
@@ -65,6 +69,28 @@ inline void expect_close(const char* op, const char* isa, const std::string& wha
   if (error <= limit) return;
   std::printf("FAILED %s [%s] %s: relative error %.3g, allowed %.3g\n", op, isa, what.c_str(), error, limit);
   ++failures;
+}
+
+// The `size` numbers that run(y) writes over poison, twice the same bit for bit.
+template <class F>
+Floats run_twice(const char* op, const char* isa, const std::string& what, size_t size, F&& run) {
+  Floats y(size), again(size);
+  for (Floats* out : {&y, &again}) {
+    std::fill(out->begin(), out->end(), std::numeric_limits<float>::quiet_NaN());
+    run(out->data());
+  }
+  if (std::memcmp(y.data(), again.data(), size * sizeof(float)) != 0) {
+    std::printf("FAILED %s [%s] %s: a second run differs\n", op, isa, what.c_str());
+    ++failures;
+  }
+  return y;
+}
+
+// Numbers that tell a case.
+inline std::string text_of(std::initializer_list<int64_t> numbers) {
+  std::string text;
+  for (const int64_t number : numbers) text += std::to_string(number) + " ";
+  return text;
 }
 
 template <class F>

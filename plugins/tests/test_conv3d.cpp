@@ -1,8 +1,6 @@
 // conv3d of every kernel set against a reference in double: by Winograd and tap by tap, rows cut into tasks in many
 // ways, tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit.
 
-#include <cstring>
-
 #include "kernel_fixture.h"
 
 using namespace msdk;
@@ -63,32 +61,20 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
   const Floats x = uniform(rng, c.batch * c.in_channels * voxels, -1, 1);
   const Floats weight = uniform(rng, c.out_channels * c.in_channels / c.groups * taps, -1, 1);
   const Floats bias = uniform(rng, c.out_channels, -1, 1);
-  Floats y(static_cast<size_t>(c.batch * c.out_channels * a.out[0] * a.out[1] * a.out[2])), again(y.size());
   a.x = x.data(), a.weight = weight.data(), a.bias = has_bias ? bias.data() : nullptr;
   const Floats packed = cpu::pack_conv3d(a, isa);
 
   Threads pool{std::min(threads, 3)};
   const cpu::Parallel parallel(run_on_threads, &pool, threads);
-  for (Floats* out : {&y, &again}) {
-    std::fill(out->begin(), out->end(), std::numeric_limits<float>::quiet_NaN());
-    a.y = out->data();
+  const std::string what = text_of({c.batch, c.in_channels, c.out_channels, c.groups, c.sides[0], c.sides[1],
+                                    c.sides[2], c.kernel, c.stride, c.before, c.after, threads});
+  const size_t size = static_cast<size_t>(c.batch * c.out_channels * a.out[0] * a.out[1] * a.out[2]);
+  const Floats y = run_twice("conv3d", isa.name, what, size, [&](float* out) {
+    a.y = out;
     cpu::conv3d(a, packed.data(), parallel, isa);
-  }
-  std::string what;
-  for (const int64_t number : {c.batch, c.in_channels, c.out_channels, c.groups, c.sides[0], c.sides[1], c.sides[2],
-                               c.kernel, c.stride, c.before, c.after, int64_t{threads}}) {
-    what += std::to_string(number) + " ";
-  }
+  });
   const auto [expected, largest] = reference(a);
-  double difference = 0;
-  for (size_t i = 0; i < y.size(); ++i) {
-    difference = std::isfinite(y[i]) ? std::max(difference, std::fabs(y[i] - expected[i])) : HUGE_VAL;
-    if (!std::isfinite(difference)) break;
-  }
-  expect_close("conv3d", isa.name, what, difference / largest, 5e-7);
-  if (std::memcmp(y.data(), again.data(), y.size() * sizeof(float)) != 0) {
-    expect_close("conv3d, a second run", isa.name, what, 1, 0);
-  }
+  expect_close("conv3d", isa.name, what, relative_error(y, expected, largest), 5e-7);
 }
 
 void test_all(const cpu::Kernels& isa) {

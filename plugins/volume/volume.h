@@ -1,5 +1,5 @@
 /* Volumes on an NVIDIA GPU, around the network: normalise, cut windows, blend, label. Each function does there what
-   the runtime does in NumPy: msdk_rt/preprocess.py, windows.py and labels.py.
+   the runtime does in NumPy: msdk_rt/inference/normalisation.py, windows.py and labels.py.
 
    A C interface that ctypes can call. Pointers in the arguments are device memory, tensors dense with the last axis
    fastest, volumes (channels, depth, height, width). Every call only enqueues work on `stream` (a cudaStream_t): no

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from attacks.corpus import EXPORT, Series
+from tests.attacks.corpus import EXPORT, Series
 
 SERIES = Series("C", EXPORT, "weights.safetensors")
 attack = SERIES.attack

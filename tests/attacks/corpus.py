@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-SEGMENT = "attacks.actions:segment"
-EXPORT = "attacks.actions:export"
+SEGMENT = "tests.attacks.actions:segment"
+EXPORT = "tests.attacks.actions:export"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 import os
 
-from small_model import ENGINE, describe
-
-from attacks.corpus import SEGMENT, Series
+from tests.attacks.corpus import SEGMENT, Series
+from tests.support.small_model import ENGINE, describe
 
 SERIES = Series("E", SEGMENT, "model.engine", "scan.nii")
 attack = SERIES.attack

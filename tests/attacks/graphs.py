@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from small_model import WINDOW, describe
 
-from attacks.corpus import SEGMENT, Series
+from tests.attacks.corpus import SEGMENT, Series
+from tests.support.small_model import WINDOW, describe
 
 SERIES = Series("G", SEGMENT, "model.onnx", "scan.nii")
 attack = SERIES.attack

@@ -3,10 +3,9 @@
 import json
 from pathlib import Path
 
-from small_model import ENGINE
-
-from attacks.corpus import SEGMENT, Series
-from msdk_rt.manifest import SEAL, _seal
+from msdk_rt.artifact.manifest import SEAL, _seal
+from tests.attacks.corpus import SEGMENT, Series
+from tests.support.small_model import ENGINE
 
 SERIES = Series("M", SEGMENT, "model.onnx", "scan.nii")
 attack = SERIES.attack

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper
-from small_model import WINDOW, describe
 
-from attacks.corpus import SEGMENT, Series
-from attacks.graphs import OPSETS, network, save
+from tests.attacks.corpus import SEGMENT, Series
+from tests.attacks.graphs import OPSETS, network, save
+from tests.support.small_model import WINDOW, describe
 
 SERIES = Series("F", SEGMENT, "model.onnx", "scan.nii")
 attack = SERIES.attack

@@ -1,8 +1,9 @@
 """Every attack of the corpus: refused with a sentence, or a result where the file is legal."""
 
 import pytest
-from reliability.attacks import CORPUS, MODULES, commit, honest_folder
-from reliability.sandbox import Sandbox
+
+from tests.reliability.attacks import CORPUS, MODULES, commit, honest_folder
+from tests.reliability.sandbox import Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +25,8 @@ def test_attack(attack, honest, sandbox):
 
 def test_the_honest_files_are_taken(honest, sandbox):
     """What the attacks change is good: what they end in is their own doing."""
-    outcome = sandbox.run("attacks.actions:segment", honest, "model.onnx", "scan.nii")
+    outcome = sandbox.run("tests.attacks.actions:segment", honest, "model.onnx", "scan.nii")
     assert outcome.result == "done"
     (honest / "out.nii.gz").unlink()
-    outcome = sandbox.run("attacks.actions:load", honest, "weights.safetensors")
+    outcome = sandbox.run("tests.attacks.actions:load", honest, "weights.safetensors")
     assert outcome.result == "done"

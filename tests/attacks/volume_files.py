@@ -4,8 +4,8 @@ import gzip
 import os
 import zlib
 
-from attacks.corpus import SEGMENT, Series
-from attacks.volumes import OFFSET, compress, edit
+from tests.attacks.corpus import SEGMENT, Series
+from tests.attacks.volumes import OFFSET, compress, edit
 
 SERIES = Series("W", SEGMENT, "model.onnx", "scan.nii")
 attack = SERIES.attack

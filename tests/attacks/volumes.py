@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from attacks.corpus import SEGMENT, Series
+from tests.attacks.corpus import SEGMENT, Series
 
 SERIES = Series("V", SEGMENT, "model.onnx", "scan.nii")
 attack = SERIES.attack

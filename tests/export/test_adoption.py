@@ -4,7 +4,13 @@ import functools
 
 import pytest
 import torch
-from published_blocks import (
+from torch import nn
+
+from msdk_export import adopt
+from msdk_export.layers import BiMamba
+from msdk_export.models import MSDKMamba, MSDKMambaConfig
+from msdk_rt.errors import ExportError, InputError
+from tests.support.published_blocks import (
     FourWayMixer,
     SequenceMixer,
     UMambaBot,
@@ -15,12 +21,6 @@ from published_blocks import (
     randomised,
     tokens_of,
 )
-from torch import nn
-
-from msdk_export import adopt
-from msdk_export.layers import BiMamba
-from msdk_export.models import MSDKMamba, MSDKMambaConfig
-from msdk_rt.errors import ExportError, InputError
 
 BLOCKS = {
     "plain": {},

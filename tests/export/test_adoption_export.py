@@ -8,7 +8,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from published_blocks import (
+from torch import nn
+
+import msdk_rt
+from msdk_export import export_graph
+from msdk_rt.errors import ExportError, InputError, OutputError
+from tests.support.published_blocks import (
     FourWayMixer,
     SequenceMixer,
     UMambaBot,
@@ -17,11 +22,6 @@ from published_blocks import (
     in_float64,
     randomised,
 )
-from torch import nn
-
-import msdk_rt
-from msdk_export import export_graph
-from msdk_rt.errors import ExportError, InputError, OutputError
 
 
 def run(path: Path, feed: dict, library: bool = True) -> list[np.ndarray]:

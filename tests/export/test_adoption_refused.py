@@ -5,7 +5,11 @@ import functools
 
 import pytest
 import torch
-from published_blocks import (
+from torch import nn
+
+from msdk_export import adopt
+from msdk_rt.errors import ExportError
+from tests.support.published_blocks import (
     FourWayMixer,
     LayerNorm2d,
     SequenceMixer,
@@ -15,10 +19,6 @@ from published_blocks import (
     randomised,
     tokens_of,
 )
-from torch import nn
-
-from msdk_export import adopt
-from msdk_rt.errors import ExportError
 
 
 def without(*names):

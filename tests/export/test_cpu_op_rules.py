@@ -5,15 +5,15 @@ import collections
 import numpy as np
 import onnx
 import onnx.parser
-import oracle
 import pytest
 import torch
-from nodes import session
 
 from msdk_export.cpu_ops import standard_ops, with_cpu_ops
 from msdk_export.functions import strip_functions
 from msdk_export.layers import TokenNorm
 from msdk_export.onnx_graph import module_to_onnx
+from tests.support import oracle
+from tests.support.nodes import session
 
 GRAPH = """<ir_version: 10, opset_import: ["": 20]>
 upsamplings ({type}[B,2,3,4,5] x, {type}[{skip}] skip) => ({type}[B,2,d,h,w] y{outputs})

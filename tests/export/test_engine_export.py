@@ -4,7 +4,7 @@ import onnx
 import pytest
 
 from msdk_export import EngineOptions, export
-from msdk_rt.cli import main
+from msdk_rt.commands.main import main
 from msdk_rt.errors import ExportError
 
 

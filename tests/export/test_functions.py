@@ -1,10 +1,8 @@
 """The ops in standard ONNX: translation from torch, and the bodies run by ONNX Runtime and onnx.reference."""
 
-import cases
 import numpy as np
 import onnx
 import onnxruntime
-import oracle
 import pytest
 import torch
 from onnx import TensorProto, helper
@@ -13,6 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from msdk_export import ops  # noqa: F401  registers torch.ops.msdk
 from msdk_export.functions import attach_functions, strip_functions
 from msdk_export.onnx_translation import custom_translation_table
+from tests.support import cases, oracle
 
 SCANS = [case for case in cases.scan_grid(max_updates=60_000, seed=21) if case.L <= 372][::3]
 CONVS = [case for case in cases.conv_grid(seed=22) if case.L <= 372][::4]

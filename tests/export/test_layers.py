@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import bidirectional_selective_scan, directional_conv1d, kan_linear
 from torch.nn import functional as F
 
 from msdk_export.layers import BiMamba, KANFeedForward, KANLinear, TokenNorm
 from msdk_rt.errors import CheckpointError, InputError
+from tests.support.oracle import bidirectional_selective_scan, directional_conv1d, kan_linear
 
 SUFFIX = {"forward": "", "backward": "_b", "slices:3": "_s", "slices:5:backward": "_s_b"}
 DIRECTIONS = [

@@ -4,7 +4,6 @@ The CUDA kernel needs a GPU. `published_scan` stands in for it: the formula mamb
 selective_scan_fn, with its signature, layouts and requirements, in plain PyTorch under autograd.
 """
 
-import cases
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +12,7 @@ from torch import nn
 from msdk_export import mamba_ssm_scan, ops
 from msdk_export.layers import BiMamba, CrossScan
 from msdk_rt.errors import InputError
+from tests.support import cases
 
 NAMES = ("u", "x_dbl", "dt_weight", "dt_bias", "A", "D_skip", "z")
 SCANS = [

@@ -16,9 +16,9 @@ import msdk_export.onnx_export
 from msdk_export import export, save_checkpoint
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
 from msdk_export.samples import centre_window
+from msdk_rt.artifact.manifest import read_manifest
+from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ArtifactError, BackendError, CheckpointError, ExportError, InputError, OutputError
-from msdk_rt.manifest import read_manifest
-from msdk_rt.ops import ops_library
 
 CONFIG = MSDKMambaConfig(in_channels=2, num_classes=3, dims=(4, 6), depths=(1, 1), d_state=2)
 WINDOW = (8, 12, 4)

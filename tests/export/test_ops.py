@@ -1,8 +1,6 @@
 """The torch ops: values against the oracle, gradients, registration, compilation, errors."""
 
-import cases
 import numpy as np
-import oracle
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -10,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from msdk_export import kan_spline, ops, selective_scan
 from msdk_export.directions import parse_directions, to_steps, to_tokens
 from msdk_rt.errors import InputError
+from tests.support import cases, oracle
 
 SCANS = [case for case in cases.scan_grid(max_updates=300_000, seed=11) if case.L < 32768]
 LONG_SCAN = cases.ScanCase(

@@ -21,8 +21,8 @@ from msdk_export.onnx_graph import to_onnx
 from msdk_export.precision import HALF_INPUTS, layer_of
 from msdk_export.precision_check import ROUNDING, check_range, simulated, worst_layer
 from msdk_rt import Segmenter
+from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ExportError
-from msdk_rt.ops import ops_library
 
 KMAMBA = MSDKMambaConfig(in_channels=2, num_classes=3, dims=(4, 6), depths=(1, 1), d_state=3)
 SEGMAMBA = SegMambaConfig(2, 3, (4, 6, 8, 10), (1, 1, 1, 1), 12, d_state=3)

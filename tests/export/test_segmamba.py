@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.networks.blocks.dynunet_block import UnetResBlock as MonaiResBlock
-from segmamba_reference import PublishedSegMamba
 
 import msdk_rt
 from msdk_export.models import SegMamba, SegMambaConfig
 from msdk_export.models.unetr_blocks import UnetResBlock
+from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import open_session, run_session
 from msdk_rt.errors import InputError
-from msdk_rt.manifest import read_manifest
+from tests.support.segmamba_reference import PublishedSegMamba
 
 SEED = 7
 CHANNELS = ("t1", "t1ce", "flair")

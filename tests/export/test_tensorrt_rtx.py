@@ -8,7 +8,6 @@ from pathlib import Path
 
 import onnx
 import pytest
-import rtx_build
 import torch
 
 from msdk_export.around_ops import cut, rejoin
@@ -18,6 +17,7 @@ from msdk_export.description import describe
 from msdk_export.functions import attach_functions
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
 from msdk_export.onnx_graph import to_onnx
+from tests.support import rtx_build
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="TensorRT-RTX is for x86-64 Linux"

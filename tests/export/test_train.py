@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from spheres import LABELS, TINY, decathlon, nnunet
 
 import msdk_rt
 from msdk_export.distillation import DistillationWeights
@@ -28,6 +27,7 @@ from msdk_export.training.run import BEST, LAST, METRICS, STATE, _Run, train
 from msdk_export.training.settings import TrainingSettings
 from msdk_export.training.state import save_state
 from msdk_rt.errors import CheckpointError, InputError, OutputError, TrainingError
+from tests.support.spheres import LABELS, TINY, decathlon, nnunet
 
 # Of the resumed run. The long form: MSDK_KILLS=10 pytest tests/export/test_train.py -k random_moments -s
 KILLS = int(os.environ.get("MSDK_KILLS", "3"))

@@ -6,13 +6,13 @@ import json
 import nibabel
 import numpy as np
 import pytest
-from spheres import AFFINE, LABELS, decathlon, describe, nnunet, save, spheres
 
 from msdk_export.training.cases import VOXELS_PER_CLASS, Cases, ReadCase
 from msdk_export.training.dataset import read_dataset
 from msdk_rt.errors import InputError
-from msdk_rt.preprocess import normalize
-from msdk_rt.volumes import read_volume
+from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.inference.normalisation import normalize
+from tests.support.spheres import AFFINE, LABELS, decathlon, describe, nnunet, save, spheres
 
 
 def read(folder, validation=1.0, seed=0):

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from cases import ConvCase, ScanCase
-from op_checks import ConvCall, Ops, rounded
-from rates import Rates, Work, conv_work, scan_work
+
+from tests.gpu.op_checks import ConvCall, Ops, rounded
+from tests.gpu.rates import Rates, Work, conv_work, scan_work
+from tests.support.cases import ConvCase, ScanCase
 
 LENGTHS = (4096, 32768, 262144)
 AGREEMENT = 2e-2  # relative error of a peer's result in float16: it must compute the same thing
@@ -93,7 +94,7 @@ def peers_of(
     if not torch.cuda.is_available():
         yield Missing(op, "peers", length, "this PyTorch has no CUDA")
         return
-    import peers
+    from tests.gpu import peers
 
     tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
     for who, make in (scan_peers if op == SCAN else conv_peers)(peers).items():

@@ -13,24 +13,20 @@ import shutil
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
+import numpy as np
 
-import numpy as np  # noqa: E402
-import onnxruntime_checks  # noqa: E402
-import volume_checks  # noqa: E402
-from benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case  # noqa: E402
-from cases import ConvCase, KanCase, ScanCase  # noqa: E402
-from device import Device, DeviceError  # noqa: E402
-from environment import run, software  # noqa: E402
-from network_files import add_arguments  # noqa: E402
-from op_checks import Ops, check_graph, check_grid, check_repeats, check_scan  # noqa: E402
-from rates import Rates  # noqa: E402
-from report import Report, Skip  # noqa: E402
+from msdk_rt.errors import MsdkError
+from tests.gpu import onnxruntime_checks, volume_checks
+from tests.gpu.benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case
+from tests.gpu.device import Device, DeviceError
+from tests.gpu.environment import run, software
+from tests.gpu.network_files import add_arguments
+from tests.gpu.op_checks import Ops, check_graph, check_grid, check_repeats, check_scan
+from tests.gpu.rates import Rates
+from tests.gpu.report import Report, Skip
+from tests.support.cases import ConvCase, KanCase, ScanCase
 
-from msdk_rt.errors import MsdkError  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "gpu-check"
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 PACKAGES = (
@@ -110,7 +106,8 @@ def sanitize(tool: str, folder: Path) -> str:
         "--error-exitcode",
         "9",
         sys.executable,
-        HERE / "op_checks.py",
+        "-m",
+        "tests.gpu.op_checks",
         folder,
     ]
     return f"clean: {', '.join(run(command).splitlines()[-3:])}"
@@ -138,7 +135,7 @@ def timings(ops: Ops, report: Report) -> str:
 def networks(device: Device, report: Report, arguments: argparse.Namespace) -> None:
     """The steps on whole networks, where msdk_rt and what it needs are installed."""
     try:
-        from network_steps import Networks
+        from tests.gpu.network_steps import Networks
     except (ImportError, MsdkError) as error:
         report.skip("whole networks", f"{error}: pip install 'msdk_rt[gpu]', or run `make setup`")
         return

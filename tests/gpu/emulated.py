@@ -1,4 +1,4 @@
-"""The volume checks on the emulator: python emulated.py FOLDER, which holds the emulated libraries."""
+"""The volume checks on the emulator: python -m tests.gpu.emulated FOLDER, the emulated libraries in it."""
 
 import ctypes
 import mmap
@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
-
-import volume_checks  # noqa: E402
-from device import Device  # noqa: E402
+from tests.gpu import volume_checks
+from tests.gpu.device import Device
 
 MAP_NORESERVE = 0x4000  # of Linux, which Python's mmap does not name
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from memory import Reader, peak_of
 
 import msdk_rt
 from msdk_rt.bench.latency import Latency, take_turns
+from tests.gpu.memory import Reader, peak_of
 
 Run = Callable[[np.ndarray], np.ndarray]
 QUANTILES = ("p50_ms", "p90_ms", "p99_ms")

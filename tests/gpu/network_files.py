@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from report import Skip
+from tests.gpu.report import Skip
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TO_MAKE = {

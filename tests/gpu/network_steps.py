@@ -4,20 +4,18 @@ import argparse
 from contextlib import contextmanager
 from pathlib import Path
 
-import network_benchmark
-import onnxruntime_checks
-from device import Device
-from environment import run
-from memory import resident
-from network_benchmark import Contestant
-from network_files import ROOT, file_of
-from onnxruntime_checks import CUDA
-from report import Report
-from rtx_checks import check_rtx
-from segmenter_checks import check_growth, check_threads
-
+from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.segmenter import Segmenter
-from msdk_rt.volumes import read_volume
+from tests.gpu import network_benchmark, onnxruntime_checks
+from tests.gpu.device import Device
+from tests.gpu.environment import run
+from tests.gpu.memory import resident
+from tests.gpu.network_benchmark import Contestant
+from tests.gpu.network_files import ROOT, file_of
+from tests.gpu.onnxruntime_checks import CUDA
+from tests.gpu.report import Report
+from tests.gpu.rtx_checks import check_rtx
+from tests.gpu.segmenter_checks import check_growth, check_threads
 
 LEAST = {"float32": 0.9999, "float16": 0.999}  # share of voxels labelled as by the CPU in float32
 BATCH_SIZE = 4
@@ -99,7 +97,8 @@ def pytorch(checkpoint: Path) -> Contestant | str:
     """PyTorch in float16 on CUDA under MONAI's sliding window, or why it is not there."""
     try:
         import torch
-        from pytorch_peer import PyTorchSegmenter
+
+        from tests.gpu.pytorch_peer import PyTorchSegmenter
     except ImportError as error:
         return f"{error.name} is not installed: pip install 'msdk_rt[train]'"
     if not torch.cuda.is_available():

@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import oracle
-from op_checks import check_close, rounded
-from report import Skip
+
+from tests.gpu.op_checks import check_close, rounded
+from tests.gpu.report import Skip
+from tests.support import oracle
 
 CUDA = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -51,7 +52,7 @@ def check_nodes(library: Path, cases: list[tuple]) -> int:
     """Each (op, reference, inputs, names of T, attributes) in both types, on CUDA against the oracle."""
     onnxruntime = require_cuda_provider()
     try:
-        from nodes import node_model
+        from tests.support.nodes import node_model
     except ImportError as error:
         raise Skip(f"single nodes need the onnx package: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
@@ -87,10 +88,9 @@ def cases_of(scan, conv, kan) -> list[tuple]:
 def check_demo(model: Path, exact: Path, scan: Path, least: float) -> str:
     """A scan segmented on CUDA: this share of voxels is labelled as on the CPU by the float32 model."""
     onnxruntime = require_cuda_provider()
-    from segmenter_checks import check_agreement
-
-    from msdk_rt.ops import ops_library
+    from msdk_rt.backends.libraries import ops_library
     from msdk_rt.segmenter import Segmenter
+    from tests.gpu.segmenter_checks import check_agreement
 
     with Segmenter(exact, providers=["CPUExecutionProvider"]) as segmenter:
         expected = segmenter.run(scan).labels

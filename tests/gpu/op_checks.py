@@ -1,4 +1,4 @@
-"""The CUDA ops on a GPU against the float64 oracle. `python op_checks.py FOLDER`: a small grid of it."""
+"""The CUDA ops on a GPU against the float64 oracle. `python -m tests.gpu.op_checks FOLDER`: a small grid."""
 
 import ctypes
 import sys
@@ -6,12 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
-
-import oracle  # noqa: E402
-from cases import ScanCase, conv_grid, kan_grid, scan_grid  # noqa: E402
-from device import Array, Device  # noqa: E402
+from tests.gpu.device import Array, Device
+from tests.support import oracle
+from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
 
 FLOAT16_OVERFLOW = 65000
 SMALL_UPDATES = 100_000

@@ -4,8 +4,9 @@ import ctypes
 from dataclasses import dataclass
 
 import numpy as np
-from cases import ConvCase, ScanCase
-from device import Device
+
+from tests.gpu.device import Device
+from tests.support.cases import ConvCase, ScanCase
 
 EXPONENTIALS_A_CLOCK = 16  # of one SM's special-function units, on every GPU since sm_75
 

@@ -1,4 +1,6 @@
-"""TensorRT-RTX builds what lies around the msdk ops for this GPU and runs it: `python rtx_checks.py MODEL`.
+"""TensorRT-RTX builds the graph around the msdk ops for this GPU and runs it.
+
+`python -m tests.gpu.rtx_checks MODEL` checks one model.
 
 It takes no plugins and ends the process that asks for one, so that the graph is cut at the msdk ops and
 this is a process of its own. Random values stand for what the ops return; ONNX Runtime on the CPU is the
@@ -9,12 +11,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "export"), str(HERE.parents[1])]
+import numpy as np
 
-import numpy as np  # noqa: E402
-from environment import run  # noqa: E402
-from report import Skip  # noqa: E402
+from tests.gpu.environment import run
+from tests.gpu.report import Skip
 
 MOST = {"float32": 1e-3, "float16": 5e-2}  # relative error of an output
 SEED = 62
@@ -27,7 +27,7 @@ def check_rtx(model: Path) -> str:
         raise Skip("TensorRT-RTX is not installed: pip install tensorrt-rtx")
     if importlib.util.find_spec("onnx") is None:
         raise Skip("the graph is cut with onnx, which is not installed: pip install 'msdk_rt[export]'")
-    said = run([sys.executable, Path(__file__), model]).splitlines()[-1]
+    said = run([sys.executable, "-m", "tests.gpu.rtx_checks", model]).splitlines()[-1]
     if said.startswith(NOT_HERE):
         raise Skip(said.removeprefix(NOT_HERE))
     return said
@@ -38,11 +38,11 @@ def main(path: Path) -> None:
         print(NOT_HERE + reason)
         return
     import onnx
-    from rtx_build import plan_of
 
     from msdk_export.around_ops import cut
     from msdk_export.cpu_ops import standard_ops
-    from msdk_rt.manifest import read_manifest
+    from msdk_rt.artifact.manifest import read_manifest
+    from tests.support.rtx_build import plan_of
 
     precision = read_manifest(path).precision
     around = cut(standard_ops(onnx.load(path)))
@@ -62,7 +62,7 @@ def not_here() -> str:
     from msdk_rt.errors import MsdkError
 
     try:
-        from msdk_rt import cuda
+        from msdk_rt.backends import cuda
 
         name = f"SM{cuda.compute_capability().replace('.', '')}"
     except MsdkError as error:
@@ -101,7 +101,7 @@ def execute(plan: bytes, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Outputs of a plan on the GPU, in float64."""
     import tensorrt_rtx as trt
 
-    from msdk_rt import cuda
+    from msdk_rt.backends import cuda
 
     runtime = trt.Runtime(trt.Logger(trt.Logger.ERROR))
     engine = runtime.deserialize_cuda_engine(plan)
@@ -127,7 +127,7 @@ def execute(plan: bytes, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def device_copy(stream, value: np.ndarray):
-    from msdk_rt import cuda
+    from msdk_rt.backends import cuda
 
     memory = cuda.DeviceMemory(value.nbytes)
     stream.upload(value, memory)

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from memory import Reader, check_flat
 
 from msdk_rt import Segmenter
+from msdk_rt.artifact.manifest import manifest_path, read_manifest, sha256_of, write_manifest
 from msdk_rt.errors import ArtifactError, MsdkError
-from msdk_rt.manifest import manifest_path, read_manifest, sha256_of, write_manifest
+from tests.gpu.memory import Reader, check_flat
 
 SEED = 61
 

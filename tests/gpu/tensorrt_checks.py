@@ -5,20 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from memory import resident
-from network_benchmark import quantiles
-from segmenter_checks import (
+
+import msdk_rt
+from msdk_rt.backends.libraries import plugin_library
+from msdk_rt.errors import MsdkError
+from tests.gpu.memory import resident
+from tests.gpu.network_benchmark import quantiles
+from tests.gpu.segmenter_checks import (
     check_agreement,
     check_growth,
     check_other_version,
     check_refusals,
     check_threads,
 )
-from trtexec import find_trtexec, time_engine
-
-import msdk_rt
-from msdk_rt.errors import MsdkError
-from msdk_rt.ops import plugin_library
+from tests.gpu.trtexec import find_trtexec, time_engine
 
 LEAST = {"fp32": 0.9999, "fp16": 0.999}  # share of voxels labelled as by PyTorch in float32
 MAJORS = ("10", "11")
@@ -35,7 +35,7 @@ def tensorrt_version() -> str:
 
 
 def compute_capability() -> str:
-    from msdk_rt import cuda
+    from msdk_rt.backends import cuda
 
     return cuda.compute_capability()
 

@@ -6,12 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
-from environment import run
-from network_benchmark import quantiles
-from report import Skip
-
+from msdk_rt.backends.libraries import plugin_library
 from msdk_rt.bench.latency import Latency
-from msdk_rt.ops import plugin_library
+from tests.gpu.environment import run
+from tests.gpu.network_benchmark import quantiles
+from tests.gpu.report import Skip
 
 USUAL = ("/usr/src/tensorrt/bin", "/usr/local/tensorrt/bin", "/opt/tensorrt/bin")
 LATENCIES = {"trtexec, compute": ("computeMs",), "trtexec, with transfers": ("inMs", "computeMs", "outMs")}

@@ -10,19 +10,16 @@ import argparse
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(HERE.parent), str(ROOT)]
+import numpy as np
 
-import numpy as np  # noqa: E402
-from environment import software  # noqa: E402
-from memory import resident  # noqa: E402
-from report import Report  # noqa: E402
-from segmenter_checks import check_agreement, check_growth, check_refusals, check_threads  # noqa: E402
-from tensorrt_checks import LEAST, Engine, describe, missing  # noqa: E402
+import msdk_rt
+from tests.gpu.environment import software
+from tests.gpu.memory import resident
+from tests.gpu.report import Report
+from tests.gpu.segmenter_checks import check_agreement, check_growth, check_refusals, check_threads
+from tests.gpu.tensorrt_checks import LEAST, Engine, describe, missing
 
-import msdk_rt  # noqa: E402
-
+ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "verify-tensorrt"
 CHECKPOINT = ROOT / "export" / "weights" / "demo.safetensors"
 PACKAGES = ("msdk_rt", "numpy", "torch", "monai", "onnx", "onnxruntime-gpu", "onnxruntime", "cuda-bindings")
@@ -69,7 +66,7 @@ def portable(report: Report, arguments: argparse.Namespace, volume: np.ndarray) 
         return f"{model.stat().st_size} bytes; parity {manifest.parity['real'] or manifest.parity['random']}"
 
     def pytorch() -> str:
-        from pytorch_peer import PyTorchSegmenter
+        from tests.gpu.pytorch_peer import PyTorchSegmenter
 
         peer = PyTorchSegmenter(arguments.checkpoint, "cpu")
         labels[PYTORCH] = peer.run(volume)
@@ -114,7 +111,7 @@ def read(scan: Path | None) -> np.ndarray:
         from msdk_export.synthetic.template import load_template
 
         return load_template().t1.numpy()[None].astype(np.float32)
-    from msdk_rt.volumes import read_volume
+    from msdk_rt.imaging.volumes import read_volume
 
     return read_volume([scan]).data
 

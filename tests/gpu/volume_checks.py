@@ -3,12 +3,12 @@
 import ctypes
 
 import numpy as np
-from device import Array, Device, DeviceError
 
-from msdk_rt.device.kernels import Windows, windows_of
-from msdk_rt.labels import label_voxels, probabilities_of
-from msdk_rt.preprocess import normalize
-from msdk_rt.windows import blend_windows, importance, plan_windows
+from msdk_rt.backends.volume_kernels import Windows, windows_of
+from msdk_rt.inference.labels import label_voxels, probabilities_of
+from msdk_rt.inference.normalisation import normalize
+from msdk_rt.inference.windows import blend_windows, importance, plan_windows
+from tests.gpu.device import Array, Device, DeviceError
 
 TYPES = {np.dtype(np.float32): 0, np.dtype(np.float16): 1}
 SHAPES = ((1, 1, 1), (3, 5, 7), (17, 1, 33), (19, 23, 21))

@@ -3,13 +3,12 @@
 import re
 
 import numpy as np
-import oracle
 import pytest
-from cases import Conv3dCase, conv3d_grid
-from nodes import node_model, session
-from onnx import numpy_helper
 
 from msdk_export.functions import attach_functions
+from tests.support import oracle
+from tests.support.cases import Conv3dCase, conv3d_grid
+from tests.support.nodes import node_model, session
 
 CASES = conv3d_grid(seed=5)
 THREADS = (1, 2, 3, 5)
@@ -20,14 +19,9 @@ def present(inputs):
     return {name: array for name, array in inputs.items() if array is not None}
 
 
-def with_constants(model, inputs):
-    """The model with weight and bias as initialisers, as an exported one has them."""
-    constants = {name: array for name, array in present(inputs).items() if name != "x"}
-    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
-    kept = [value for value in model.graph.input if value.name not in constants]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-    return model
+def with_constants(case, inputs):
+    """The case's node with its weight and bias as initialisers, as an exported model has them."""
+    return node_model("Conv3d", inputs, constants=("weight", "bias"), **case.attributes)
 
 
 def assert_close(actual, expected):
@@ -40,7 +34,7 @@ def assert_close(actual, expected):
 def test_agrees_with_the_oracle(index, case):
     print(case)
     inputs = case.inputs()
-    model = with_constants(node_model("Conv3d", inputs, **case.attributes), inputs)
+    model = with_constants(case, inputs)
     node = session(model, THREADS[index % len(THREADS)])
     actual = node.run(None, {"x": inputs["x"]})[0]
     assert_close(actual, oracle.conv3d(**inputs, **case.attributes))
@@ -63,7 +57,7 @@ def test_weights_that_are_no_constants(case):
 @pytest.mark.parametrize("library", [True, False])
 def test_its_body_is_the_oracle_where_nobody_asked_for_cpu_ops(case, library):
     inputs = case.inputs()
-    model = attach_functions(with_constants(node_model("Conv3d", inputs, **case.attributes), inputs))
+    model = attach_functions(with_constants(case, inputs))
     node = session(model, library=library, cpu_ops=False)
     assert_close(node.run(None, {"x": inputs["x"]})[0], oracle.conv3d(**inputs, **case.attributes))
 

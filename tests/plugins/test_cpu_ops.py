@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
-import oracle
 import pytest
-from cases import ScanCase, conv_grid, kan_grid, scan_grid
-from nodes import node_model, run_node, session
+
+from tests.support import oracle
+from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
+from tests.support.nodes import node_model, run_node, session
 
 SCAN_CASES = scan_grid(max_updates=50_000_000, seed=1)
 THREADS = (1, 2, 3, 5)
@@ -121,14 +122,9 @@ def test_what_does_not_fit_is_named(inputs, attributes, message):
 def test_a_kernel_set_can_be_asked_for(kernels, tmp_path):
     """The environment is read once a process, so another one runs the op and must agree."""
     script = (
-        "import sys, numpy as np; from test_cpu_ops import SMALL, run_scan; "
+        "import sys, numpy as np; from tests.plugins.test_cpu_ops import SMALL, run_scan; "
         "np.save(sys.argv[1], run_scan(SMALL, 1))"
     )
-    here = os.path.dirname(__file__)
-    environment = {
-        **os.environ,
-        "MSDK_RT_CPU_KERNELS": kernels,
-        "PYTHONPATH": os.pathsep.join([here, os.path.dirname(here)]),
-    }
+    environment = {**os.environ, "MSDK_RT_CPU_KERNELS": kernels}
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "y.npy")], env=environment, check=True)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), run_scan(SMALL, 1), rtol=1e-5, atol=1e-6)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import emulated
 import numpy as np
-import oracle
 import pytest
-from cases import ScanCase, conv_grid, kan_grid, scan_grid
+
+from tests.support import emulated_ops, oracle
+from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
 
 SCAN_CASES = scan_grid(max_updates=200_000, seed=1)
 CONV_CASES = [case for case in conv_grid(seed=1) if case.B * case.K * case.D * case.L <= 400_000]
@@ -16,7 +16,7 @@ DTYPES = (np.float32, np.float16)
 
 @pytest.fixture(scope="session")
 def ops():
-    return emulated.build()
+    return emulated_ops.build()
 
 
 def relative_l2(actual, expected):
@@ -161,9 +161,9 @@ PLANTED_BUGS = {
 @pytest.mark.parametrize("bug", PLANTED_BUGS)
 def test_a_planted_bug_is_caught(bug, tmp_path: Path):
     name, right, wrong = PLANTED_BUGS[bug]
-    source = (emulated.SCAN / "cuda" / name).read_text()
+    source = (emulated_ops.SCAN / "cuda" / name).read_text()
     assert source.count(right) == 1, "the planted bug's place is gone: plant it anew"
     (tmp_path / name).write_text(source.replace(right, wrong))
-    broken = emulated.build(tmp_path / "build", {name: tmp_path / name})
+    broken = emulated_ops.build(tmp_path / "build", {name: tmp_path / name})
     with pytest.raises(AssertionError):
         check_scan(broken, scan_case(), np.float32)

@@ -1,11 +1,11 @@
 """Numbers at the edge of their types: denormals, the largest float16, the largest float32."""
 
-import emulated
 import numpy as np
-import oracle
 import pytest
-from cases import ConvCase, KanCase, ScanCase
-from nodes import node_model, run_node, session
+
+from tests.support import emulated_ops, oracle
+from tests.support.cases import ConvCase, KanCase, ScanCase
+from tests.support.nodes import node_model, run_node, session
 
 SCAN = ScanCase(B=1, K=2, D=5, L=200, N=8, R=2, directions="forward,backward", has_z=True, scale=1.0, seed=11,
                 extreme=False)  # fmt: skip
@@ -27,7 +27,7 @@ def attributes_of(op):
 def run(op, home, inputs):
     if home == "cpu":
         return run_node(op, inputs, **attributes_of(op))
-    return getattr(emulated.build(), OPS[op][1].__name__)(**inputs, **attributes_of(op))
+    return getattr(emulated_ops.build(), OPS[op][1].__name__)(**inputs, **attributes_of(op))
 
 
 def expected_of(op, inputs):

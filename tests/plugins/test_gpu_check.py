@@ -2,26 +2,20 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import ConvCase, KanCase, ScanCase
+
+from tests.gpu import benchmark, op_checks, peers, rates
+from tests.gpu.device import Device, DeviceError
+from tests.gpu.report import Report, Skip
+from tests.support import oracle
+from tests.support.cases import ConvCase, KanCase, ScanCase
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "gpu"))
-
-import benchmark  # noqa: E402
-import op_checks  # noqa: E402
-import peers  # noqa: E402
-import rates  # noqa: E402
-from device import Device, DeviceError  # noqa: E402
-from report import Report, Skip  # noqa: E402
-
 EMULATOR, GPU, SCAN = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/scan"
 CASE = ScanCase(B=1, K=2, D=5, L=43, N=8, R=2, directions="forward,backward", has_z=True, scale=1.0, seed=51,
                 extreme=False)  # fmt: skip

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pytest
-from cases import ConvCase, KanCase, ScanCase
-from nodes import run_node
 
 import msdk_rt
+from tests.support import oracle
+from tests.support.cases import ConvCase, KanCase, ScanCase
+from tests.support.nodes import run_node
 
 SCAN = ScanCase(B=2, K=3, D=5, L=33, N=7, R=2, directions="slices:3,backward,forward", has_z=True, scale=0.5,
                 seed=11, extreme=False)  # fmt: skip
@@ -82,7 +82,7 @@ def test_a_parameter_in_float16_is_refused():
 RUN_THE_SCAN = """
 import pathlib, sys, msdk_rt
 msdk_rt.ops_library = lambda: pathlib.Path(sys.argv[1])
-from test_ort_library import SCAN, run_node
+from tests.plugins.test_ort_library import SCAN, run_node
 assert run_node("BidirectionalSelectiveScan", SCAN.inputs(), directions=SCAN.directions).shape == (2, 5, 33)
 """
 
@@ -94,11 +94,7 @@ def test_nothing_newer_than_the_oldest_api_is_called(tmp_path):
     subprocess.run(
         [compiler, "-shared", "-fPIC", here / "old_onnxruntime.cpp", "-o", shim, "-ldl"], check=True
     )
-    environment = {
-        **os.environ,
-        "MSDK_LIBRARY": str(msdk_rt.ops_library()),
-        "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
-    }
+    environment = {**os.environ, "MSDK_LIBRARY": str(msdk_rt.ops_library())}
     done = subprocess.run(
         [sys.executable, "-c", RUN_THE_SCAN, shim],
         env=environment,

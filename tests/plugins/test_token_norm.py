@@ -3,11 +3,11 @@
 import re
 
 import numpy as np
-import oracle
 import pytest
-from nodes import node_model, run_node, session
 
 from msdk_export.functions import attach_functions
+from tests.support import oracle
+from tests.support.nodes import node_model, run_node, session
 
 
 def inputs_of(batch, channels, length, seed=3):

@@ -3,13 +3,13 @@
 import re
 
 import numpy as np
-import oracle
 import pytest
-from cases import UpsampleCase, upsample_grid
-from nodes import node_model, session
 from onnx import numpy_helper
 
 from msdk_export.functions import attach_functions
+from tests.support import oracle
+from tests.support.cases import UpsampleCase, upsample_grid
+from tests.support.nodes import node_model, session
 
 CASES = upsample_grid(seed=7)
 THREADS = (1, 2, 3)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel
@@ -13,27 +12,25 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small_model import describe, write_artifact
 
 import msdk_rt
 from msdk_export import save_checkpoint
 from msdk_export.around_ops import cut
 from msdk_export.cpu_ops import standard_ops
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "gpu")]
-
-import memory  # noqa: E402
-import network_benchmark  # noqa: E402
-import network_files  # noqa: E402
-import network_steps  # noqa: E402
-import rtx_checks  # noqa: E402
-import segmenter_checks  # noqa: E402
-import trtexec  # noqa: E402
-import verify_tensorrt  # noqa: E402
-from pytorch_peer import PyTorchSegmenter  # noqa: E402
-from report import Report, Skip  # noqa: E402
+from tests.gpu import (
+    memory,
+    network_benchmark,
+    network_files,
+    network_steps,
+    rtx_checks,
+    segmenter_checks,
+    trtexec,
+    verify_tensorrt,
+)
+from tests.gpu.pytorch_peer import PyTorchSegmenter
+from tests.gpu.report import Report, Skip
+from tests.support.small_model import describe, write_artifact
 
 MB = 1 << 20
 
@@ -242,9 +239,8 @@ def test_gpu_check_starts_where_numpy_is_all_there_is():
     script = f"""
 import sys
 sys.modules.update(dict.fromkeys({absent}))
-sys.path.insert(0, {str(ROOT / "tests" / "gpu")!r})
-import check
-from report import Report
+from tests.gpu import check
+from tests.gpu.report import Report
 report = Report("make gpu-check")
 check.networks(None, report, None)
 assert report.outcomes[0].state == "skipped", report.outcomes

@@ -43,7 +43,7 @@ def run_checks(folder, seed=0):
     environment = {**os.environ, "LD_PRELOAD": sanitizer, "ASAN_OPTIONS": "detect_leaks=0"}
     if seed:
         environment["CUDA_EMULATOR_SEED"] = str(seed)
-    command = [sys.executable, GPU / "emulated.py", folder]
+    command = [sys.executable, "-m", "tests.gpu.emulated", folder]
     return subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
 
 

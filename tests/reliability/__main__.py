@@ -7,7 +7,7 @@ import argparse
 import importlib
 import sys
 
-from reliability import report
+from tests.reliability import report
 
 CAMPAIGNS = {
     "attacks": "files made to harm, one by one",
@@ -23,7 +23,7 @@ CAMPAIGNS = {
 def main() -> int:
     listing = "\n".join(f"  {name:12} {promise}" for name, promise in CAMPAIGNS.items())
     parser = argparse.ArgumentParser(
-        prog="python -m reliability",
+        prog="python -m tests.reliability",
         description=f"{__doc__}\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -37,7 +37,7 @@ def main() -> int:
     failures = 0
     for name in names:
         print(f"\n## {name}: {CAMPAIGNS[name]}\n", flush=True)
-        for row in importlib.import_module(f"reliability.{name}").main(quick=options.quick):
+        for row in importlib.import_module(f"tests.reliability.{name}").main(quick=options.quick):
             print(f"  {row.what}: {row.times} times, {row.failures} failures; {row.outcome}", flush=True)
             failures += row.failures
             if not options.quick:

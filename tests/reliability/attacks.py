@@ -9,13 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from attacks import checkpoints, engines, graphs, manifests, onnx_files, volume_files, volumes
-from attacks.corpus import Attack
-from small_model import write_artifact
-from spheres import TINY
-
-from reliability.report import Row
-from reliability.sandbox import Outcome, Sandbox
+from tests.attacks import checkpoints, engines, graphs, manifests, onnx_files, volume_files, volumes
+from tests.attacks.corpus import Attack
+from tests.reliability.report import Row
+from tests.reliability.sandbox import Outcome, Sandbox
+from tests.support.small_model import write_artifact
+from tests.support.spheres import TINY
 
 KINDS = {
     "headers of volumes": volumes,

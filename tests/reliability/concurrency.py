@@ -13,11 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from small_model import write_artifact
 
 import msdk_rt
-from msdk_rt.manifest import manifest_path, replace_pair
-from reliability.report import Row
+from msdk_rt.artifact.manifest import manifest_path, replace_pair
+from tests.reliability.report import Row
+from tests.support.small_model import write_artifact
 
 FOUND = (
     "Two exports to one path could leave the model of one with the manifest of the other, and a Segmenter "

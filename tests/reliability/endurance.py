@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from cases import ConvCase, KanCase, ScanCase
-from nodes import node_model, session
 
 import msdk_rt
-from reliability.concurrency import export, random_volume
-from reliability.report import Row
+from tests.reliability.concurrency import export, random_volume
+from tests.reliability.report import Row
+from tests.support.cases import ConvCase, KanCase, ScanCase
+from tests.support.nodes import node_model, session
 
 FOUND = ()
 MIB = 2**20

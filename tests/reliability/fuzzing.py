@@ -1,7 +1,7 @@
 """A mutated file ends in an MsdkError or, where the mutation did no harm, in a result: no signal, no hang, no
 exception of another kind. What the hash covers is refused before ONNX Runtime is even imported.
 
-A mutation is a function of its kind and index: `PYTHONPATH=tests python -m reliability.fuzzing KIND INDEX
+A mutation is a function of its kind and index: `python -m tests.reliability.fuzzing KIND INDEX
 FOLDER` writes its files into FOLDER and tries them again.
 """
 
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from attacks import graphs, manifests
-from small_model import describe
 
-from reliability.attacks import MODULES, honest_folder
-from reliability.report import Row
-from reliability.sandbox import Outcome, Sandbox
+from tests.attacks import graphs, manifests
+from tests.reliability.attacks import MODULES, honest_folder
+from tests.reliability.report import Row
+from tests.reliability.sandbox import Outcome, Sandbox
+from tests.support.small_model import describe
 
 SEED = 2026
 FULL, QUICK = 1000, 30
@@ -104,7 +104,7 @@ def hashed_onnx(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
     content = (folder / "model.onnx").read_bytes()
     while (folder / "model.onnx").read_bytes() == content:
         mutate_file(folder / "model.onnx", rng)
-    return "attacks.actions:segment", "model.onnx", "scan.nii"
+    return "tests.attacks.actions:segment", "model.onnx", "scan.nii"
 
 
 def rehashed_onnx(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ def rehashed_onnx(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
     mutate = mutate_file if rng.random() < 0.5 else mutate_graph
     mutate(folder / "model.onnx", rng)
     describe(folder / "model.onnx")
-    return "attacks.actions:segment", "model.onnx", "scan.nii"
+    return "tests.attacks.actions:segment", "model.onnx", "scan.nii"
 
 
 def manifest(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
@@ -123,13 +123,13 @@ def manifest(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
         entries = manifests.entries(folder)
         names = rng.choice([name for name in entries if name != manifests.SEAL], rng.integers(1, 3), False)
         manifests.seal(folder, **{name: JUNK[rng.integers(len(JUNK))] for name in names})
-    return "attacks.actions:segment", "model.onnx", "scan.nii"
+    return "tests.attacks.actions:segment", "model.onnx", "scan.nii"
 
 
 def checkpoint(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
     name = str(rng.choice(["weights.safetensors", "weights.pt", "legacy.pt"]))
     mutate_file(folder / name, rng)
-    return "attacks.actions:load", name
+    return "tests.attacks.actions:load", name
 
 
 def volume(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def volume(folder: Path, rng: np.random.Generator) -> tuple[str, ...]:
         path.write_bytes(gzip.compress(mutated(gzip.decompress(path.read_bytes()), rng)))
     else:
         mutate_file(path, rng)
-    return "attacks.actions:segment", "model.onnx", path.name
+    return "tests.attacks.actions:segment", "model.onnx", path.name
 
 
 KINDS: dict[str, Callable[[Path, np.random.Generator], tuple[str, ...]]] = {
@@ -215,7 +215,7 @@ def main(quick: bool) -> Iterator[Row]:
 
 
 def replay() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reliability.fuzzing")
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.fuzzing")
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("index", type=int)
     parser.add_argument("folder", type=Path, help="a new one, for the mutated files")

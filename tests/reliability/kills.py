@@ -13,19 +13,19 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from small_model import write_artifact
-from spheres import TINY, decathlon
 
+from msdk_rt.artifact.files import LEFTOVERS
+from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.errors import ArtifactError
-from msdk_rt.files import LEFTOVERS
-from msdk_rt.manifest import read_manifest
-from reliability.report import Row
-from reliability.sandbox import Sandbox
+from tests.reliability.report import Row
+from tests.reliability.sandbox import Sandbox
+from tests.support.small_model import write_artifact
+from tests.support.spheres import TINY, decathlon
 
 SEED = 7
 MODULES = (
-    "msdk_rt.cli",
-    "msdk_rt.batch",
+    "msdk_rt.commands.main",
+    "msdk_rt.commands.batch",
     "msdk_rt.backends.onnxruntime",
     "msdk_export.onnx_export",
     # what PyTorch's exporter would import in every child anew
@@ -63,7 +63,7 @@ class Work:
 
 
 def run_folder(model: str, scans: str, out: str) -> None:
-    from msdk_rt.cli import parser
+    from msdk_rt.commands.main import parser
 
     options = parser().parse_args(["run", model, scans, "-o", out, "--quiet", "--threads", "1"])
     assert options.command(options) == 0
@@ -143,7 +143,7 @@ def works(place: Path) -> dict[str, Work]:
         voxels = np.random.default_rng(index).gamma(2, 100, (40, 38, 36)).astype(np.float32)
         nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), place / "scans" / f"{index}.nii")
     results = [f"{index}.nii.gz" for index in range(VOLUMES)]
-    module = "reliability.kills"
+    module = "tests.reliability.kills"
     return {
         "export": Work(f"{module}:export_network", (), _half_artifact, ["model.onnx", "model.onnx.json"]),
         "run": Work(f"{module}:run_folder", (model, place / "scans"), _half_results, results),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reliability.report import Row
+from tests.reliability.report import Row
 
 FOUND = (
     "Sizes near 2^63 overflowed in the workspace of the CUDA scan and in the number of blocks of every CUDA "

@@ -41,7 +41,7 @@ def write(campaigns: Mapping[str, str]) -> None:
     sections = [HEAD]
     for name, title in campaigns.items():
         if rows := read(name, RESULTS):
-            module = importlib.import_module(f"reliability.{name}")
+            module = importlib.import_module(f"tests.reliability.{name}")
             sections += _section(f"{title[0].upper()}{title[1:]}", module.__doc__, rows, module.FOUND)
     PAGE.write_text("\n".join(sections), encoding="utf-8")
 

@@ -45,13 +45,11 @@ class Sandbox:
     """A server with `modules` imported. Actions are named "module:function" and take plain values."""
 
     def __init__(self, modules: Sequence[str]):
-        environment = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-            "OMP_NUM_THREADS": "1",
-        }
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "reliability.sandbox", *modules],
+            [sys.executable, "-m", "tests.reliability.sandbox", *modules],
             env=environment,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -18,10 +18,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from msdk_rt.files import LEFTOVERS
-from reliability.kills import MODULES, PATIENCE, Work, works
-from reliability.report import Row
-from reliability.sandbox import Sandbox
+from msdk_rt.artifact.files import LEFTOVERS
+from tests.reliability.kills import MODULES, PATIENCE, Work, works
+from tests.reliability.report import Row
+from tests.reliability.sandbox import Sandbox
 
 FOUND = [
     "A disk that filled up while a training saved its state ended it with PyTorch's RuntimeError.",
@@ -107,7 +107,9 @@ class Starving:
         out.mkdir(exist_ok=True)
         action = self.work.action
         if how:
-            outcome = self._run(f"reliability.starvation:{how}", action, *limits, *self.work.arguments, out)
+            outcome = self._run(
+                f"tests.reliability.starvation:{how}", action, *limits, *self.work.arguments, out
+            )
         else:
             outcome = self._run(action, *self.work.arguments, out)
         left = [path.name for path in out.glob(LEFTOVERS)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reliability import concurrency, endurance, fuzzing, kills, report, starvation
-from reliability.__main__ import CAMPAIGNS
+from tests.reliability import concurrency, endurance, fuzzing, kills, report, starvation
+from tests.reliability.__main__ import CAMPAIGNS
 
 
 @pytest.fixture(scope="module")

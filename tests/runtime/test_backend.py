@@ -4,14 +4,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from small_model import WINDOW, describe, small_network, write_artifact
 
+import msdk_rt.backends.libraries
 import msdk_rt.backends.onnxruntime
-import msdk_rt.ops
+from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_options
 from msdk_rt.errors import ArtifactError, BackendError, InputError
-from msdk_rt.manifest import read_manifest
 from msdk_rt.segmenter import Segmenter
+from tests.support.small_model import WINDOW, describe, small_network, write_artifact
 
 
 def backend(artifact, **options):
@@ -47,7 +47,7 @@ def test_a_provider_that_does_not_start(artifact, monkeypatch):
 
 
 def test_missing_op_library(artifact, monkeypatch):
-    monkeypatch.setattr(msdk_rt.ops, "LIBRARY_NAME", "libabsent.so")
+    monkeypatch.setattr(msdk_rt.backends.libraries, "LIBRARY_NAME", "libabsent.so")
     with pytest.raises(BackendError, match=r"op library .*libabsent.so is missing.*make setup"):
         Segmenter(artifact)
 
@@ -124,7 +124,7 @@ def test_a_provider_of_a_gpu_is_there_or_an_error(artifact, name, options, monke
 
 
 class Numbered:
-    """A stream of msdk_rt.cuda, of which only the handle is asked."""
+    """A stream of msdk_rt.backends.cuda, of which only the handle is asked."""
 
     handle = 4711
 

@@ -16,16 +16,16 @@ import onnx.parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_model import WINDOW, write_artifact
 
 import msdk_rt
 from msdk_rt.bench.machine import EnergyMeter
 from msdk_rt.bench.page import page
 from msdk_rt.bench.profile import profile
 from msdk_rt.bench.svg import Scale
-from msdk_rt.cli import main
+from msdk_rt.commands.main import main
 from msdk_rt.errors import InputError
 from msdk_rt.segmenter import Segmenter
+from tests.support.small_model import WINDOW, write_artifact
 
 QUICK = {"seconds": 0.0, "warm_up": 0.0, "limit": 0.0, "shape": (9, 10, 11)}
 
@@ -160,7 +160,7 @@ def test_a_scale_keeps_its_ends_and_its_ticks_inside(low, span, logarithmic):
 
 
 def test_an_interrupt_shows_what_was_measured(artifact):
-    run = "import sys; from msdk_rt.cli import main; sys.exit(main(sys.argv[1:]))"
+    run = "import sys; from msdk_rt.commands.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", run, "bench", artifact, "--seconds", "60", "--limit", "60"]
     process = subprocess.Popen(
         command,

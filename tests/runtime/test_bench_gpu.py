@@ -11,15 +11,16 @@ import types
 
 import pynvml
 import pytest
-from small_model import write_artifact
 
 import msdk_rt
-from msdk_rt.bench import gpu
-from msdk_rt.bench.gpu import GpuState, GpuWatch, Sample, SensorProblem, on_gpu
-from msdk_rt.bench.nvml import Nvml
 from msdk_rt.bench.page import page
 from msdk_rt.bench.report import VolumeTime
-from msdk_rt.bench.tegrastats import parse
+from msdk_rt.bench.sensors import watch as watch_module
+from msdk_rt.bench.sensors.base import Sample, SensorProblem
+from msdk_rt.bench.sensors.nvml import Nvml
+from msdk_rt.bench.sensors.tegrastats import parse
+from msdk_rt.bench.sensors.watch import GpuState, GpuWatch, on_gpu
+from tests.support.small_model import write_artifact
 
 AGX_ORIN = (
     "11-25-2026 10:36:27 RAM 4321/62801MB (lfb 9x4MB) SWAP 19/31400MB (cached 0MB) CPU [7%@729,off] "
@@ -83,7 +84,7 @@ def test_tegrastats_is_read_until_the_end_and_energy_is_power_times_time(tegrast
 
 
 def test_a_watch_that_ends_at_once_leaves_no_program_behind(tegrastats, monkeypatch):
-    monkeypatch.setattr(gpu, "INTERVAL", 0.0)
+    monkeypatch.setattr(watch_module, "INTERVAL", 0.0)
     for _ in range(5):
         with GpuWatch() as watch:
             pass
@@ -144,9 +145,7 @@ def test_the_device_is_found_as_cuda_numbers_it(device, index, visible, handle):
 
 def test_no_nvml_is_told_and_not_raised(monkeypatch):
     assert (
-        gpu.GpuWatch()
-        .state()
-        .problem.startswith("NVML does not know the device: NVML Shared Library Not Found")
+        GpuWatch().state().problem.startswith("NVML does not know the device: NVML Shared Library Not Found")
     )
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(SensorProblem, match="pip install nvidia-ml-py"):
@@ -163,7 +162,7 @@ def test_providers_on_a_gpu(first):
 
 
 def test_a_report_of_a_gpu(device, tmp_path, monkeypatch):
-    monkeypatch.setattr("msdk_rt.bench.on_gpu", lambda providers: True)
+    monkeypatch.setattr("msdk_rt.bench.measurement.on_gpu", lambda providers: True)
     report = msdk_rt.benchmark(
         write_artifact(tmp_path / "a.onnx"), seconds=0, warm_up=0, limit=0, shape=(9, 10, 11), threads=1
     )

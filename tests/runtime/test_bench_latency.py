@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from msdk_rt.bench.latency import TURN, Latency, take_turns
 from msdk_rt.bench.waiting import ProcessorWait, settle
-from msdk_rt.stages import Stages
+from msdk_rt.inference.stages import Stages
 
 
 @given(st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=700))

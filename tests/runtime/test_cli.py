@@ -10,11 +10,11 @@ import time
 import nibabel
 import numpy as np
 import pytest
-from small_model import write_artifact
 
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
-from msdk_rt.cli import main
+from msdk_rt.commands.main import main
 from msdk_rt.segmenter import Segmenter
+from tests.support.small_model import write_artifact
 
 SHAPE = (9, 10, 11)
 
@@ -262,7 +262,7 @@ def test_interrupted_by_a_signal(artifact, tmp_path, sent):
     scans.mkdir()
     volume = np.random.default_rng(0).standard_normal((90, 90, 90)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), scans / "big.nii")
-    command = "import sys; from msdk_rt.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = "import sys; from msdk_rt.commands.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", command, "run", artifact, scans, "-o", tmp_path / "out", "--overlap", "0.9"],
         stderr=subprocess.PIPE,

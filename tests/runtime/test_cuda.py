@@ -1,4 +1,4 @@
-"""msdk_rt.cuda over the real cuda-bindings: on a GPU what is uploaded comes back; without one, a sentence."""
+"""msdk_rt.backends.cuda over the real cuda-bindings: a round trip on a GPU, a sentence without one."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cuda.bindings import runtime
 
-from msdk_rt import cuda
+from msdk_rt.backends import cuda
 from msdk_rt.errors import BackendError
 
 

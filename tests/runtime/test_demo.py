@@ -10,8 +10,8 @@ import pytest
 
 from msdk_export.checkpoints import save_checkpoint
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
-from msdk_rt.cli import main
-from msdk_rt.manifest import read_manifest
+from msdk_rt.artifact.manifest import read_manifest
+from msdk_rt.commands.main import main
 
 
 @pytest.fixture

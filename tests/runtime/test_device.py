@@ -16,20 +16,20 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_model import describe, write_artifact
 
 import msdk_rt.segmenter
 from msdk_rt import BackendError, InputError, Segmentation, Segmenter
-from msdk_rt.device.arrays import DeviceArray
-from msdk_rt.device.kernels import VolumeKernels
-from msdk_rt.device.pipeline import DevicePipeline
-from msdk_rt.host import HostPipeline, infer_views
-from msdk_rt.ops import LIBRARIES, VOLUME_LIBRARY_NAME, ops_library
-from msdk_rt.stages import Stages
-from msdk_rt.windows import blend_windows
+from msdk_rt.backends.libraries import LIBRARIES, VOLUME_LIBRARY_NAME, ops_library
+from msdk_rt.backends.volume_kernels import VolumeKernels
+from msdk_rt.inference.device.arrays import DeviceArray
+from msdk_rt.inference.device.pipeline import DevicePipeline
+from msdk_rt.inference.host import HostPipeline, infer_views
+from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.windows import blend_windows
+from tests.support.emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
+from tests.support.small_model import describe, write_artifact
 
 WINDOW = (4, 3, 5)
 SHAPE = (6, 5, 7)  # 2 x 3 x 2 windows

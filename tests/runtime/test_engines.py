@@ -3,13 +3,13 @@
 import sys
 
 import pytest
-from small_model import ENGINE, describe
 
 from msdk_rt import Segmenter
-from msdk_rt.cli import main
-from msdk_rt.engines import check_device, check_library
+from msdk_rt.artifact.engine_entry import check_device, check_library
+from msdk_rt.artifact.manifest import read_manifest, write_manifest
+from msdk_rt.commands.main import main
 from msdk_rt.errors import ArtifactError, BackendError, InputError
-from msdk_rt.manifest import read_manifest, write_manifest
+from tests.support.small_model import ENGINE, describe
 
 
 def engine_file(folder, name="model.engine", **entry):

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from msdk_rt.artifact.files import LEFTOVERS, atomic_write, check_writable, remove_leftovers, temporary_folder
 from msdk_rt.errors import OutputError
-from msdk_rt.files import LEFTOVERS, atomic_write, check_writable, remove_leftovers, temporary_folder
 
 
 def test_content_appears_at_the_end(tmp_path):
@@ -69,7 +69,7 @@ def test_a_full_disk(tmp_path):
     script = (
         "import signal, sys\n"
         "from msdk_rt.errors import OutputError\n"
-        "from msdk_rt.files import atomic_write\n"
+        "from msdk_rt.artifact.files import atomic_write\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "try:\n"
         "    with atomic_write(sys.argv[1]) as file:\n"
@@ -92,7 +92,7 @@ def test_a_full_disk(tmp_path):
 def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp_path):
     script = (
         "import os, signal, sys\n"
-        "from msdk_rt.files import atomic_write, temporary_folder\n"
+        "from msdk_rt.artifact.files import atomic_write, temporary_folder\n"
         "from pathlib import Path\n"
         "with atomic_write(sys.argv[1] + '/result') as file, temporary_folder(Path(sys.argv[1])) as folder:\n"
         "    file.write(bytes(99999))\n"
@@ -124,7 +124,7 @@ def test_what_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch
             remove_leftovers(tmp_path)
         flock(descriptor, operation)
 
-    monkeypatch.setattr("msdk_rt.files.fcntl.flock", late)
+    monkeypatch.setattr("msdk_rt.artifact.files.fcntl.flock", late)
     with atomic_write(tmp_path / "result") as file:
         file.write(b"whole")
     assert len(seen[0]) == 1

@@ -33,7 +33,7 @@ def test_import_is_quick_and_slim():
 def test_segmenting_imports_neither_torch_nor_onnx(artifact):
     code = (
         "import json, sys\n"
-        "import numpy, msdk_rt, msdk_rt.cli\n"
+        "import numpy, msdk_rt, msdk_rt.commands.main\n"
         f"msdk_rt.Segmenter({str(artifact)!r}).run(numpy.ones((1, 9, 9, 9)))\n"
         "print(json.dumps(sorted({'torch', 'onnx', 'msdk_export', 'onnxruntime'} & sys.modules.keys())))"
     )
@@ -44,7 +44,11 @@ def test_every_public_name_loads():
     for name in msdk_rt.__all__:
         assert getattr(msdk_rt, name).__doc__
     assert set(msdk_rt.__all__) <= set(dir(msdk_rt))
-    assert issubclass(msdk_rt.InputError, msdk_rt.MsdkError)
+    errors = [kind for kind in vars(msdk_rt.errors).values() if isinstance(kind, type)]
+    assert {kind.__name__ for kind in errors} <= set(
+        msdk_rt.__all__
+    )  # else nobody can catch it
+    assert all(issubclass(kind, msdk_rt.MsdkError) for kind in errors)
     assert msdk_rt.__version__
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msdk_rt import planes
-from msdk_rt.labels import dice, label_voxels
+from msdk_rt.inference import planes
+from msdk_rt.inference.labels import dice, label_voxels
 
 
 @given(seed=st.integers(0, 999), shape=st.tuples(*[st.integers(1, 7)] * 3))

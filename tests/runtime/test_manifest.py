@@ -4,10 +4,10 @@ import json
 import os
 
 import pytest
-from small_model import describe
 
+from msdk_rt.artifact.manifest import manifest_path, read_manifest, sha256_of, write_manifest
 from msdk_rt.errors import ArtifactError, OutputError
-from msdk_rt.manifest import manifest_path, read_manifest, sha256_of, write_manifest
+from tests.support.small_model import describe
 
 WRONG_FIELDS = [
     ("format_version", 2, "manifest format 2, this msdk_rt reads up to 1: upgrade"),

@@ -4,9 +4,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from msdk_rt import memory
 from msdk_rt.errors import InputError
-from msdk_rt.volumes import read_volume
+from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.inference import memory
 
 
 def test_this_machine_says_it():
@@ -34,6 +34,6 @@ def test_the_smaller_limit_counts(tmp_path, monkeypatch, limit, meminfo, expecte
 def test_a_volume_larger_than_the_memory_is_refused(tmp_path, monkeypatch):
     nibabel.save(nibabel.Nifti1Image(np.zeros((50, 40, 30), np.int16), np.eye(4)), tmp_path / "a.nii")
     assert read_volume([tmp_path / "a.nii"]).data.shape == (1, 50, 40, 30)
-    monkeypatch.setattr("msdk_rt.voxels.available_memory", lambda: 300_000)
+    monkeypatch.setattr("msdk_rt.imaging.voxels.available_memory", lambda: 300_000)
     with pytest.raises(InputError, match=r"takes 0.00036 GB of memory, 0.0003 GB are free.*crop or resample"):
         read_volume([tmp_path / "a.nii"])

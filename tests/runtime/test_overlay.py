@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from msdk_rt.errors import OutputError
-from msdk_rt.overlay import draw_overlay
+from msdk_rt.imaging.overlay import draw_overlay
 
 
 def test_a_label_colours_the_picture(tmp_path):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from monai.inferers import sliding_window_inference
 from monai.transforms import NormalizeIntensity
-from small_model import WINDOW, describe, small_network, write_artifact
 
 import msdk_rt
 from msdk_rt import BackendError, InputError, Segmentation, Segmenter
+from msdk_rt.artifact.vocabulary import BLENDS
+from tests.support.small_model import WINDOW, describe, small_network, write_artifact
 
 SHAPE = (11, 9, 13)
 
@@ -111,6 +112,20 @@ def test_no_normalisation_on_request(artifact):
     before = volume.copy()
     assert Segmenter(artifact).run(volume).shape == SHAPE
     np.testing.assert_array_equal(volume, before)
+
+
+def test_the_blend_is_the_manifests_unless_it_is_given(artifact):
+    volume, settings = random_volume(), {"return_probabilities": True}
+    gaussian, constant = (
+        Segmenter(artifact, blend=blend).run(volume, **settings).probabilities for blend in BLENDS
+    )
+    assert not np.array_equal(gaussian, constant)
+    np.testing.assert_array_equal(Segmenter(artifact).run(volume, **settings).probabilities, gaussian)
+    describe(artifact, blending={"scheme": "monai", "mode": "constant", "sigma_scale": 0.125})
+    np.testing.assert_array_equal(Segmenter(artifact).run(volume, **settings).probabilities, constant)
+    np.testing.assert_array_equal(
+        Segmenter(artifact, blend="gaussian").run(volume, **settings).probabilities, gaussian
+    )
 
 
 def test_what_goes_in_says_what_comes_out(artifact, tmp_path):

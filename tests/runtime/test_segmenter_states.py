@@ -17,10 +17,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from small_model import write_artifact
 
 from msdk_rt.errors import BackendError, InputError, MsdkError
 from msdk_rt.segmenter import Segmenter
+from tests.support.small_model import write_artifact
 
 SHAPES = [(8, 6, 7), (1, 1, 1), (3, 20, 2), (13, 9, 11), (9, 6, 15)]
 CASES = st.tuples(st.sampled_from(SHAPES), st.integers(0, 3))

@@ -5,13 +5,13 @@ import subprocess
 import sys
 
 import pytest
-from spheres import TINY, decathlon
 
 from msdk_export.distillation import DistillationWeights
 from msdk_export.training import run as training
 from msdk_export.training.settings import TrainingSettings
-from msdk_rt.cli import main
-from msdk_rt.train_command import EXAMPLES
+from msdk_rt.commands.main import main
+from msdk_rt.commands.train import EXAMPLES
+from tests.support.spheres import TINY, decathlon
 
 
 def settings_of(monkeypatch, *arguments):
@@ -140,7 +140,7 @@ def test_what_to_install_without_the_extra():
         "import importlib.util, sys\n"
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'monai' else found(name)\n"
-        "from msdk_rt.cli import main\n"
+        "from msdk_rt.commands.main import main\n"
         "code = main(['train', 'data', 'out'])\n"
         "assert 'torch' not in sys.modules\n"
         "sys.exit(code)"

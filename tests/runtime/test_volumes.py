@@ -10,7 +10,8 @@ import pytest
 from nibabel.orientations import aff2axcodes, apply_orientation, axcodes2ornt, ornt_transform
 
 from msdk_rt.errors import InputError, OutputError
-from msdk_rt.volumes import read_volume, stem
+from msdk_rt.imaging.formats import save, stem
+from msdk_rt.imaging.volumes import read_volume
 
 SHAPE = (5, 6, 7)
 ALL_CODES = [
@@ -52,7 +53,8 @@ def test_every_orientation_and_back(tmp_path, codes):
     volume = read_volume([path])
     np.testing.assert_array_equal(volume.data[0], reference)
 
-    volume.space.save(volume.space.from_model(reference.astype(np.uint8)), tmp_path / "labels.nii.gz")
+    labels = volume.space.from_model(reference.astype(np.uint8))
+    save(labels, volume.space, tmp_path / "labels.nii.gz")
     labels = nibabel.load(tmp_path / "labels.nii.gz")
     np.testing.assert_array_equal(labels.affine, nibabel.load(path).affine)
     np.testing.assert_array_equal(np.asarray(labels.dataobj), np.asarray(stored.dataobj).astype(np.uint8))
@@ -82,7 +84,7 @@ def test_the_header_survives(tmp_path, image_type, suffix):
     nibabel.save(image, source)
 
     volume = read_volume([source])
-    volume.space.save(np.full(SHAPE, 3, np.uint8), tmp_path / f"out{suffix}")
+    save(np.full(SHAPE, 3, np.uint8), volume.space, tmp_path / f"out{suffix}")
 
     written = nibabel.load(tmp_path / f"out{suffix}")
     assert type(written) is image_type
@@ -105,7 +107,7 @@ def test_absent_codes_stay_absent(tmp_path, codes):
     image.set_sform(np.diag([1, 2, 3, 1]), codes[0])
     image.set_qform(np.diag([1, 2, 3, 1]), codes[1])
     nibabel.save(image, tmp_path / "in.nii")
-    read_volume([tmp_path / "in.nii"]).space.save(np.zeros(SHAPE, np.uint8), tmp_path / "out.nii")
+    save(np.zeros(SHAPE, np.uint8), read_volume([tmp_path / "in.nii"]).space, tmp_path / "out.nii")
     written = nibabel.load(tmp_path / "out.nii")
     assert (written.header["sform_code"], written.header["qform_code"]) == codes
     np.testing.assert_array_equal(written.affine, nibabel.load(tmp_path / "in.nii").affine)
@@ -118,7 +120,7 @@ def test_big_endian_and_scaling(tmp_path):
     nibabel.save(image, tmp_path / "in.nii.gz")
     volume = read_volume([tmp_path / "in.nii.gz"])
     np.testing.assert_allclose(volume.data[0], asymmetric() / 4, atol=1e-3)
-    volume.space.save(asymmetric(dtype=np.uint8), tmp_path / "out.nii.gz")
+    save(asymmetric(dtype=np.uint8), volume.space, tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(
         nibabel.load(tmp_path / "out.nii.gz").get_fdata(), asymmetric(dtype=np.uint8)
     )
@@ -126,10 +128,10 @@ def test_big_endian_and_scaling(tmp_path):
 
 def test_wide_values_and_probabilities(tmp_path, t1):
     space = read_volume([t1]).space
-    space.save(np.full(SHAPE, 300, np.uint16), tmp_path / "wide.nii.gz")
+    save(np.full(SHAPE, 300, np.uint16), space, tmp_path / "wide.nii.gz")
     assert nibabel.load(tmp_path / "wide.nii.gz").get_fdata().max() == 300
     maps = np.random.default_rng(0).random((*SHAPE, 3), np.float32)
-    space.save(maps, tmp_path / "maps.nii.gz")
+    save(maps, space, tmp_path / "maps.nii.gz")
     image = nibabel.load(tmp_path / "maps.nii.gz")
     assert image.get_data_dtype() == np.float32
     np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), maps)
@@ -138,7 +140,7 @@ def test_wide_values_and_probabilities(tmp_path, t1):
 def test_the_same_labels_are_the_same_bytes(tmp_path, t1):
     space = read_volume([t1]).space
     for name in ("a.nii.gz", "b.nii.gz"):
-        space.save(asymmetric(dtype=np.uint8), tmp_path / name)
+        save(asymmetric(dtype=np.uint8), space, tmp_path / name)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
@@ -146,7 +148,7 @@ def test_a_series_of_one_is_a_volume(tmp_path):
     path = write(tmp_path / "in.nii", asymmetric()[..., None])
     volume = read_volume([path])
     assert volume.data.shape == (1, *SHAPE)
-    volume.space.save(np.zeros(SHAPE, np.uint8), tmp_path / "out.nii")
+    save(np.zeros(SHAPE, np.uint8), volume.space, tmp_path / "out.nii")
     assert nibabel.load(tmp_path / "out.nii").shape == SHAPE
 
 
@@ -243,14 +245,14 @@ def test_number_of_files(t1):
 def test_where_labels_cannot_go(tmp_path, t1):
     space = read_volume([t1]).space
     with pytest.raises(OutputError, match=r"ends in \.nii\.gz or \.nii"):
-        space.save(np.zeros(SHAPE, np.uint8), tmp_path / "labels.png")
+        save(np.zeros(SHAPE, np.uint8), space, tmp_path / "labels.png")
     with pytest.raises(OutputError, match="cannot write"):
-        space.save(np.zeros(SHAPE, np.uint8), tmp_path / "missing" / "labels.nii.gz")
+        save(np.zeros(SHAPE, np.uint8), space, tmp_path / "missing" / "labels.nii.gz")
     assert os.listdir(tmp_path) == ["t1.nii.gz"]
 
 
 def test_compressed_means_gzip(tmp_path, t1):
-    read_volume([t1]).space.save(np.zeros(SHAPE, np.uint8), tmp_path / "labels.nii.gz")
+    save(np.zeros(SHAPE, np.uint8), read_volume([t1]).space, tmp_path / "labels.nii.gz")
     assert len(gzip.decompress((tmp_path / "labels.nii.gz").read_bytes())) == 352 + 210
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 
-from msdk_rt import planes
 from msdk_rt.errors import BackendError
-from msdk_rt.windows import axis_starts, blend_windows, importance, plan_windows
+from msdk_rt.inference import planes
+from msdk_rt.inference.windows import axis_starts, blend_windows, importance, plan_windows
 
 CASES = [
     ((17, 13, 9), (8, 8, 8)),

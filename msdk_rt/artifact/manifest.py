@@ -1,0 +1,198 @@
+"""What an artifact says of itself: `model.onnx.json` beside `model.onnx`.
+
+The manifest carries everything the network file cannot: window, channel order, label map, normalisation,
+blending, the parity measured at export, and the SHA-256 of the artifact. In the file a last entry, `seal`, is
+the SHA-256 of all others. The hashes guard against accidents (a truncated copy, an edited label map), not
+against somebody who can replace both files.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
+from msdk_rt.artifact.files import atomic_write, folder_lock
+from msdk_rt.artifact.manifest_rules import complaints
+from msdk_rt.errors import ArtifactError, OutputError, shown
+
+FORMAT_VERSION = 1
+OPS_VERSION = 1
+SEAL = "seal"
+MOST_BYTES = 16 << 20  # of a manifest
+MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
+_DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The checked account of one artifact. Raises ArtifactError naming the field that is wrong.
+
+    window: (D, H, W) in voxels, fixed in the graph. channels: input modalities in order.
+    labels: {logit channel: voxel value} in channel order.
+    activation: "softmax", or "sigmoid" for overlapping regions: a voxel gets the value of the last channel in
+    order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
+    normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
+    orientation: axis codes of the model's (D, H, W), as nibabel names them.
+    engine: what a .engine needs of the machine (msdk_rt.artifact.engine_entry); None for a .onnx.
+    """
+
+    family: str
+    config: dict
+    window: tuple[int, int, int]
+    channels: tuple[str, ...]
+    labels: dict[str, int]
+    activation: str
+    normalization: str
+    parity: dict
+    sha256: str
+    created_by: str
+    orientation: str = "RAS"
+    blending: dict = field(default_factory=_DEFAULT_BLENDING.copy)
+    precision: str = "float32"
+    engine: dict | None = None
+    ops_version: int = OPS_VERSION
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self):
+        for name in ("window", "channels"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if wrong := complaints(vars(self)):
+            raise ArtifactError(f"{wrong}. Export the model again")
+
+
+def manifest_path(artifact: str | Path) -> Path:
+    """`model.onnx.json` for `model.onnx`."""
+    artifact = Path(artifact)
+    return artifact.with_name(artifact.name + ".json")
+
+
+def sha256_of(path: str | Path) -> str:
+    """SHA-256 of a file, in lower-case hexadecimal, read in blocks of a mebibyte."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
+    """Write the manifest beside its artifact, atomically; returns its path. Raises OutputError."""
+    path = manifest_path(artifact)
+    try:
+        entries = dataclasses.asdict(manifest)
+        text = json.dumps(entries | {SEAL: _seal(entries)}, indent=2, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+    return path
+
+
+def replace_pair(staged: Path, artifact: Path) -> None:
+    """Move `staged` and its manifest to `artifact`, on the same file system, as one: see folder_lock.
+
+    The artifact goes first: a process killed in between leaves a pair that does not match. Raises OSError, or
+    ArtifactError when the file system cannot lock and somebody else's file has come between.
+    """
+    with folder_lock(artifact.parent):
+        os.replace(staged, artifact)
+        os.replace(manifest_path(staged), manifest_path(artifact))
+        read_manifest(artifact)
+
+
+def read_manifest(artifact: str | Path) -> Manifest:
+    """The manifest of an artifact whose content it matches.
+
+    Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field
+    missing, unknown or wrong, or the manifest or the artifact not as they were written.
+    """
+    artifact = Path(artifact)
+    path = manifest_path(artifact)
+    if not artifact.is_file():
+        raise ArtifactError(f"no model at {artifact}: expected a file written by msdk_rt.export")
+    entries = _read_json(path)
+    newest = entries.get("format_version")
+    if isinstance(newest, int) and newest > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has manifest format {shown(newest)}, this msdk_rt reads up to {FORMAT_VERSION}: upgrade "
+            "msdk_rt"
+        )
+    fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
+    if missing := sorted(fields - entries.keys()):
+        raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
+    if unknown := sorted(entries.keys() - fields):
+        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")
+    seal = entries.pop(SEAL)
+    try:
+        manifest = Manifest(**entries)
+        _check_file(artifact, manifest)
+        found = sha256_of(artifact)
+    except ArtifactError as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {artifact}: {error.strerror or error}") from error
+    if seal != _seal(entries):
+        raise ArtifactError(
+            f"{path} was edited: expected the {SEAL} {_seal(entries)}, found {shown(seal)}. Export the model "
+            "again with the values you want, so that they are checked against the network"
+        )
+    if found != manifest.sha256:
+        raise ArtifactError(
+            f"{artifact} is not the file its manifest describes: expected SHA-256 {manifest.sha256}, found "
+            f"{found}. It was truncated or edited; copy both files again or export again"
+        )
+    return manifest
+
+
+def _check_file(artifact: Path, manifest: Manifest) -> None:
+    """What can be known before the file is read."""
+    if (artifact.suffix == ENGINE_SUFFIX) != (manifest.engine is not None):
+        raise ArtifactError(
+            f"the manifest {'lacks' if manifest.engine is None else 'has'} an entry engine, and the file's "
+            f"suffix is {artifact.suffix!r}: it was renamed; keep the name that msdk_rt.export gave it"
+        )
+    if manifest.engine is None and artifact.stat().st_size >= MOST_ONNX_BYTES:
+        raise ArtifactError(f"{artifact} has {artifact.stat().st_size} bytes, an .onnx has less than 2 GiB")
+
+
+def _seal(entries: dict) -> str:
+    """SHA-256 of the entries in order, without regard to the file's spacing."""
+    return hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            f"no manifest at {path}: msdk_rt.export writes it beside the model; keep the two files together"
+        ) from error
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror or error}") from error
+    if len(content) > MOST_BYTES:
+        raise ArtifactError(f"{path} has more than {MOST_BYTES} bytes, no manifest has: copy it again")
+    try:
+        entries = json.loads(content.decode(), object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON ({error}): copy it again or export again") from error
+    if not isinstance(entries, dict):
+        raise ArtifactError(f"{path} holds a {type(entries).__name__}, expected a JSON object of a manifest")
+    return entries
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; two values of one key would let a reader see another manifest than a person does."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError(f"a key comes twice among {shown([name for name, _ in pairs])}")
+    return entries
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

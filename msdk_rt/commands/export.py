@@ -1,0 +1,109 @@
+"""`msdk-rt export`: its options, and the call they make."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import msdk_rt
+from msdk_rt.artifact.vocabulary import ACTIVATIONS, NORMALIZATIONS
+from msdk_rt.commands import engine_arguments
+from msdk_rt.commands.command import Command
+from msdk_rt.commands.info import describe
+from msdk_rt.errors import InputError
+
+EXAMPLES = """examples:
+  msdk-rt export checkpoint.safetensors model.onnx
+  msdk-rt export checkpoint.pt model.onnx --window 96 96 96 \\
+      --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
+  msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
+
+What a checkpoint says of itself (metadata "msdk") need not be repeated; what is given here overrides it.
+Window, channels and labels have no default: releases of one data set disagree on them."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help=".safetensors, or .pt read with weights_only")
+    parser.add_argument(
+        "model", type=Path, help="the .onnx or .engine file to write; its manifest goes beside it"
+    )
+    parser.add_argument("--window", type=int, nargs=3, metavar=("D", "H", "W"), help="input size in voxels")
+    parser.add_argument("--channels", nargs="+", metavar="NAME", help="input modalities, in order")
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        type=_label,
+        metavar="NAME=VALUE",
+        help="voxel value of each logit channel, in order",
+    )
+    parser.add_argument("--activation", choices=ACTIVATIONS, help="sigmoid for overlapping regions")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="of the intensities")
+    parser.add_argument("--family", help="the network the weights belong to")
+    parser.add_argument("--config", type=_json_object, metavar="JSON", help="its sizes")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "fp16"),
+        help="fp16 for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
+    )
+    parser.add_argument(
+        "--sample",
+        nargs="+",
+        type=Path,
+        metavar="NIFTI",
+        help="a real volume for the check, one file per channel",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    engine_arguments.add_arguments(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    manifest = msdk_rt.export(
+        options.checkpoint,
+        options.model,
+        window=options.window,
+        channels=options.channels,
+        labels=options.labels and _distinct(options.labels),
+        activation=options.activation,
+        normalization=options.normalization,
+        family=options.family,
+        config=options.config,
+        precision=options.precision,
+        engine=engine_arguments.engine_options(options),
+        sample=options.sample,
+        progress=not options.quiet,
+    )
+    print(describe(options.model, manifest))
+    return 0
+
+
+def _label(text: str) -> tuple[str, int]:
+    name, separator, value = text.rpartition("=")
+    if not separator or not name or not value.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE such as edema=2, got {text!r}")
+    return name, int(value)
+
+
+def _distinct(labels: list[tuple[str, int]]) -> dict[str, int]:
+    names = [name for name, _ in labels]
+    if len(set(names)) < len(names):
+        raise InputError(f"--labels names a label twice: {' '.join(names)}; give each its own name")
+    return dict(labels)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r} ({error})") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"expected a JSON object, got {text!r}")
+    return value
+
+
+COMMAND = Command(
+    "export",
+    "turn a PyTorch checkpoint into model.onnx or model.engine, verified against PyTorch",
+    EXAMPLES,
+    add_arguments,
+    run,
+)

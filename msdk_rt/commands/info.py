@@ -1,0 +1,67 @@
+"""`msdk-rt info`: a manifest in words."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+from msdk_rt.artifact.manifest import Manifest, read_manifest
+from msdk_rt.commands.command import Command
+
+EXAMPLES = "examples:\n  msdk-rt info model.onnx\n  msdk-rt info model.onnx --json | jq .labels"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it")
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    manifest = read_manifest(options.model)
+    if options.json:
+        print(json.dumps(dataclasses.asdict(manifest), indent=2))
+    else:
+        print(describe(options.model, manifest))
+    return 0
+
+
+def describe(path: Path, manifest: Manifest) -> str:
+    """What a reader wants to know of a model, one fact a line."""
+    labels = ", ".join(f"{name} = {value}" for name, value in manifest.labels.items())
+    rows = {
+        "model": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
+        "family": manifest.family,
+        "channels": ", ".join(manifest.channels),
+        "labels": labels,
+        "activation": manifest.activation,
+        "window": f"{' x '.join(map(str, manifest.window))} voxels, axes {manifest.orientation}",
+        "normalisation": manifest.normalization,
+        "blending": f"{manifest.blending['mode']}, as {manifest.blending['scheme']}",
+        "precision": manifest.precision,
+        "created by": manifest.created_by,
+        "SHA-256": manifest.sha256,
+    }
+    if manifest.engine is not None:
+        rows["engine"] = ", ".join(
+            f"{key.replace('_', ' ')} {value}" for key, value in manifest.engine.items()
+        )
+    rows |= {f"parity, {name}": text for name, text in parity_lines(manifest).items()}
+    return "\n".join(f"{name:<18}{value}" for name, value in rows.items())
+
+
+def parity_lines(manifest: Manifest) -> dict[str, str]:
+    """The measurements of each window that was compared with PyTorch at export, by the window's name."""
+    return {
+        name: ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in measured.items())
+        for name, measured in manifest.parity.items()
+        if isinstance(measured, dict)
+    }
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+COMMAND = Command(
+    "info", "show what a model is: channels, labels, window, measured parity", EXAMPLES, add_arguments, run
+)

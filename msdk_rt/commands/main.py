@@ -1,0 +1,57 @@
+"""msdk-rt: export, run, bench, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+
+import msdk_rt
+from msdk_rt.commands import bench, demo, export, info, run, train
+from msdk_rt.errors import MsdkError, one_line
+
+COMMANDS = (export.COMMAND, run.COMMAND, bench.COMMAND, info.COMMAND, train.COMMAND, demo.COMMAND)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; every error is one line on stderr."""
+    options = parser().parse_args(arguments)
+    try:
+        with _terminate_as_interrupt():
+            return options.command(options)
+    except (MsdkError, OSError) as error:
+        message = one_line(error)
+    except KeyboardInterrupt as interrupt:
+        message = (
+            str(interrupt) or "interrupted; results finished before are complete, nothing is half-written"
+        )
+    print(f"msdk-rt: {message}", file=sys.stderr)
+    return 1
+
+
+@contextlib.contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which a shutdown or a batch system sends, ends a command as Ctrl-C does, tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of the whole command line; what it parses holds the command to call as `command`."""
+    top = argparse.ArgumentParser(
+        prog="msdk-rt",
+        description="Segment 3D volumes with bidirectional-Mamba networks, without PyTorch.",
+        epilog="`msdk-rt COMMAND --help` gives examples. Exit code: 0 done, 1 failed, 2 wrong usage.",
+    )
+    top.add_argument("--version", action="version", version=f"msdk-rt {msdk_rt.__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    return top

@@ -1,0 +1,66 @@
+"""Image formats, by the suffix of a file's name. To add one: a module with a Format, listed here."""
+
+from pathlib import Path
+from typing import Protocol
+
+from msdk_rt.errors import OutputError
+from msdk_rt.imaging import nifti
+from msdk_rt.imaging.space import Placed, Space
+from msdk_rt.inference.arrays import Array
+
+
+class Image(Placed, Protocol):
+    """An opened file: its header is checked, its voxels are still on disk."""
+
+    def voxels(self) -> Array:
+        """float32 in the shape of the image, in the file's axis order, scaling applied. Raises InputError."""
+
+    def space(self, orientation: str) -> Space:
+        """Where the voxels lie, for a model whose (D, H, W) have these axis codes."""
+
+
+class Format(Protocol):
+    """One kind of image file. suffixes: with their dots, longer ones before those they end in."""
+
+    suffixes: tuple[str, ...]
+
+    def open(self, path: Path, *, series: bool) -> Image:
+        """The image of a file. series: several volumes along a fourth axis are allowed. Raises InputError."""
+
+    def write(self, array: Array, space: Space, path: Path) -> None:
+        """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all. Raises OutputError."""
+
+
+FORMATS: tuple[Format, ...] = (nifti.Nifti(),)
+SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+
+
+def open_image(path: Path, *, series: bool = False) -> Image:
+    """The image of a file; a name without a known suffix is taken for the first format. Raises InputError."""
+    return (_format_of(path) or FORMATS[0]).open(path, series=series)
+
+
+def writer_for(path: Path) -> Format:
+    """The format to write `path` in. Raises OutputError for a name without a known suffix."""
+    if form := _format_of(path):
+        return form
+    raise OutputError(f"cannot write {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+
+
+def save(array: Array, space: Space, path: str | Path) -> None:
+    """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all, as the suffix says.
+
+    Raises OutputError.
+    """
+    path = Path(path)
+    writer_for(path).write(array, space, path)
+
+
+def stem(path: str | Path) -> str:
+    """The file name without its image suffix."""
+    name = Path(path).name
+    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+
+
+def _format_of(path: Path) -> Format | None:
+    return next((form for form in FORMATS if path.name.endswith(form.suffixes)), None)

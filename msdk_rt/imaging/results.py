@@ -1,0 +1,52 @@
+"""The result for one volume."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msdk_rt.errors import InputError
+from msdk_rt.imaging.formats import save
+from msdk_rt.imaging.space import Space
+from msdk_rt.inference.device.arrays import DeviceArray
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """One segmented volume.
+
+    labels: voxel values, uint8 (uint16 where the label map needs it). probabilities: float32, one map per
+    logit channel, or None where they were not asked for. space: the input file's, or None for an array.
+
+    An array's labels are (D, H, W) and its probabilities (K, D, H, W), as the array was; those of an array on
+    a GPU are DeviceArrays there. A file's labels are (X, Y, Z) and its probabilities (K, X, Y, Z), in the
+    file's own voxel space.
+    """
+
+    labels: np.ndarray | DeviceArray
+    probabilities: np.ndarray | DeviceArray | None = None
+    space: Space | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the labels as .nii or .nii.gz in the space of the input. Raises OutputError, InputError."""
+        save(self.labels, self._require_space(), path)
+
+    def save_probabilities(self, path: str | Path) -> None:
+        """Write the probabilities as a 4D float32 NIfTI (X, Y, Z, K). Raises OutputError, InputError."""
+        if self.probabilities is None:
+            raise InputError("there are no probabilities: run with return_probabilities=True")
+        save(np.moveaxis(self.probabilities, 0, -1), self._require_space(), path)
+
+    def _require_space(self) -> Space:
+        if self.space is None:
+            raise InputError(
+                "an array has no voxel space to be saved in: run on NIfTI files, or save it yourself"
+            )
+        return self.space
+
+
+def in_space_of_file(labels: np.ndarray, probabilities: np.ndarray | None, space: Space) -> Segmentation:
+    """Results in the model's axes as the Segmentation of the file that the volume came from."""
+    if probabilities is not None:
+        probabilities = np.stack([space.from_model(channel) for channel in probabilities])
+    return Segmentation(np.ascontiguousarray(space.from_model(labels)), probabilities, space)

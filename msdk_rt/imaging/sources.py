@@ -1,0 +1,42 @@
+"""What Segmenter.run is given, as volumes one by one: paths, arrays, arrays on a device."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from msdk_rt.errors import InputError
+from msdk_rt.inference.arrays import as_array
+from msdk_rt.inference.device.arrays import DeviceVolume, is_device_array
+
+Source = np.ndarray | DeviceVolume | list[str | Path]
+
+
+def sources_of(volumes, take: Callable[[object], DeviceVolume]) -> tuple[list[Source], bool]:
+    """The volumes, and whether one was given alone, not a list of one.
+
+    take: makes a DeviceVolume of an array on a device. Raises InputError.
+    """
+    if files := _files(volumes):
+        return [files], True
+    if isinstance(volumes, (list, tuple)):
+        sources = [_files(volume) or _array(volume, take) for volume in volumes]
+    else:
+        array = _array(volumes, take)
+        if array.ndim != 5:
+            return [array], True
+        sources = list(array)
+    if not sources:
+        raise InputError("got no volume: expected arrays (C, D, H, W), or one NIfTI path per channel")
+    return sources, False
+
+
+def _array(volume, take: Callable[[object], DeviceVolume]) -> np.ndarray | DeviceVolume:
+    return take(volume) if is_device_array(volume) else as_array(volume)
+
+
+def _files(volume) -> list[str | Path]:
+    """The paths that a volume is given as; empty where it is something else."""
+    paths = volume if isinstance(volume, (list, tuple)) else [volume]
+    return list(paths) if all(isinstance(path, (str, os.PathLike)) for path in paths) else []

@@ -1,0 +1,84 @@
+"""The voxel space of an image file, and the turn between its axes and the model's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
+from msdk_rt.errors import InputError
+from msdk_rt.inference.arrays import Array
+
+SAME_SPACE_LIMIT = 0.1
+
+
+class Placed(Protocol):
+    """Voxels with a place. shape: the first three are (X, Y, Z). affine: voxel to millimetres (4, 4)."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def affine(self) -> Array: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Where the voxels of an input file lie.
+
+    affine: voxel to millimetres (4, 4). shape: (X, Y, Z) in the file's axis order. orientation: axis codes of
+    the model's (D, H, W). header: of the file, in the form of its own format, for results in this space; None
+    where there was no file.
+    """
+
+    affine: Array
+    shape: tuple[int, int, int]
+    orientation: str = "RAS"
+    header: Any = None
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres, for an affine in millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    def to_model(self, array: Array) -> Array:
+        """A view of (X, Y, Z), in the file's axis order, as the model's (D, H, W)."""
+        return apply_orientation(array, ornt_transform(*self._orientations()))
+
+    def from_model(self, array: Array) -> Array:
+        """A view of (D, H, W), in the model's axis order, as the file's (X, Y, Z)."""
+        return apply_orientation(array, ornt_transform(*reversed(self._orientations())))
+
+    def _orientations(self) -> tuple[Array, Array]:
+        return io_orientation(self.affine), axcodes2ornt(self.orientation)
+
+
+def check_affine(affine: Array, path: Path) -> None:
+    """Raise InputError unless the affine is finite and invertible."""
+    linear = affine[:3, :3]
+    box = np.linalg.norm(linear, axis=0).prod()
+    if not np.isfinite(affine).all() or not abs(np.linalg.det(linear)) > 1e-6 * box:
+        raise InputError(
+            f"{path} has an affine that is not finite and invertible, {affine.tolist()}: repair its sform or "
+            "qform"
+        )
+
+
+def check_same_space(first: Placed, other: Placed, path: Path, other_path: Path) -> None:
+    """Raise InputError unless both have one shape and corners within SAME_SPACE_LIMIT of a voxel side."""
+    if first.shape[:3] != other.shape[:3]:
+        raise InputError(
+            f"{other_path} has shape {other.shape[:3]}, and {path} has {first.shape[:3]}: resample them "
+            "onto one grid first"
+        )
+    ends: Sequence[tuple[int, int]] = [(0, n - 1) for n in first.shape[:3]]
+    corners = np.stack([*np.meshgrid(*ends), np.ones((2, 2, 2))], -1)
+    distance = np.linalg.norm((corners @ (first.affine - other.affine).T)[..., :3], axis=-1).max()
+    limit = SAME_SPACE_LIMIT * np.linalg.norm(first.affine[:3, :3], axis=0).min()
+    if distance > limit:
+        raise InputError(
+            f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their "
+            "affines differ, resample them onto one grid first"
+        )

@@ -1,0 +1,74 @@
+"""Volumes of a case: read into the model's axis order, and earlier results checked against them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from msdk_rt.errors import InputError
+from msdk_rt.imaging.formats import open_image
+from msdk_rt.imaging.space import Space, check_same_space
+from msdk_rt.inference.arrays import Array, check_finite
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """data: (C, D, H, W) float32 in the model's axis order. space: where it came from."""
+
+    data: Array
+    space: Space
+
+
+def read_volume(
+    paths: Sequence[str | Path], channels: Sequence[str] | None = None, orientation: str = "RAS"
+) -> Volume:
+    """Read one file per modality, in the order of `channels` (default, for messages: the file names).
+
+    Every file is 3D (a 4D one with a single volume counts) and lies in the same space as the first: same
+    shape, and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. Scaling is applied.
+    Raises InputError: a file is missing, truncated or of no known format, holds complex, RGB, NaN or infinite
+    values, is empty, has a singular affine, or the modalities do not match.
+    """
+    names = channels or [Path(path).name for path in paths]
+    if len(paths) != len(names) or not paths:
+        raise InputError(
+            f"expected {len(names)} file(s), one per channel ({', '.join(names)}), got {len(paths)}"
+        )
+    images = [open_image(Path(path)) for path in paths]
+    first = images[0]
+    for path, image in zip(paths[1:], images[1:], strict=True):
+        check_same_space(first, image, Path(paths[0]), Path(path))
+    space = first.space(orientation)
+    data = np.stack([space.to_model(image.voxels().reshape(space.shape)) for image in images])
+    check_finite(data, names)
+    return Volume(data, space)
+
+
+def read_series(path: str | Path, channels: Sequence[str], orientation: str = "RAS") -> Volume:
+    """Read one file (X, Y, Z) or (X, Y, Z, C) that holds all channels of a case.
+
+    Raises InputError as read_volume does, and when C is not the number of `channels`.
+    """
+    path = Path(path)
+    image = open_image(path, series=True)
+    count = int(np.prod(image.shape[3:]))
+    if count != len(channels):
+        raise InputError(
+            f"{path} has shape {image.shape}, {count} channel(s), expected {len(channels)} "
+            f"({', '.join(channels)}) along the fourth axis"
+        )
+    space = image.space(orientation)
+    voxels = image.voxels().reshape(*image.shape[:3], count)
+    data = np.stack([space.to_model(voxels[..., channel]) for channel in range(count)])
+    check_finite(data, channels)
+    return Volume(data, space)
+
+
+def check_result(path: Path, source: Path, maps: int) -> None:
+    """Raise InputError unless `path` is a whole file of `maps` volumes in the space of `source`."""
+    result = open_image(path, series=True)
+    check_same_space(open_image(source), result, source, path)
+    if int(np.prod(result.shape[3:])) != maps:
+        raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+    result.voxels()

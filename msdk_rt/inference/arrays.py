@@ -1,0 +1,69 @@
+"""Arrays as volumes: what may come in, and the float32 it becomes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from msdk_rt.errors import InputError
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+TO_HOST = "array.get() in CuPy and PyCUDA, tensor.cpu() in PyTorch, array.copy_to_host() in Numba"
+
+
+def as_array(value: object) -> Array:
+    """Anything NumPy takes as an array: a tensor, nested lists. Raises InputError for anything else."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"got a {type(value).__name__} that NumPy cannot read ({error}): give an array (C, D, H, W)"
+        ) from error
+
+
+def as_volume(array: Array, channels: Sequence[str]) -> Floats:
+    """(C, D, H, W) as float32 in C order, copied only where it is not that already.
+
+    Raises InputError unless it holds finite real numbers, at least one voxel, and one volume per channel.
+    """
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"got an array of {array.dtype}, expected integers or real numbers: convert it first"
+        )
+    check_shape(array.shape, channels)
+    with np.errstate(over="ignore"):
+        volume = np.ascontiguousarray(array, np.float32)
+    check_finite(volume, channels)
+    return volume
+
+
+def check_shape(shape: Sequence[int], channels: Sequence[str]) -> None:
+    """Raise InputError unless it is (C, D, H, W) with one volume per channel and at least one voxel."""
+    shape = tuple(shape)
+    expected = f"expected (C, D, H, W) with C = {len(channels)} ({', '.join(channels)})"
+    if len(shape) != 4:
+        raise InputError(f"got an array of shape {shape}, {expected}: add or remove axes")
+    if shape[0] != len(channels):
+        raise InputError(f"got {shape[0]} channel(s), shape {shape}, {expected}")
+    if 0 in shape:
+        raise InputError(f"got an empty array of shape {shape}, {expected}")
+
+
+def check_finite(volume: Array, channels: Sequence[str]) -> None:
+    """Raise InputError naming the first channel of (C, D, H, W) that has NaN or Inf, and how many."""
+    for name, values in zip(channels, volume, strict=True):
+        wrong = values.size - np.count_nonzero(np.isfinite(values))
+        if wrong:
+            nans = np.count_nonzero(np.isnan(values))
+            raise not_finite_input(name, nans, wrong - nans, values.size)
+
+
+def not_finite_input(channel: str, nans: int, infinities: int, voxels: int) -> InputError:
+    """What is raised of a channel that has NaN or infinities."""
+    return InputError(
+        f"channel {channel} has {nans} NaN and {infinities} infinite of {voxels} voxels, expected finite "
+        "float32 values: repair the volume first"
+    )

@@ -1,0 +1,91 @@
+"""A volume through NumPy: only the windows go to the inference library."""
+
+from collections.abc import Sequence
+from typing import NoReturn
+
+import numpy as np
+
+from msdk_rt.backends.base import Backend
+from msdk_rt.errors import BackendError, InputError
+from msdk_rt.inference.arrays import TO_HOST, Array, Floats
+from msdk_rt.inference.device.arrays import DeviceVolume
+from msdk_rt.inference.labels import label_voxels, probabilities_of
+from msdk_rt.inference.pipeline import Watch
+from msdk_rt.inference.recipe import Recipe
+from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.windows import blend_windows
+
+
+class HostPipeline:
+    """Segments volumes on the CPU: `start` does all of the work before it returns."""
+
+    def __init__(self, backend: Backend, recipe: Recipe):
+        self._backend, self._recipe, self._weights = backend, recipe, recipe.weights()
+
+    def take(self, array: object) -> NoReturn:
+        """Raises InputError: the CPU reads no array of a GPU."""
+        raise InputError(
+            f"got a {type(array).__name__} on a GPU, but the model runs on {self._backend.providers[0]}: "
+            f"copy it to the host first, {TO_HOST}"
+        )
+
+    def memory(self, shape: Sequence[int]) -> NoReturn:
+        """Raises BackendError: there is no device."""
+        raise BackendError(
+            f"the model runs on {self._backend.providers[0]}, its volumes on the CPU: no device memory is "
+            "used"
+        )
+
+    def start(
+        self,
+        volume: Floats | DeviceVolume,
+        probabilities: bool = False,
+        watch: Watch | None = None,
+        stages: Stages | None = None,
+    ) -> "Done":
+        """Segment a checked volume (C, D, H, W) float32.
+
+        watch: wraps the list of batches for iteration. stages: takes the times of "normalise", "gather",
+        "infer", "blend", "label". Raises BackendError.
+        """
+        if isinstance(volume, DeviceVolume):
+            self.take(volume)
+        recipe, stages = self._recipe, stages or Stages()
+        activation = recipe.manifest.activation
+        with stages("normalise"):
+            volume = recipe.normalisation().on_host(volume)
+        logits = blend_windows(
+            volume,
+            recipe.manifest.window,
+            lambda windows: infer_views(self._backend, recipe, windows),
+            recipe.starts(volume.shape[1:]),
+            self._weights,
+            recipe.batch_size,
+            watch or iter,
+            stages,
+        )
+        with stages("label"):
+            labels = label_voxels(logits, recipe.label_values(), activation)
+        return Done(labels, probabilities_of(logits, activation) if probabilities else None)
+
+
+def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:
+    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), averaged over the mirrored views."""
+    total, views = backend.infer(windows), recipe.views()
+    for view in views[1:]:
+        axes = tuple(axis + 2 for axis in view)
+        total += np.flip(backend.infer(np.ascontiguousarray(np.flip(windows, axes))), axes)
+    if len(views) > 1:
+        total /= len(views)
+    return total
+
+
+class Done:
+    """A volume that is segmented; the twin of msdk_rt.inference.device.pipeline.Pending."""
+
+    def __init__(self, labels: Array, probabilities: Floats | None):
+        self._results = labels, probabilities
+
+    def result(self) -> tuple[Array, Floats | None]:
+        """(labels (D, H, W), probabilities (K, D, H, W) or None)."""
+        return self._results

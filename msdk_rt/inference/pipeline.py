@@ -1,0 +1,46 @@
+"""What the host's and the device's pipeline have in common: a volume in, labels and probabilities out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from msdk_rt.inference.arrays import Array, Floats
+from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume
+from msdk_rt.inference.device.workspace import DeviceBytes
+from msdk_rt.inference.stages import Stages
+
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
+Labels = Array | DeviceArray
+Probabilities = Floats | DeviceArray
+
+
+class Pending(Protocol):
+    """A volume that was started."""
+
+    def result(self) -> tuple[Labels, Probabilities | None]:
+        """Waits for (labels (D, H, W), probabilities (K, D, H, W) or None).
+
+        Raises BackendError for NaN or Inf from the network, InputError for those of an array on the device.
+        """
+
+
+class Pipeline(Protocol):
+    """Runs volumes through one network, for one thread."""
+
+    def take(self, array: object) -> DeviceVolume:
+        """An array of another library on the device, as it lies there. Raises InputError."""
+
+    def memory(self, shape: Sequence[int]) -> DeviceBytes:
+        """Device memory that a volume (D, H, W) takes. Raises BackendError where there is no device."""
+
+    def start(
+        self,
+        volume: Floats | DeviceVolume,
+        probabilities: bool = False,
+        watch: Watch | None = None,
+        stages: Stages | None = None,
+    ) -> Pending:
+        """Begin to segment a checked volume (C, D, H, W) float32.
+
+        watch: wraps the list of batches of windows for iteration. stages: takes the time of each stage.
+        Raises BackendError.
+        """

@@ -1,0 +1,45 @@
+"""How a volume goes through a network, whatever computes it: the settings of a Segmenter and its manifest."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.normalisation import Normalisation, normalisation
+from msdk_rt.inference.windows import Start, importance, plan_windows
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """overlap: fraction of a window shared with the next. blend: "gaussian" or "constant". batch_size:
+    windows per inference. mirror_axes: of (D, H, W) = 0, 1, 2; windows are also seen mirrored along them."""
+
+    manifest: Manifest
+    overlap: float = 0.5
+    blend: str = "gaussian"
+    batch_size: int = 1
+    mirror_axes: tuple[int, ...] = ()
+
+    def starts(self, shape: Sequence[int]) -> list[Start]:
+        """First voxels of all windows over a volume (D, H, W), taken as padded to at least one window."""
+        return plan_windows(shape, self.manifest.window, self.overlap)
+
+    def weights(self) -> Floats:
+        """Of a window's voxels in the blend, float32 (D, H, W)."""
+        return importance(self.manifest.window, self.blend, self.manifest.blending["sigma_scale"])
+
+    def normalisation(self) -> Normalisation:
+        """Of the intensities. Raises ArtifactError for one that this msdk_rt does not know."""
+        return normalisation(self.manifest.normalization)
+
+    def views(self) -> list[tuple[int, ...]]:
+        """The axes of (D, H, W) along which each view of a window is mirrored; the first along none."""
+        return [
+            axes
+            for count in range(len(self.mirror_axes) + 1)
+            for axes in itertools.combinations(sorted(self.mirror_axes), count)
+        ]
+
+    def label_values(self) -> list[int]:
+        return list(self.manifest.labels.values())

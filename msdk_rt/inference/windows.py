@@ -1,0 +1,158 @@
+"""The window plan and its blending: MONAI's sliding_window_inference, in NumPy.
+
+Window placement, zero padding of small volumes, the Gaussian and its floor follow MONAI 1.5
+(monai/inferers/utils.py, compute_importance_map in monai/data/utils.py): results agree to float32 rounding.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from msdk_rt.errors import BackendError
+from msdk_rt.inference.planes import plane_blocks
+from msdk_rt.inference.stages import Stages
+
+Start = tuple[int, int, int]
+LEAST_WEIGHT = 1e-3
+WHOLE_ROWS = 2  # a volume at most so many windows wide is added to in whole rows
+
+
+def axis_starts(size: int, window: int, overlap: float) -> list[int]:
+    """First voxel of every window along one axis of `size` >= `window` voxels; the last window ends flush."""
+    stride = window if size == window else max(1, int(window * (1 - overlap)))
+    return [*range(0, size - window, stride), size - window]
+
+
+def plan_windows(shape: Sequence[int], window: Sequence[int], overlap: float) -> list[Start]:
+    """First voxels of all windows over a volume (D, H, W), taken as padded to at least one window."""
+    padded = np.maximum(shape, window).tolist()
+    axes = (axis_starts(size, side, overlap) for size, side in zip(padded, window, strict=True))
+    return list(itertools.product(*axes))
+
+
+def importance(window: Sequence[int], mode: str, sigma_scale: float) -> np.ndarray:
+    """Weight of each voxel of a window in the blend, float32 (D, H, W).
+
+    mode: "constant", or "gaussian" with standard deviation sigma_scale * side along each axis, centred, and
+    raised to at least LEAST_WEIGHT. That floor is why the map is not a product of three vectors.
+    """
+    if mode == "constant":
+        return np.ones(window, np.float32)
+    d, h, w = (_gaussian(side, sigma_scale * side) for side in window)
+    weights = d[:, None, None] * h[:, None] * w
+    return np.maximum(weights, np.float32(LEAST_WEIGHT), out=weights)
+
+
+def blend_windows(
+    volume: np.ndarray,
+    window: Sequence[int],
+    predict: Callable[[np.ndarray], np.ndarray],
+    starts: Sequence[Start],
+    weights: np.ndarray,
+    batch_size: int = 1,
+    watch: Callable[[Iterable], Iterable] = iter,
+    stages: Stages | None = None,
+) -> np.ndarray:
+    """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
+
+    predict: windows (B, C, *window) -> float32 logits (B, K, *window); B is batch_size, or less in the last
+    batch. starts: from plan_windows. weights: from importance. watch: wraps the list of batches (each a list
+    of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer" and "blend".
+
+    Held in memory: one accumulator of K float32 a voxel, one batch of windows and its logits, and a few
+    planes. The work is memory traffic, so each step is done on a few planes that stay in the cache.
+    Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
+    """
+    stages = stages or Stages()
+    padded, inside = _pad(volume, window)
+    total = None
+    for batch in watch(batches_of(starts, batch_size)):
+        boxes = [tuple(slice(s, s + side) for s, side in zip(start, window, strict=True)) for start in batch]
+        with stages("gather"):
+            windows = np.stack([padded[(slice(None), *box)] for box in boxes])
+        with stages("infer"):
+            logits = predict(windows)
+        with stages("blend"):
+            _check_shape(logits, (len(batch), *window))
+            if total is None:
+                total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
+            added = [
+                _add_weighted(total, start, contribution, weights)
+                for start, contribution in zip(batch, logits, strict=True)
+            ]
+            if not all(added):
+                raise not_finite_logits(itertools.compress(batch, np.logical_not(added)))
+    with stages("blend"):
+        _divide_by_weight_sum(total, starts, weights)
+    return total[(slice(None), *inside)]
+
+
+def _gaussian(side: int, sigma: float) -> np.ndarray:
+    offset = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
+    return np.exp(np.square(offset) / np.float32(-2 * sigma**2))
+
+
+def _pad(volume: np.ndarray, window: Sequence[int]) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """The volume, zero-padded evenly where it is smaller than the window, and where its voxels then are."""
+    missing = [max(0, side - size) for size, side in zip(volume.shape[1:], window, strict=True)]
+    inside = tuple(slice(m // 2, m // 2 + size) for m, size in zip(missing, volume.shape[1:], strict=True))
+    if any(missing):
+        volume = np.pad(volume, [(0, 0), *((m // 2, m - m // 2) for m in missing)])
+    return volume, inside
+
+
+def batches_of(windows: Sequence, batch_size: int) -> list[Sequence]:
+    """Runs of batch_size windows, of fewer at the end."""
+    return [windows[first : first + batch_size] for first in range(0, len(windows), batch_size)]
+
+
+def not_finite_logits(starts: Iterable[Start]) -> BackendError:
+    """What is raised of windows, by their starts, in which the network returned NaN or Inf."""
+    return BackendError(
+        f"the network returned NaN or Inf in the window(s) starting at {', '.join(map(str, starts))}: the "
+        "weights or the input intensities are out of range"
+    )
+
+
+def _check_shape(logits: np.ndarray, expected: tuple[int, ...]) -> None:
+    if logits.ndim != 5 or (len(logits), *logits.shape[2:]) != expected:
+        batched, *window = expected
+        raise BackendError(
+            f"the network returned logits of shape {logits.shape}, expected ({batched}, K, "
+            f"{', '.join(map(str, window))}): the graph is damaged or foreign, export the model again"
+        )
+
+
+def _add_weighted(total: np.ndarray, start: Start, logits: np.ndarray, weights: np.ndarray) -> bool:
+    """Add weighted logits (K, *window) to the accumulator; False at NaN or Inf, which leave it half done.
+
+    Whole rows, with zeros beside the window, lie one after the other in memory: adding twice the numbers is
+    faster than adding pieces of rows.
+    """
+    classes, depth, height, width = logits.shape
+    d, h, w = start
+    row = total.shape[-1]
+    left, right = (0, row) if row <= WHOLE_ROWS * width else (w, w + width)
+    blocks = plane_blocks(depth, classes * height * (right - left))
+    product = np.zeros((classes, blocks[0].stop, height, right - left), np.float32)
+    for planes in blocks:
+        block, count = logits[:, planes], planes.stop - planes.start
+        if not np.isfinite(block).all():
+            return False
+        np.multiply(block, weights[planes], out=product[:, :count, :, w - left : w - left + width])
+        total[:, d + planes.start : d + planes.stop, h : h + height, left:right] += product[:, :count]
+    return True
+
+
+def _divide_by_weight_sum(total: np.ndarray, starts: Sequence[Start], weights: np.ndarray) -> None:
+    depth, height, width = weights.shape
+    for planes in plane_blocks(total.shape[1], total[0, 0].size):
+        block = total[:, planes]
+        weight_sum = np.zeros(block.shape[1:], np.float32)
+        for d, h, w in starts:
+            first, end = max(d, planes.start), min(d + depth, planes.stop)
+            if first < end:
+                covered = weight_sum[first - planes.start : end - planes.start, h : h + height, w : w + width]
+                covered += weights[first - d : end - d]
+        block /= weight_sum
