@@ -164,7 +164,9 @@ class Blocks:
         )
 
 
-def _paths(module: nn.Module, path: str = "", seen: set[nn.Module] | None = None) -> Iterator[tuple[str, nn.Module]]:
+def _paths(
+    module: nn.Module, path: str = "", seen: set[nn.Module] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
     """Every module once with its path, in which wrappers that hand on their inputs have no place."""
     module, seen = inner(module), set() if seen is None else seen
     if module not in seen:
@@ -187,7 +189,9 @@ def forward_functions(block: nn.Module) -> list[types.FunctionType]:
         if kind is nn.Module:
             break
         found.append(vars(kind).get("forward"))
-    return [function for function in found if isinstance(function, types.FunctionType) and not _of_torch(function)]
+    return [
+        function for function in found if isinstance(function, types.FunctionType) and not _of_torch(function)
+    ]
 
 
 def _of_torch(function: types.FunctionType) -> bool:

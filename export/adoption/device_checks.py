@@ -73,7 +73,9 @@ def _compiled(definition: ast.FunctionDef, function: types.FunctionType) -> type
     names = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in free]
     outer.body = [*names, definition]
     tree = ast.fix_missing_locations(ast.Module([outer], []))
-    (enclosing,) = (c for c in compile(tree, "<past a check>", "exec").co_consts if isinstance(c, types.CodeType))
+    (enclosing,) = (
+        c for c in compile(tree, "<past a check>", "exec").co_consts if isinstance(c, types.CodeType)
+    )
     inner = [
         constant
         for constant in enclosing.co_consts

@@ -16,26 +16,29 @@ _LIBRARIES = ("site-packages/torch/", "site-packages/onnxscript/", "<")
 
 
 @contextlib.contextmanager
-def located(network: nn.Module, replaced: Sequence[str], failed: str | None = None) -> Iterator[None]:
+def located(network: nn.Module, replaced: Sequence[str], running: bool = False) -> Iterator[None]:
     """Errors in the context as ExportErrors that name the module and the line that caused them.
 
     replaced: blocks that ran on the msdk ops at that moment, which the message mentions.
-    failed: what the network did, if errors that are not this project's are to be told too.
+    running: whether the network is run in the context, so that errors that are not this project's are its.
     """
     try:
         yield
     except MsdkError as error:
-        where = _where(error, network) if isinstance(error, ExportError) and error.__cause__ is not None else ""
+        where = (
+            _where(error, network) if isinstance(error, ExportError) and error.__cause__ is not None else ""
+        )
         if not where:
             raise
         blocks = f". On the msdk ops: {', '.join(replaced)}" if replaced else ""
         raise type(error)(f"{error}{where}{blocks}") from error
     except Exception as error:
-        if failed is None:
+        if not running:
             raise
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ExportError(
-            f"{type(network).__name__} {failed}: {type(error).__name__}: {reason}{_where(error, network)}"
+            f"PyTorch cannot export this network: {reason} ({type(network).__name__} in evaluation mode does "
+            f"not run{_where(error, network)})"
         ) from error
 
 

@@ -16,6 +16,7 @@ from msdk_export.adoption.state import left_as_it_was, outputs_of
 from msdk_export.adoption.wrappers import inner, unwrapped
 from msdk_rt.errors import ExportError
 
+
 class Given:
     """A user's module, run in evaluation mode as it is; and `network`, a float32 copy on the CPU to be traced.
 
@@ -105,7 +106,7 @@ class Given:
         return sorted(self._blocks.findings.unverified)
 
     def _run(self, inputs: Sequence[Tensor]) -> list[Tensor]:
-        with located(self._module, [], "does not run in evaluation mode"):
+        with located(self._module, [], running=True):
             found = outputs_of(self._module, inputs)
         return [value.float() if value.is_floating_point() else value for value in found]
 

@@ -23,7 +23,16 @@ from msdk_rt.errors import MsdkError
 
 _SCAN = ("u", "delta", "A", "B", "C", "D", "z", "delta_bias", "delta_softplus", "return_last_state")
 _VMAMBA_SCAN = ("u", "delta", "A", "B", "C", "D", "delta_bias", "delta_softplus")
-_CONV = ("x", "weight", "bias", "seq_idx", "initial_states", "return_final_states", "final_states_out", "activation")
+_CONV = (
+    "x",
+    "weight",
+    "bias",
+    "seq_idx",
+    "initial_states",
+    "return_final_states",
+    "final_states_out",
+    "activation",
+)
 _INNER = ("xz", "conv1d_weight", "conv1d_bias", "x_proj_weight", "delta_proj_weight")
 _REST = ("B", "C", "D", "delta_bias", "B_proj_bias", "C_proj_bias", "delta_softplus")
 _OUT = ("out_proj_weight", "out_proj_bias")
@@ -94,7 +103,9 @@ class KernelFunctions:
         for name in FUNCTIONS:
             value = space.get(name)
             if isinstance(value, types.FunctionType):
-                known = _is_known(module, value) or (value in self._functions and self._functions[value].known)
+                known = _is_known(module, value) or (
+                    value in self._functions and self._functions[value].known
+                )
                 self._functions[value] = _Kernel(name, *FUNCTIONS[name], known)
         for name in CLASSES:
             value = space.get(name)
@@ -107,10 +118,14 @@ class KernelFunctions:
                 self._classes[value] = _Kernel(name, *CLASSES[name], known)
 
     def functions(self) -> dict[types.FunctionType, Handler]:
-        return {value: functools.partial(self._call, value, kernel) for value, kernel in self._functions.items()}
+        return {
+            value: functools.partial(self._call, value, kernel) for value, kernel in self._functions.items()
+        }
 
     def applies(self) -> dict[type[torch.autograd.Function], Handler]:
-        return {value: functools.partial(self._call, value, kernel) for value, kernel in self._classes.items()}
+        return {
+            value: functools.partial(self._call, value, kernel) for value, kernel in self._classes.items()
+        }
 
     def missing(self, network: nn.Module) -> Iterator[tuple[dict, str, Callable]]:
         """(globals, name, ours) where the code of a network's class bound None to a kernel function's name."""
@@ -133,7 +148,7 @@ class KernelFunctions:
             found = original(*args, **kwargs)
         except MsdkError:
             raise
-        except Exception as error:
+        except Exception:
             if not kernel.known:
                 raise
             if any(isinstance(value, Tensor) and value.is_cuda for value in tree_leaves((args, kwargs))):
@@ -195,4 +210,6 @@ def _is_known(module: types.ModuleType, value: object) -> bool:
 
 def _classes_of(network: nn.Module) -> set[type]:
     kinds = {kind for module in network.modules() for kind in type(module).__mro__}
-    return {kind for kind in kinds if kind.__module__ in sys.modules and not kind.__module__.startswith("torch")}
+    return {
+        kind for kind in kinds if kind.__module__ in sys.modules and not kind.__module__.startswith("torch")
+    }

@@ -98,7 +98,9 @@ def mamba_inner_no_out_proj(
     """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> (B,D,L)."""
     _refuse_others("mamba_inner_fn", others)
     if not delta_softplus or A.is_complex():
-        raise refuse("mamba_inner_fn", "it is called without delta_softplus or with complex A", "see Mamba's scan")
+        raise refuse(
+            "mamba_inner_fn", "it is called without delta_softplus or with complex A", "see Mamba's scan"
+        )
     x, z = xz.chunk(2, dim=1)
     zeros = A.new_zeros(A.shape[0])
     decays = torch.stack([A] if A_b is None else [A, A_b])

@@ -116,7 +116,11 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
         scan = CrossScan(inner, states, rank)
     for name, parameter in scan.named_parameters():
         if parameters[name].shape != parameter.shape:
-            raise refuse(label, f"its {name} is {tuple(parameters[name].shape)} in four", f"expected {tuple(parameter.shape)}")
+            raise refuse(
+                label,
+                f"its {name} is {tuple(parameters[name].shape)} in four",
+                f"expected {tuple(parameter.shape)}",
+            )
     take_over(scan, parameters)
     gated, norm_first = _gated(block, label, inner), _norm_first(block, label)
     adopted = CrossScanBlock(label, block, scan, gated, norm_first, activated)

@@ -10,7 +10,9 @@ from torch.utils._pytree import tree_leaves
 from msdk_export.adoption.wrappers import run_eagerly
 
 _OF_TORCH = {
-    name for name in vars(nn.Module()) if name.endswith("_hooks") or name in ("_parameters", "_buffers", "_modules")
+    name
+    for name in vars(nn.Module())
+    if name.endswith("_hooks") or name in ("_parameters", "_buffers", "_modules")
 } | {"training"}
 
 
