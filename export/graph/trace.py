@@ -1,6 +1,7 @@
 """A PyTorch network as an ONNX model: the msdk ops as single nodes, parameters as plain initialisers."""
 
 import contextlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -86,10 +87,12 @@ def _trace(
     network: nn.Module, inputs: tuple[Tensor, ...], dynamic_batch: bool
 ) -> torch.export.ExportedProgram:
     batch = {0: torch.export.Dim("batch")}
+    shapes = None
+    if dynamic_batch:
+        bound = inspect.signature(network.forward).bind(*inputs).arguments.values()
+        shapes = tuple(tuple(batch for _ in one) if isinstance(one, tuple) else batch for one in bound)
     with torch.no_grad():
-        return torch.export.export(
-            network, inputs, dynamic_shapes=tuple(batch for _ in inputs) if dynamic_batch else None
-        )
+        return torch.export.export(network, inputs, dynamic_shapes=shapes)
 
 
 def _translate(
