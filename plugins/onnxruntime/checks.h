@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../scan/contract.h"
-#include "ort.h"
+#include "onnxruntime/ort.h"
+#include "ops/contract.h"
 
 namespace msdk::ort {
 

@@ -15,10 +15,10 @@
 #include <iterator>
 #include <memory>
 
-#include "../scan/cuda/ops.h"
-#include "fields.h"
-#include "log.h"
-#include "tensors.h"
+#include "cuda/stream.h"
+#include "tensorrt/fields.h"
+#include "tensorrt/log.h"
+#include "tensorrt/tensors.h"
 
 namespace msdk::tensorrt {
 

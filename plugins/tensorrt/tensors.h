@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "../scan/contract.h"
+#include "ops/contract.h"
 
 namespace msdk::tensorrt {
 

@@ -16,7 +16,7 @@ from tests.support import oracle
 from tests.support.cases import ConvCase, KanCase, ScanCase
 
 ROOT = Path(__file__).resolve().parents[2]
-EMULATOR, GPU, SCAN = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/scan"
+EMULATOR, GPU, PLUGINS = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins"
 CASE = ScanCase(B=1, K=2, D=5, L=43, N=8, R=2, directions="forward,backward", has_z=True, scale=1.0, seed=51,
                 extreme=False)  # fmt: skip
 
@@ -32,8 +32,8 @@ def ops(tmp_path_factory):
         "-shared",
         "-Wno-unknown-pragmas",
     ]
-    command += [f"-I{EMULATOR}", f"-I{SCAN / 'cuda'}", "-x", "c++"]
-    kernels = [*sorted((SCAN / "cuda").glob("*.cu")), SCAN / "directions.cpp", GPU / "ops.cpp"]
+    command += [f"-I{EMULATOR}", f"-I{PLUGINS}", "-x", "c++"]
+    kernels = [*sorted(PLUGINS.glob("ops/*/cuda.cu")), PLUGINS / "ops/directions.cpp", GPU / "ops.cpp"]
     for name, sources in (("check_device", [GPU / "device.cu"]), ("check_ops", kernels)):
         library = folder / f"lib{name}.so"
         subprocess.run([*command, EMULATOR / "emulator.cpp", *sources, "-o", library], check=True)

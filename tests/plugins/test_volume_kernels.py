@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EMULATOR, GPU, VOLUME = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/volume"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=gnu++17", "-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-         "-Wno-unknown-pragmas", f"-I{EMULATOR}", f"-I{VOLUME}"]  # fmt: skip
+         "-Wno-unknown-pragmas", f"-I{EMULATOR}", f"-I{VOLUME.parent}"]  # fmt: skip
 
 
 def compiled(source, folder):

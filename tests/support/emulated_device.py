@@ -203,7 +203,9 @@ class EmulatedKernels(VolumeKernels):
 
     def __init__(self, device: EmulatedDevice):
         library = COMPILED / "libmsdk_volume.so"
-        super().__init__(emulated_library(library, sorted(VOLUME.glob("*.cu")), VOLUME, VOLUME.glob("*.*h")))
+        super().__init__(
+            emulated_library(library, sorted(VOLUME.glob("*.cu")), VOLUME.parent, VOLUME.glob("*.*h"))
+        )
         self.device = device
 
     def call(self, function, *arguments):

@@ -10,11 +10,15 @@
 #include <string>
 #include <vector>
 
-#include "../../../plugins/scan/cpu/ops.h"
-#include "../../../plugins/scan/cuda/ops.h"
-#include "../../../plugins/scan/directions.h"
 #include "cuda_fp16.h"
 #include "emulator.h"
+#include "ops/directional_conv1d/cpu.h"
+#include "ops/directional_conv1d/cuda.h"
+#include "ops/directions.h"
+#include "ops/kan_linear/cpu.h"
+#include "ops/kan_linear/cuda.h"
+#include "ops/selective_scan/cpu.h"
+#include "ops/selective_scan/cuda.h"
 
 using namespace msdk;
 
