@@ -12,16 +12,15 @@ from torch import nn
 from tqdm import tqdm
 
 import msdk_rt
-from msdk_export.adoption import adopt
-from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
 from msdk_export.cpu_ops import with_cpu_ops
-from msdk_export.description import ModelDescription, describe
+from msdk_export.description import ModelDescription
 from msdk_export.engine_options import EngineOptions
+from msdk_export.loading import load_network
 from msdk_export.notes import collecting
 from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.precision_check import check_range, simulated, worst_layer
-from msdk_export.samples import real_window
+from msdk_export.samples import Reference, Sample, real_window
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
 from msdk_rt.artifact.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
@@ -43,7 +42,9 @@ def export(
     config: dict | None = None,
     precision: str | None = None,
     engine: EngineOptions | None = None,
-    sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
+    sample: Sample | None = None,
+    reference: Reference | None = None,
+    weights: str | None = None,
     progress: bool = False,
 ) -> Manifest:
     """Write `path` (.onnx or .engine) and `path`.json, verified against PyTorch; returns the manifest.
@@ -67,6 +68,11 @@ def export(
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
+        reference: the true label map of `sample`, an array (D, H, W) of the labels' voxel values or a NIfTI
+            path. Where weights fit several networks, each labels a window of the sample, and the one that
+            agrees clearly best is taken for what config does not say; otherwise the agreement is noted.
+        weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
+            weights), or the keys where it is, joined by dots. Default: the model.
         progress: show the steps.
 
     Arguments override the checkpoint's own description; window, channels and labels must come from one of
@@ -113,7 +119,7 @@ def export(
         collecting() as notes,
     ):
         _begin(bar, "load the model")
-        network, description = _load(model, given)
+        network, description = load_network(model, given, weights, sample, reference)
         real, source = real_window(sample, description)
 
         _begin(bar, "trace the graph")
@@ -208,20 +214,6 @@ def check_suffix(path: Path, suffixes: Sequence[str] = (".onnx",)) -> None:
     """Raise ExportError unless the path ends in one of the suffixes."""
     if path.suffix not in suffixes:
         raise ExportError(f"{path}: suffix {path.suffix!r}: expected {' or '.join(suffixes)}")
-
-
-def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelDescription]:
-    """The network as a float32 copy in evaluation mode on the CPU, and its checked description."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(model, nn.Module):
-        entries = {"family": type(model).__name__, "config": {}} | given | describe_model(model)
-        network = adopt(model)
-    else:
-        state_dict, stored = load_checkpoint(model)
-        entries = stored | given
-        network = build_model(entries, state_dict)
-        entries |= describe_model(network)
-    return network.cpu().float().eval().requires_grad_(False), describe(entries)
 
 
 @contextlib.contextmanager

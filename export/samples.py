@@ -1,20 +1,23 @@
-"""A window of a real volume for the parity check: normalised, cut from the middle."""
+"""A window of a real volume for the parity check, and the label map that goes with it."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
+from msdk_rt.errors import InputError
 from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.arrays import as_volume
 from msdk_rt.inference.normalisation import normalisation
 
+Sample: TypeAlias = np.ndarray | str | Path | Sequence[str | Path]
+Reference: TypeAlias = np.ndarray | str | Path
 
-def real_window(
-    sample: np.ndarray | str | Path | Sequence[str | Path] | None, description: ModelDescription
-) -> tuple[np.ndarray | None, str | None]:
+
+def real_window(sample: Sample | None, description: ModelDescription) -> tuple[np.ndarray | None, str | None]:
     """(window (1, C, D, H, W) float32, where it is from); (None, None) without a sample and without nilearn.
 
     sample: an array (C, D, H, W), one NIfTI path per channel, or None for the MNI152 T1 template in every
@@ -30,23 +33,64 @@ def real_window(
     elif isinstance(sample, np.ndarray):
         volume, source = as_volume(sample, names), "array"
     else:
-        paths = [sample] if isinstance(sample, str | Path) else list(sample)
+        paths = _paths(sample)
         volume = read_volume(paths, names).data
         source = ", ".join(Path(path).name for path in paths)
     volume = normalisation(description.normalization).on_host(volume)
     return centre_window(volume, description.window), source
 
 
-def centre_window(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
-    """The middle of a volume (C, D, H, W), zero-padded where it is smaller: (1, C, *window) float32."""
+def sample_and_reference(
+    sample: Sample, reference: Reference, description: ModelDescription
+) -> tuple[np.ndarray, np.ndarray]:
+    """(normalised volume (C, D, H, W) float32, its true voxel values (D, H, W)) from export's two arguments.
+
+    Files are turned to the model's axes; arrays are in them. Raises InputError when the two do not lie in one
+    space, or when the reference has values that are not the labels'.
+    """
+    names = description.channels
+    if isinstance(sample, np.ndarray):
+        volume = as_volume(sample, names)
+        labels = reference if isinstance(reference, np.ndarray) else read_volume([reference]).data[0]
+    elif isinstance(reference, np.ndarray):
+        volume, labels = read_volume(_paths(sample), names).data, reference
+    else:
+        both = read_volume([*_paths(sample), reference], [*names, "the reference"]).data
+        volume, labels = both[:-1], both[-1]
+    if labels.shape != volume.shape[1:]:
+        raise InputError(
+            f"the reference has shape {labels.shape}, expected that of the sample, {volume.shape[1:]}"
+        )
+    known = {0, *description.labels.values()}
+    if unknown := sorted({float(value) for value in np.unique(labels)} - known):
+        raise InputError(
+            f"the reference has voxel values {', '.join(f'{value:g}' for value in unknown[:8])}, and labels "
+            f"has {', '.join(map(str, sorted(known)))}: give the label map that the labels describe"
+        )
+    return normalisation(description.normalization).on_host(volume), labels
+
+
+def centre_window(
+    volume: np.ndarray, window: tuple[int, int, int], centre: tuple[int, ...] | None = None
+) -> np.ndarray:
+    """A window of a volume (C, D, H, W), zero-padded where that is smaller: (1, C, *window) float32.
+
+    It is the middle of the volume, or as near to the voxel `centre` as lies inside.
+    """
     out = np.zeros((1, len(volume), *window), np.float32)
     source, target = [slice(None)], [0, slice(None)]
-    for side, wanted in zip(volume.shape[1:], window, strict=True):
+    middle = centre or tuple(side // 2 for side in volume.shape[1:])
+    for side, wanted, at in zip(volume.shape[1:], window, middle, strict=True):
         kept = min(side, wanted)
-        source.append(slice((side - kept) // 2, (side - kept) // 2 + kept))
+        start = (side - kept) // 2 if centre is None else min(max(at - kept // 2, 0), side - kept)
+        source.append(slice(start, start + kept))
         target.append(slice((wanted - kept) // 2, (wanted - kept) // 2 + kept))
     out[tuple(target)] = volume[tuple(source)]
     return out
+
+
+def _paths(sample: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [sample] if isinstance(sample, str | Path) else list(sample)
 
 
 def _template() -> np.ndarray | None:
