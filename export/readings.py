@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from msdk_export.checkpoints.model import network_of
 from msdk_export.description import ModelDescription, describe
 from msdk_export.families import Ambiguity, family_named, identify
 from msdk_export.notes import note, record
-from msdk_export.samples import Reference, Sample, centre_window, sample_and_reference
+from msdk_export.samples import LabelMap, Sample, labelled_window
 from msdk_rt.errors import InputError
 from msdk_rt.inference.labels import dice, label_voxels
 
 CLEARLY = 0.05  # of mean Dice that one reading must be above another
+LEAST = 0.3  # of mean Dice, below which the reference is hardly this network's
 
 Reading = tuple[Any, ...]  # a value for each ambiguity
 
@@ -25,7 +26,7 @@ def settled_by_reference(
     entries: Mapping[str, Any],
     state_dict: Mapping[str, Tensor],
     sample: Sample,
-    reference: Reference,
+    reference: LabelMap,
 ) -> dict[str, Any]:
     """The entries of export, with what the reference tells of the config and the entries do not say.
 
@@ -36,16 +37,18 @@ def settled_by_reference(
     name, config = identify(entries, state_dict)
     family, given = family_named(name), entries.get("config", {})
     description = describe({**entries, "family": name, "config": config})
-    window, expected = _labelled_window(sample, reference, description)
+    window, expected = labelled_window(sample, reference, description)
     agreement: dict[Reading, float] = {}
     choices = [_choices(ambiguity, given, description.window) for ambiguity in family.ambiguities]
     for reading in itertools.product(*choices):
         values = zip((ambiguity.entry for ambiguity in family.ambiguities), reading, strict=True)
         network = network_of(name, config | dict(values), state_dict)
         try:
-            agreement[reading] = _agreement(network, window, expected, description)
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(window)).numpy()
         except InputError:  # the window does not fit this reading
             continue
+        agreement[reading] = _agreement(logits, expected, description)
     if not agreement:
         return dict(entries)
     settled = {}
@@ -59,11 +62,14 @@ def settled_by_reference(
 
 
 def record_agreement(
-    network: nn.Module, sample: Sample, reference: Reference, description: ModelDescription
+    logits: np.ndarray, sample: Sample, reference: LabelMap, description: ModelDescription
 ) -> None:
-    """Keep in the manifest how well the network's labels agree with the reference on one window."""
-    window, expected = _labelled_window(sample, reference, description)
-    found = _agreement(network, window, expected, description)
+    """Keep in the manifest how well the network agrees with the reference on labelled_window.
+
+    logits: (1, K, D, H, W), what the network returns for it.
+    """
+    _, expected = labelled_window(sample, reference, description)
+    found = _agreement(logits, expected, description)
     record(f"on a window of the sample the network agrees with the reference: mean Dice {found:.3f}")
 
 
@@ -92,7 +98,7 @@ def _clear_winner(ambiguity: Ambiguity, best: Mapping[Any, float]) -> Any:
     if len(best) < 2:
         return None
     first, second = sorted(best, key=lambda value: best[value], reverse=True)[:2]
-    if best[first] - best[second] < CLEARLY:
+    if best[first] - best[second] < CLEARLY or best[first] < LEAST:
         record(f"the reference does not tell {ambiguity.entry}: {_listed(ambiguity, best)}")
         return None
     note(
@@ -106,7 +112,7 @@ def _compare_given(ambiguity: Ambiguity, value: Any, best: Mapping[Any, float]) 
     """Note that another value than the given one agrees clearly better, if one does."""
     own = best.get(_plain(value), 0.0)
     other = max(best, key=lambda value: best[value])
-    if best[other] - own >= CLEARLY:
+    if best[other] - own >= CLEARLY and best[other] >= LEAST:
         note(
             f"{_shown(ambiguity, value)} was taken as given, and {_shown(ambiguity, other)} agrees better "
             f"with the reference ({_listed(ambiguity, best)}): check which code the network was trained with"
@@ -121,25 +127,8 @@ def _listed(ambiguity: Ambiguity, best: Mapping[Any, float]) -> str:
     return "mean Dice " + ", ".join(f"{found:.3f} for {_shown(ambiguity, v)}" for v, found in best.items())
 
 
-def _labelled_window(
-    sample: Sample, reference: Reference, description: ModelDescription
-) -> tuple[np.ndarray, np.ndarray]:
-    """(window (1, C, D, H, W) float32, its voxel values (D, H, W)), around the middle of the foreground."""
-    volume, labels = sample_and_reference(sample, reference, description)
-    foreground = np.argwhere(labels != 0)
-    if not len(foreground):
-        raise InputError("the reference is 0 everywhere: give a case with something to find in it")
-    centre = tuple(int(at) for at in (foreground.min(0) + foreground.max(0) + 1) // 2)
-    window = centre_window(volume, description.window, centre)
-    return window, centre_window(labels[None], description.window, centre)[0, 0]
-
-
-def _agreement(
-    network: nn.Module, window: np.ndarray, expected: np.ndarray, description: ModelDescription
-) -> float:
+def _agreement(logits: np.ndarray, expected: np.ndarray, description: ModelDescription) -> float:
     """Mean Dice over the labels other than 0 that the network finds or the reference has."""
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(window))[0].numpy()
-    labels = label_voxels(logits, list(description.labels.values()), description.activation)
+    labels = label_voxels(logits[0], list(description.labels.values()), description.activation)
     foreground = {name: value for name, value in description.labels.items() if value != 0}
     return float(np.nanmean(list(dice(labels, expected, foreground).values())))

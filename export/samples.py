@@ -14,16 +14,21 @@ from msdk_rt.inference.arrays import as_volume
 from msdk_rt.inference.normalisation import normalisation
 
 Sample: TypeAlias = np.ndarray | str | Path | Sequence[str | Path]
-Reference: TypeAlias = np.ndarray | str | Path
+LabelMap: TypeAlias = np.ndarray | str | Path
 
 
-def real_window(sample: Sample | None, description: ModelDescription) -> tuple[np.ndarray | None, str | None]:
+def real_window(
+    sample: Sample | None, description: ModelDescription, reference: LabelMap | None = None
+) -> tuple[np.ndarray | None, str | None]:
     """(window (1, C, D, H, W) float32, where it is from); (None, None) without a sample and without nilearn.
 
     sample: an array (C, D, H, W), one NIfTI path per channel, or None for the MNI152 T1 template in every
-    channel. Raises InputError when it does not have the model's channels or is not finite.
+    channel. The window is the sample's middle, or with a reference that of labelled_window. Raises InputError
+    when the sample does not have the model's channels or is not finite.
     """
     names = description.channels
+    if sample is not None and reference is not None:
+        return labelled_window(sample, reference, description)[0], _source(sample)
     if sample is None:
         template = _template()
         if template is None:
@@ -31,23 +36,34 @@ def real_window(sample: Sample | None, description: ModelDescription) -> tuple[n
         volume = np.broadcast_to(template, (len(names), *template.shape))
         source = "MNI152 T1 template in every channel"
     elif isinstance(sample, np.ndarray):
-        volume, source = as_volume(sample, names), "array"
+        volume, source = as_volume(sample, names), _source(sample)
     else:
-        paths = _paths(sample)
-        volume = read_volume(paths, names).data
-        source = ", ".join(Path(path).name for path in paths)
+        volume, source = read_volume(_paths(sample), names).data, _source(sample)
     volume = normalisation(description.normalization).on_host(volume)
     return centre_window(volume, description.window), source
 
 
-def sample_and_reference(
-    sample: Sample, reference: Reference, description: ModelDescription
+def labelled_window(
+    sample: Sample, reference: LabelMap, description: ModelDescription
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(normalised volume (C, D, H, W) float32, its true voxel values (D, H, W)) from export's two arguments.
+    """(window (1, C, D, H, W) float32, its true voxel values (D, H, W)), around the foreground's middle.
 
     Files are turned to the model's axes; arrays are in them. Raises InputError when the two do not lie in one
-    space, or when the reference has values that are not the labels'.
+    space, when the reference has values that are not the labels', and when all of them are 0.
     """
+    volume, labels = _sample_and_labels(sample, reference, description)
+    foreground = np.argwhere(labels != 0)
+    if not len(foreground):
+        raise InputError("the reference is 0 everywhere: give a case with something to find in it")
+    centre = tuple(int(at) for at in (foreground.min(0) + foreground.max(0) + 1) // 2)
+    window = centre_window(volume, description.window, centre)
+    return window, centre_window(labels[None], description.window, centre)[0, 0]
+
+
+def _sample_and_labels(
+    sample: Sample, reference: LabelMap, description: ModelDescription
+) -> tuple[np.ndarray, np.ndarray]:
+    """(normalised volume (C, D, H, W) float32, its true voxel values (D, H, W))."""
     names = description.channels
     if isinstance(sample, np.ndarray):
         volume = as_volume(sample, names)
@@ -91,6 +107,10 @@ def centre_window(
 
 def _paths(sample: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [sample] if isinstance(sample, str | Path) else list(sample)
+
+
+def _source(sample: Sample) -> str:
+    return "array" if isinstance(sample, np.ndarray) else ", ".join(Path(p).name for p in _paths(sample))
 
 
 def _template() -> np.ndarray | None:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msdk_export.directions import parse_directions
 from msdk_export.families.msd_kmamba.scales import Scales
 from msdk_export.families.sizes import check_sizes
 from msdk_export.layers import BiMamba, KANFeedForward, TokenNorm
+from msdk_export.ops.directions import parse_directions
 from msdk_rt.errors import InputError
 
 

@@ -7,13 +7,10 @@ of its own (ONNX IR 10). A runtime that has a kernel for the node uses the kerne
 import onnx
 import onnx.parser
 
-from msdk_export.function_bodies import BODIES
-from msdk_export.onnx_translation import DOMAIN, OPSET_VERSION
+from msdk_export.ops.registry import spec
+from msdk_rt.artifact.ops_version import OPS_DOMAIN, OPS_VERSION
 
 _IR_WITH_OVERLOADS = 10
-
-# Ops whose body depends on a last input that may be absent: their number of inputs, and what it does.
-_LAST_INPUT = {"BidirectionalSelectiveScan": (7, "gated"), "TrilinearUpsample": (2, "added")}
 
 
 def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -23,7 +20,7 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     opset = next(entry.version for entry in attached.opset_import if entry.domain in ("", "ai.onnx"))
     functions = {}
     for node in attached.graph.node:
-        if node.domain == DOMAIN:
+        if node.domain == OPS_DOMAIN:
             function = _function(node, opset)
             node.overload = function.overload
             functions[function.name, function.overload] = function
@@ -35,11 +32,11 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` without the msdk bodies: what a builder that looks for plugins should read."""
     stripped = onnx.ModelProto()
     stripped.CopyFrom(model)
-    kept = [function for function in stripped.functions if function.domain != DOMAIN]
+    kept = [function for function in stripped.functions if function.domain != OPS_DOMAIN]
     del stripped.functions[:]
     stripped.functions.extend(kept)
     for node in stripped.graph.node:
-        if node.domain == DOMAIN:
+        if node.domain == OPS_DOMAIN:
             node.ClearField("overload")
     return stripped
 
@@ -47,13 +44,11 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     directions = attributes.get("directions", b"").decode()
-    inputs, effect = _LAST_INPUT.get(node.op_type, (0, ""))
-    complete = len(node.input) == inputs
-    header = f'<domain: "{DOMAIN}", opset_import: ["" : {opset}, "{DOMAIN}" : {OPSET_VERSION}]>'
-    function = onnx.parser.parse_function(
-        f"{header}\n{node.op_type} {BODIES[node.op_type](directions, complete)}"
-    )
-    function.overload = _overload(directions, effect if complete else "")
+    op = spec(node.op_type)
+    complete = len(node.input) == len(op.inputs)
+    header = f'<domain: "{OPS_DOMAIN}", opset_import: ["" : {opset}, "{OPS_DOMAIN}" : {OPS_VERSION}]>'
+    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(directions, complete)}")
+    function.overload = _overload(directions, op.effect if complete else "")
     return function
 
 

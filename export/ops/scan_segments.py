@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msdk_export.causal_conv import silu_slope
-from msdk_export.directions import Direction, to_steps, to_tokens
+from msdk_export.ops.causal_conv import silu_slope
+from msdk_export.ops.directions import Direction, to_steps, to_tokens
 
 SEGMENT_BYTES = 1 << 21
 CHUNK_TOKENS = 16
@@ -27,7 +27,7 @@ CHUNK_TOKENS = 16
 def scan_forward(
     u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths: tuple[Direction, ...], scale: float
 ) -> Tensor:
-    """The op as in `msdk_export.ops.bidirectional_selective_scan`, with its directions parsed: y (B,D,L)."""
+    """The op as in `torch.ops.msdk.bidirectional_selective_scan`, with its directions parsed: y (B,D,L)."""
     scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
     y_steps = scan.empty_steps()
     h = scan.initial_state()

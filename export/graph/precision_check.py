@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from msdk_export.functions import strip_functions
-from msdk_export.precision import LARGEST, layer_of
+from msdk_export.graph.functions import strip_functions
+from msdk_export.graph.precision import LARGEST, layer_of
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.errors import ExportError
 

@@ -1,6 +1,7 @@
 """A PyTorch network as an ONNX model: the msdk ops as single nodes, parameters as plain initialisers."""
 
 import contextlib
+import inspect
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from msdk_export.description import ModelDescription
-from msdk_export.functions import attach_functions
-from msdk_export.onnx_translation import custom_translation_table
-from msdk_export.precision import SCOPES, to_float16
+from msdk_export.graph.precision import SCOPES, to_float16
+from msdk_export.ops.registry import translation_table
 from msdk_rt.errors import ExportError, MsdkError
 
 OPSET = 20
@@ -21,9 +21,9 @@ _PROTOBUF_LIMIT = 2**31 - 1
 
 
 def to_onnx(network: nn.Module, description: ModelDescription, precision: str = "float32") -> onnx.ModelProto:
-    """image (B, C, D, H, W) -> logits (B, K, D, H, W), B dynamic, with the bodies of the msdk ops attached.
+    """image (B, C, D, H, W) -> logits (B, K, D, H, W), B dynamic; its msdk nodes have no bodies yet.
 
-    image and logits are float32; precision: of what is between them (float16: msdk_export.precision).
+    image and logits are float32; precision: of what is between them (float16: msdk_export.graph.precision).
 
     Expressions of parameters alone (stacked directions, -exp(A_log), scaled splines) are folded. Raises
     ExportError when the network is too large for a file, cannot be exported, or does not map channels to
@@ -43,7 +43,7 @@ def module_to_onnx(
     output_names: Sequence[str] | None,
     dynamic_batch: bool,
 ) -> onnx.ModelProto:
-    """Any function of tensors, traced at the sizes of `inputs`, with the bodies of the msdk ops attached.
+    """Any function of tensors, traced at the sizes of `inputs`; its msdk nodes have no bodies yet.
 
     With dynamic_batch axis 0 of every input is free, and of the same size in all of them; the inputs must
     then have at least 2 along it. Outputs are named output_0, output_1, .. unless output_names are given,
@@ -87,10 +87,12 @@ def _trace(
     network: nn.Module, inputs: tuple[Tensor, ...], dynamic_batch: bool
 ) -> torch.export.ExportedProgram:
     batch = {0: torch.export.Dim("batch")}
+    shapes = None
+    if dynamic_batch:
+        bound = inspect.signature(network.forward).bind(*inputs).arguments.values()
+        shapes = tuple(tuple(batch for _ in one) if isinstance(one, tuple) else batch for one in bound)
     with torch.no_grad():
-        return torch.export.export(
-            network, inputs, dynamic_shapes=tuple(batch for _ in inputs) if dynamic_batch else None
-        )
+        return torch.export.export(network, inputs, dynamic_shapes=shapes)
 
 
 def _translate(
@@ -109,7 +111,7 @@ def _translate(
         dynamic_shapes=tuple({0: "batch"} for _ in input_names) if dynamic_batch else None,
         dynamo=True,
         verbose=False,
-        custom_translation_table=custom_translation_table(),
+        custom_translation_table=translation_table(),
     )
     size = _size(network)
     onnxscript.optimizer.fold_constants(exported.model, input_size_limit=size, output_size_limit=size)
@@ -117,7 +119,6 @@ def _translate(
     proto = exported.model_proto
     if precision == "float16":
         proto = to_float16(proto)
-    proto = attach_functions(proto)
     _strip_debug_metadata(proto)
     return proto
 

@@ -7,9 +7,17 @@ are given what lies around the msdk ops.
 from collections.abc import Iterable, Iterator
 
 import onnx
+import onnx.inliner
 from onnx import TensorProto, helper
 
-from msdk_export.onnx_translation import DOMAIN
+from msdk_export.ops.registry import SPECS
+from msdk_rt.artifact.ops_version import OPS_DOMAIN
+
+
+def standard_ops(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model`, an artifact's, with the standard ops that the CPU ops stand for in their place."""
+    ours = [(OPS_DOMAIN, op.name) for op in SPECS.values() if not op.plugin]
+    return onnx.inliner.inline_selected_functions(model, ours, exclude=False)
 
 
 def cut(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -19,8 +27,8 @@ def cut(model: onnx.ModelProto) -> onnx.ModelProto:
     del around.functions[:]
     graph = around.graph
     infos = {info.name: info for info in (*graph.value_info, *graph.input, *graph.output)}
-    removed = [node for node in graph.node if node.domain == DOMAIN]
-    kept = [node for node in graph.node if node.domain != DOMAIN]
+    removed = [node for node in graph.node if node.domain == OPS_DOMAIN]
+    kept = [node for node in graph.node if node.domain != OPS_DOMAIN]
     made = {name for node in kept for name in node.output}
     read = {name for node in kept for name in node.input}
     given = {output.name for output in graph.output}
@@ -48,12 +56,12 @@ def rejoin(around: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
     boundary = {info.name: info for info in (*graph.input, *graph.output)}
     outer = {info.name for info in (*original.input, *original.output)}
     halves = {name: f"{name}_half" for name in outer if _is_half(boundary[name])}
-    nodes = [*graph.node, *(node for node in original.node if node.domain == DOMAIN)]
+    nodes = [*graph.node, *(node for node in original.node if node.domain == OPS_DOMAIN)]
     for node in nodes:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 names[index] = halves.get(name, name)
-        if node.domain == DOMAIN:
+        if node.domain == OPS_DOMAIN:
             node.ClearField("overload")
     entering = [info.name for info in original.input if info.name in halves]
     leaving = [info.name for info in original.output if info.name in halves]

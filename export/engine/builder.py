@@ -11,11 +11,13 @@ import onnx
 from onnx import helper
 from tqdm import tqdm
 
-from msdk_export.engine_options import EngineOptions
-from msdk_export.functions import strip_functions
-from msdk_export.onnx_translation import DOMAIN
+from msdk_export.engine.options import EngineOptions
+from msdk_export.graph.check import check_graph
+from msdk_export.graph.functions import strip_functions
+from msdk_export.ops.spec import PLUGIN
 from msdk_rt.artifact.engine_entry import PLUGIN_VERSION
 from msdk_rt.artifact.files import atomic_write
+from msdk_rt.artifact.ops_version import OPS_DOMAIN
 from msdk_rt.backends import cuda
 from msdk_rt.backends.libraries import plugin_library
 from msdk_rt.errors import ExportError
@@ -34,7 +36,7 @@ PATIENCE = 0.1  # seconds between looks at a build in progress
 
 
 def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, progress: bool = False) -> dict:
-    """Compile a model of msdk_export.onnx_graph.to_onnx into `path`; the manifest's entry `engine`.
+    """Compile a model of msdk_export.graph.trace.to_onnx into `path`; the manifest's entry `engine`.
 
     Raises ExportError with TensorRT's own words, BackendError (no plugins, no GPU), KeyboardInterrupt.
     """
@@ -61,12 +63,18 @@ def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, pro
 
 
 def with_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose msdk nodes name their plugin; their bodies are gone, which a parser might take instead."""
+    """A copy whose msdk nodes name their plugin; their bodies are gone, which a parser might take instead.
+
+    Raises ExportError unless it is valid ONNX.
+    """
     named = strip_functions(model)
     for node in named.graph.node:
-        if node.domain == DOMAIN:
-            node.attribute.append(helper.make_attribute("plugin_version", PLUGIN_VERSION))
-            node.attribute.append(helper.make_attribute("plugin_namespace", DOMAIN))
+        if node.domain == OPS_DOMAIN:
+            kept = [entry for entry in node.attribute if entry.name not in PLUGIN]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            node.attribute.extend(helper.make_attribute(*entry) for entry in PLUGIN.items())
+    check_graph(named)
     return named
 
 

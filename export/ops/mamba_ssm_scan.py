@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msdk_export.directions import to_steps, to_tokens
-from msdk_export.ops import bidirectional_selective_scan, check_scan
+from msdk_export.ops.directions import to_steps, to_tokens
+from msdk_export.ops.selective_scan import bidirectional_selective_scan, check_scan
 
 # What the checks in mamba_ssm's csrc/selective_scan/selective_scan.cpp let through.
 KERNEL_DEVICE = "cuda"
@@ -32,7 +32,7 @@ def selective_scan(
     directions: str,
     scale: float,
 ) -> Tensor:
-    """`msdk_export.ops.bidirectional_selective_scan`, by mamba_ssm's kernel where that can and should run.
+    """`torch.ops.msdk.bidirectional_selective_scan`, by mamba_ssm's kernel where that can and should run.
 
     It should where a gradient is wanted of CUDA tensors and nothing is being traced: torch.export,
     torch.onnx.export and torch.compile always see the msdk op. It can where mamba_ssm is importable, no input

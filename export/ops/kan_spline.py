@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msdk_export.causal_conv import silu_slope
+from msdk_export.ops.causal_conv import silu_slope
 
 BLOCK_BYTES = 1 << 20
 
@@ -15,7 +15,7 @@ BLOCK_BYTES = 1 << 20
 def kan_forward(
     x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: float, grid_max: float
 ) -> Tensor:
-    """The op as in `msdk_export.ops.kan_linear`; the basis exists for one block of tokens only."""
+    """The op as in `torch.ops.msdk.kan_linear`; the basis exists for one block of tokens only."""
     weight = _joined(base_weight, spline_weight)
     splines = _Splines(spline_weight.shape[2], grid_min, grid_max)
     y = x.new_empty(x.shape[0], base_weight.shape[0], x.shape[2])

@@ -18,7 +18,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from msdk_export.onnx_translation import DOMAIN
+from msdk_export.ops.registry import spec
+from msdk_rt.artifact.ops_version import OPS_DOMAIN
 from msdk_rt.errors import ExportError
 
 LARGEST = 65504.0
@@ -42,11 +43,6 @@ FLOAT32_OPS = {
     "Softmax",
     "Softplus",
     "Sqrt",
-}
-HALF_INPUTS = {  # of the msdk ops; their other inputs are parameters
-    "BidirectionalSelectiveScan": (0, 1, 6),
-    "DirectionalConv1d": (0,),
-    "KanLinear": (0,),
 }
 FLOAT32_INPUTS = {"Resize": (1, 2)}  # roi and scales, whatever the type of the picture
 CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -156,8 +152,8 @@ class _Conversion:
 
 def _input_types(node: onnx.NodeProto) -> Callable[[int], int]:
     """The type that each float input should have, by its index; -1: the float outputs."""
-    if node.domain == DOMAIN:
-        float32 = set(range(len(node.input))) - set(HALF_INPUTS[node.op_type])
+    if node.domain == OPS_DOMAIN:
+        float32 = set(range(len(node.input))) - set(spec(node.op_type).half_inputs)
     elif node.op_type in FLOAT32_OPS or any("Norm" in name for name in _classes(node)):
         return lambda index: TensorProto.FLOAT
     else:

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from msdk_export.directions import Direction, to_steps, to_tokens
+from msdk_export.ops.directions import Direction, to_steps, to_tokens
 
 
 def conv_forward(x: Tensor, weight: Tensor, bias: Tensor, paths: tuple[Direction, ...]) -> Tensor:
-    """The op as in `msdk_export.ops.directional_conv1d`, with its directions parsed: u (B,K,D,L)."""
+    """The op as in `torch.ops.msdk.directional_conv1d`, with its directions parsed: u (B,K,D,L)."""
     tokens = x.to(weight.dtype)
     u = [
         to_tokens(F.silu(_convolved(_taps(to_steps(tokens, path), kernel), kernel, shift)), path)
