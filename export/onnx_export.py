@@ -12,19 +12,19 @@ from torch import nn
 from tqdm import tqdm
 
 import msdk_rt
-from msdk_export.adoption.given import Given
-from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
-from msdk_export.description import ModelDescription, describe
+from msdk_export.description import ModelDescription
 from msdk_export.engine.options import EngineOptions
 from msdk_export.graph.check import check_graph
 from msdk_export.graph.functions import attach_functions
 from msdk_export.graph.precision_check import check_range, simulated, worst_layer
 from msdk_export.graph.rules import with_cpu_ops
 from msdk_export.graph.trace import to_onnx
+from msdk_export.loading import load_network
 from msdk_export.notes import collecting
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.parity.reference import Reference
-from msdk_export.samples import real_window
+from msdk_export.readings import record_agreement
+from msdk_export.samples import LabelMap, Sample, real_window
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
 from msdk_rt.artifact.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
@@ -46,7 +46,9 @@ def export(
     config: dict | None = None,
     precision: str | None = None,
     engine: EngineOptions | None = None,
-    sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
+    sample: Sample | None = None,
+    reference: LabelMap | None = None,
+    weights: str | None = None,
     unverified: bool = False,
     progress: bool = False,
 ) -> Manifest:
@@ -71,6 +73,11 @@ def export(
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
+        reference: the true label map of `sample`, an array (D, H, W) of the labels' voxel values or a NIfTI
+            path. Where weights fit several networks, each labels a window of the sample, and the one that
+            agrees clearly best is taken for what config does not say. The agreement is among the notes.
+        weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
+            weights), or the keys where it is, joined by dots. Default: the model.
         unverified: export a module although one of its blocks does not run on this machine, so that nothing
             shows what it computes: it is taken for the published block of its parameters. A UserWarning and
             the manifest say so.
@@ -120,13 +127,15 @@ def export(
         collecting() as notes,
     ):
         _begin(bar, "load the model")
-        network, description = _load(model, given, unverified)
-        real, source = real_window(sample, description)
+        source, description = load_network(model, given, weights, sample, reference, unverified)
+        real, real_source = real_window(sample, description, reference)
         windows = {"random": random_window(len(description.channels), description.window), "real": real}
-        reference = Reference(network, windows)
+        original = Reference(source, windows)
+        if reference is not None:
+            record_agreement(original.logits["real"], sample, reference, description)
 
         _begin(bar, "trace the graph")
-        with reference.tracing() as traced:
+        with original.tracing() as traced:
             proto = to_onnx(traced, description, precision)
         if not builds_engine and precision == "float32":  # float16 and engines are for GPUs
             proto = with_cpu_ops(proto)
@@ -136,7 +145,7 @@ def export(
         check_graph(graph)
 
         _begin(bar, "compare with PyTorch")
-        parity = _verify(reference, description, proto, graph, windows, precision)
+        parity = _verify(original, description, proto, graph, windows, precision)
 
         built = None
         if builds_engine:
@@ -151,12 +160,12 @@ def export(
             precision=precision,
             engine=built,
             notes=tuple(notes),
-            parity=parity | {"real_source": source} | reference.comparison(),
+            parity=parity | {"real_source": real_source} | original.comparison(),
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
         )
         if builds_engine:
-            manifest = _verify_engine(reference, staged, manifest, windows)
+            manifest = _verify_engine(original, staged, manifest, windows)
         write_manifest(staged, manifest)
         replace_pair(staged, path)
     return manifest
@@ -214,21 +223,6 @@ def check_suffix(path: Path, suffixes: Sequence[str] = (".onnx",)) -> None:
     """Raise ExportError unless the path ends in one of the suffixes."""
     if path.suffix not in suffixes:
         raise ExportError(f"{path}: suffix {path.suffix!r}: expected {' or '.join(suffixes)}")
-
-
-def _load(
-    model: nn.Module | str | Path, given: dict, unverified: bool
-) -> tuple[Given | nn.Module, ModelDescription]:
-    """The module as it was given, or a checkpoint's network in evaluation mode, and its checked description."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(model, nn.Module):
-        entries = {"family": type(model).__name__, "config": {}} | given | describe_model(model)
-        return Given(model, unverified), describe(entries)
-    state_dict, stored = load_checkpoint(model)
-    entries = stored | given
-    network = build_model(entries, state_dict)
-    entries |= describe_model(network)
-    return network.cpu().float().eval().requires_grad_(False), describe(entries)
 
 
 @contextlib.contextmanager

@@ -1,50 +1,59 @@
 """Reading and writing checkpoint files."""
 
 import json
-import pickle
 import struct
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
+from msdk_export.checkpoints.choice import check_part, choose_network
 from msdk_export.checkpoints.model import describe_model
+from msdk_export.checkpoints.pickles import TORCH_EXPORT, TORCHSCRIPT, read_pickle
 from msdk_export.checkpoints.tensors import check_tensors
+from msdk_export.families.registry import completed
+from msdk_export.wording import listed
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.errors import CheckpointError
 
 METADATA_KEY = "msdk"
-WRAPPERS = ("state_dict", "model_state_dict", "network_weights", "model")
-PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
-ZIP_MAGIC = b"PK"
-SUFFIXES = (".safetensors", ".pt", ".pth")
+PICKLES = (".pt", ".pth", ".ckpt", ".bin", ".model", ".tar")
+SUFFIXES = (".safetensors", *PICKLES)
+_OTHER_KINDS = {
+    ".distcp": "one process's part of a distributed checkpoint: convert the folder, with python -m "
+    "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pt",
+    ".onnx": "an ONNX graph and no checkpoint: export from the PyTorch weights that it was made of",
+    ".pt2": TORCH_EXPORT,
+    ".ts": TORCHSCRIPT,
+}
 
 
-def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+def load_checkpoint(path: str | Path, weights: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(state dict on the CPU, description) of a checkpoint; the description is {} where the file has none.
 
-    Pickled code is never run. Raises CheckpointError when the file is missing, damaged, not a checkpoint, or
-    has NaN or infinity among its weights.
+    weights: which of several networks in the file: "model", "ema" for the moving average of its weights, or
+    the keys where it is, joined by dots ("state.net"). Default: the model; what else there is, is an
+    ExportWarning.
+
+    Pickled code is never run. Raises CheckpointError when the file is missing, damaged, not a checkpoint or a
+    part of one, has no such weights, or has NaN or infinity among them.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"{path}: expected a checkpoint ending in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    read = _read_safetensors if path.suffix == ".safetensors" else _read_pickle
-    state_dict, description = read(path)
+    _check_kind(path)
+    content, description = _reader(path)(path)
     if not isinstance(description, dict):
         raise CheckpointError(
             f"{path}: its {METADATA_KEY!r} entry must be an object, got {type(description).__name__}"
         )
+    state_dict = choose_network(path, content, weights).weights
     check_tensors(path, state_dict)
-    return _without_prefix(state_dict), description
+    return state_dict, completed(description)
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, description: dict | None = None) -> Path:
+def save_checkpoint(path: str | Path, model: nn.Module, description: dict[str, Any] | None = None) -> Path:
     """Write the model's weights with a description as .safetensors, atomically; returns the path.
 
     family and config are filled in from the model where it is of a known family.
@@ -62,7 +71,40 @@ def save_checkpoint(path: str | Path, model: nn.Module, description: dict | None
     return path
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+def _check_kind(path: Path) -> None:
+    """Raise CheckpointError unless there is a file with a checkpoint's suffix."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: {_folder(path)}")
+    if path.suffix in _OTHER_KINDS:
+        raise CheckpointError(f"{path}: {_OTHER_KINDS[path.suffix]}")
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path}: expected a checkpoint ending in {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    check_part(path)
+
+
+def _folder(path: Path) -> str:
+    """What a folder is, and which file to give."""
+    names = sorted(entry.name for entry in path.iterdir())
+    if any(name.endswith(".distcp") for name in names):
+        return f"a folder, with {_OTHER_KINDS['.distcp']}"
+    if "zero_to_fp32.py" in names:
+        return "a folder of DeepSpeed's, expected one file: give what the zero_to_fp32.py in it writes"
+    found = listed([name for name in names if name.endswith(SUFFIXES)]) or "there are none"
+    return f"a folder, expected a checkpoint file: give one of those in it ({found})"
+
+
+def _reader(path: Path) -> Callable[[Path], tuple[Any, Any]]:
+    return _read_safetensors if path.suffix == ".safetensors" else _read_pickle
+
+
+def _read_pickle(path: Path) -> tuple[Any, Any]:
+    content = read_pickle(path)
+    return content, content.get(METADATA_KEY, {}) if isinstance(content, dict) else {}
+
+
+def _read_safetensors(path: Path) -> tuple[Any, Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -86,57 +128,3 @@ def _check_header(path: Path) -> None:
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
         raise ValueError("a name comes twice in its header")
-
-
-def _check_zip(path: Path) -> None:
-    """Raise ValueError when a zip file's members are compressed: torch.save compresses none, and a few bytes
-    could become gigabytes.
-    """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > path.stat().st_size:
-            raise ValueError(f"its members unpack to {unpacked} bytes, torch.save compresses none")
-
-
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict]:
-    try:
-        _check_zip(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if path.read_bytes()[:2] == ZIP_MAGIC:
-            raise CheckpointError(
-                f"{path}: it pickles Python objects, and loading those would run whatever code they bring; "
-                "save the state dict alone, with torch.save(model.state_dict(), path)"
-            ) from error
-        raise CheckpointError(f"{path}: not a PyTorch checkpoint; fetch or save it again") from error
-    except Exception as error:  # garbage makes torch's unpickler raise whatever the bytes lead it to
-        raise CheckpointError(f"{path}: truncated or damaged ({error!r}); fetch or save it again") from error
-
-    wrappers = [key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
-    state_dict = content[wrappers[0]] if wrappers else content
-    description = content.get(METADATA_KEY, {}) if wrappers else {}
-    if not isinstance(state_dict, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()
-    ):
-        raise CheckpointError(
-            f"{path}: expected a dict of named tensors, or one under a key "
-            f"{' or '.join(map(repr, WRAPPERS))}, got {_summary(state_dict)}"
-        )
-    return dict(state_dict), description
-
-
-def _without_prefix(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors, without what a wrapper of the network put before all their names."""
-    for prefix in PREFIXES:
-        if state_dict and all(name.startswith(prefix) for name in state_dict):
-            return _without_prefix({name.removeprefix(prefix): t for name, t in state_dict.items()})
-    return state_dict
-
-
-def _summary(content: object) -> str:
-    if not isinstance(content, dict):
-        return type(content).__name__
-    return "a dict with " + ", ".join(
-        f"{key}: {type(value).__name__}" for key, value in list(content.items())[:5]
-    )

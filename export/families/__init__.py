@@ -4,7 +4,16 @@ To add a family: a folder with its network and a Family (see msdk_export.familie
 msdk_export.families.registry.
 """
 
-from msdk_export.families.base import Family
+from msdk_export.families.base import Ambiguity, Family
 from msdk_export.families.registry import FAMILIES, family_named, family_of, identify, infer_config, recognise
 
-__all__ = ["FAMILIES", "Family", "family_named", "family_of", "identify", "infer_config", "recognise"]
+__all__ = [
+    "FAMILIES",
+    "Ambiguity",
+    "Family",
+    "family_named",
+    "family_of",
+    "identify",
+    "infer_config",
+    "recognise",
+]

@@ -1,5 +1,6 @@
 """The families there are, and which of them a state dict belongs to."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,8 +42,8 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
 def identify(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
     """Family and config of the weights: what the description says, and from the weights what it leaves out.
 
-    Of a SegMamba everything but nslices can be read from the weights, of an MSDKMamba everything but the
-    directions; these get their family's default. So does any size whose tensors are missing.
+    What no weights tell (Family.ambiguities, the directions of an MSDKMamba) is left out, for the family's
+    default. So is any size whose tensors are missing.
 
     Raises CheckpointError when the family is neither given nor recognisable, or given and unknown, and when
     the config is no mapping.
@@ -62,6 +63,21 @@ def identify(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -
             f"sizes, got {config!r}"
         )
     return family.name, infer_config(family.name, state_dict) | dict(config)
+
+
+def completed(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A description as it reads now, of one that an earlier msdk_rt wrote, with entries added since.
+
+    Of its own networks msdk_rt knows what the new entries were when it did not have them.
+    """
+    family = next((one for one in FAMILIES if one.name == description.get("family")), None)
+    config = description.get("config")
+    if family is None or not isinstance(config, dict):
+        return dict(description)
+    missing = {field.name for field in dataclasses.fields(family.config)} - config.keys()
+    if not missing <= family.since.keys():
+        return dict(description)
+    return {**description, "config": {**config, **{entry: family.since[entry] for entry in missing}}}
 
 
 def infer_config(name: str, state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -52,6 +52,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NIFTI",
         help="a real volume for the check, one file per channel",
     )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="NIFTI",
+        help="the sample's true label map: tells apart networks that the same weights fit",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="WHICH",
+        help="of several networks in the checkpoint: model, ema, or its keys joined by dots",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     engine_arguments.add_arguments(parser)
 
@@ -70,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
         engine=engine_arguments.engine_options(options),
         sample=options.sample,
+        reference=options.reference,
+        weights=options.weights,
         progress=not options.quiet,
     )
     print(describe(options.model, manifest))

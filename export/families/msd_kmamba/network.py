@@ -29,7 +29,8 @@ class MSDKMambaConfig:
 
     in_channels: modalities. num_classes: logit channels. dims, depths: width and block count of each encoder
     stage. d_state, d_conv, expand, directions: see BiMamba. kan_grid: spline intervals. kan_ratio: hidden /
-    outer width of the KAN feed-forward.
+    outer width of the KAN feed-forward. scale: factor of the scans' sum, 0.5 for blocks that halve it, as
+    Vim's if_divide_out does.
     """
 
     in_channels: int = 4
@@ -42,6 +43,7 @@ class MSDKMambaConfig:
     kan_grid: int = 5
     kan_ratio: float = 1.0
     directions: str = "forward,backward"
+    scale: float = 1.0
 
     def __post_init__(self):
         for name in ("dims", "depths"):
@@ -60,6 +62,8 @@ class MSDKMambaConfig:
             raise InputError(f"kan_ratio must be a positive number, got {self.kan_ratio!r}")
         if round(min(self.dims) * self.kan_ratio) < 1:
             raise InputError(f"kan_ratio {self.kan_ratio} leaves no hidden channel at width {min(self.dims)}")
+        if not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:
+            raise InputError(f"scale must be a positive number, got {self.scale!r}")
         if not isinstance(self.directions, str):
             raise InputError(
                 f"directions must be a string such as 'forward,backward', got {self.directions!r}"
@@ -158,7 +162,12 @@ class Block(nn.Module):
         self.neighbourhood = nn.Conv3d(channels, channels, kernel_size=3, padding=1, groups=channels)
         self.mamba_norm = TokenNorm(channels)
         self.mamba = BiMamba(
-            channels, config.d_state, config.d_conv, config.expand, directions=config.directions
+            channels,
+            config.d_state,
+            config.d_conv,
+            config.expand,
+            directions=config.directions,
+            scale=config.scale,
         )
         self.kan_norm = TokenNorm(channels)
         self.kan = KANFeedForward(channels, config.kan_ratio, config.kan_grid)

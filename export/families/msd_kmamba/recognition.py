@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from types import MappingProxyType
 from typing import Any
 
-from msdk_export.families.base import Family
+from msdk_export.families.base import Ambiguity, Family
 from msdk_export.families.msd_kmamba.network import MSDKMamba, MSDKMambaConfig
 from msdk_export.families.shapes import Shapes
 
@@ -12,11 +13,19 @@ _OWN_NAMES = re.compile(r"stages\.\d+\.\d+\.(mamba|mamba_norm|kan|kan_norm|local
 
 
 class MSDKMambaFamily(Family):
-    """Everything but the directions can be read from the weights."""
+    """Everything but scale, and the directions other than forward,backward, can be read from the weights."""
 
     name = "msd_kmamba"
     network = MSDKMamba
     config = MSDKMambaConfig
+    since = MappingProxyType({"scale": 1.0})
+    ambiguities = (
+        Ambiguity(
+            "scale",
+            "blocks that halve the sum of their scans, as Vim's if_divide_out does, have the same weights",
+            lambda window: (1.0, 0.5),
+        ),
+    )
 
     def votes(self, names: Iterable[str]) -> int:
         return sum(_OWN_NAMES.fullmatch(name) is not None for name in names)

@@ -29,6 +29,8 @@ class SegMambaConfig:
     one, made for 128 x 128 x 128 windows, where each slice is a plane of the feature map; the published
     code keeps it for other windows, where a slice is any run of L / nslices tokens. It leaves no trace in
     the weights, so a network trained with another one needs to say so. At least 2 at each stage.
+    residual: whether a Mamba layer adds its input to what it returns. The published code does since commit
+    1039e37 of 2024-06-05; networks trained before do not, and their weights have the same names and shapes.
     """
 
     in_channels: int = 4
@@ -40,6 +42,7 @@ class SegMambaConfig:
     d_state: int = 16
     d_conv: int = 4
     expand: int = 2
+    residual: bool = True
 
     def __post_init__(self):
         for name in ("dims", "depths", "nslices"):
@@ -49,6 +52,8 @@ class SegMambaConfig:
                     f"{name} must have one entry for each of the {STAGES} stages, got {getattr(self, name)}"
                 )
         check_sizes(self)
+        if not isinstance(self.residual, bool):
+            raise InputError(f"residual must be true or false, got {self.residual!r}")
         if min(self.nslices) < 2:
             raise InputError(f"nslices must be 2 or more at each stage, got {self.nslices}")
 
@@ -189,10 +194,14 @@ class GatedSpatialConvolution(nn.Module):
 
 
 class MambaLayer(nn.Module):
-    """The paper's tri-orientated Mamba: x + mamba(norm(x)) over the tokens of (B, C, D, H, W)."""
+    """The paper's tri-orientated Mamba: x + mamba(norm(x)) over the tokens of (B, C, D, H, W).
+
+    Without a residual, as in the code before 2024-06-05, mamba(norm(x)) alone.
+    """
 
     def __init__(self, channels: int, nslices: int, config: SegMambaConfig):
         super().__init__()
+        self.residual = config.residual
         self.norm = TokenNorm(channels)
         self.mamba = BiMamba(
             channels,
@@ -204,7 +213,8 @@ class MambaLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(2)
-        return (tokens + self.mamba(self.norm(tokens))).view(x.shape)
+        scanned = self.mamba(self.norm(tokens))
+        return (tokens + scanned if self.residual else scanned).view(x.shape)
 
 
 class ChannelMLP(nn.Module):

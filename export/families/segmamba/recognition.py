@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from msdk_export.families.base import Family
+from msdk_export.families.base import Ambiguity, Family
 from msdk_export.families.segmamba.network import STAGES, SegMamba, SegMambaConfig
 from msdk_export.families.shapes import Shapes
 
@@ -12,11 +12,23 @@ _OWN_NAMES = re.compile(r"vit\.(stages\.\d+\.\d+\.mamba|gscs\.\d+)\..*")
 
 
 class SegMambaFamily(Family):
-    """Everything but nslices can be read from the weights."""
+    """Everything but nslices and residual can be read from the weights."""
 
     name = "segmamba"
     network = SegMamba
     config = SegMambaConfig
+    ambiguities = (
+        Ambiguity(
+            "residual",
+            "SegMamba's Mamba layers add their input since its commit 1039e37 of 2024-06-05, and not before",
+            lambda window: (True, False),
+        ),
+        Ambiguity(
+            "nslices",
+            "the slices of the inter-slice scan are a constant of the code that the network was trained with",
+            lambda window: tuple(dict.fromkeys((SegMambaConfig.nslices, _planes(window)))),
+        ),
+    )
 
     def votes(self, names: Iterable[str]) -> int:
         return sum(_OWN_NAMES.fullmatch(name) is not None for name in names)
@@ -38,3 +50,8 @@ class SegMambaFamily(Family):
             "hidden_size": shapes.side(0, rf"({bottleneck})\.weight"),
             **shapes.scan_sizes(r"vit\.stages", dims[0]),
         }
+
+
+def _planes(window: tuple[int, int, int]) -> tuple[int, ...]:
+    """The nslices for which every slice is a plane of the feature map."""
+    return tuple(max(2, window[0] // 2**stage) for stage in range(1, STAGES + 1))
