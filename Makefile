@@ -7,7 +7,7 @@
 # make demo-weights   train the network that the demo shows, from nothing
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
-# make cuda-table   what the CUDA kernels take of each architecture, into docs/cuda-kernels.md; needs nvcc, no GPU
+# make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
 # make audit   ask PyPI's advisories about everything that is pinned
 # make lock    pin what setup installs anew
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.cuda_resources      (make cuda-table) needs nvcc, no GPU
 
-Writes the table at the end of docs/cuda-kernels.md. Fails where a kernel spills registers to memory.
+Writes the table at the end of docs/explanation/cuda-kernels.md. Fails where a kernel spills registers to memory.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "cuda-kernels.md"
+PAGE = ROOT / "docs" / "explanation" / "cuda-kernels.md"
 MARK = "<!-- what follows is written by make cuda-table -->\n"
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
 SOURCES = sorted([*ROOT.glob("plugins/scan/cuda/*.cu"), *ROOT.glob("plugins/volume/*.cu")])

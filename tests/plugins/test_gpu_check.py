@@ -111,7 +111,7 @@ def test_the_peer_of_the_convolution_computes_what_the_op_does():
 
 
 def test_the_floor_is_that_of_the_page_on_the_kernels():
-    """docs/cuda-kernels.md counts an H100: 132 SMs at 1.7 GHz, 3.35 TB/s."""
+    """docs/explanation/cuda-kernels.md counts an H100: 132 SMs at 1.7 GHz, 3.35 TB/s."""
     h100 = rates.Rates(sms=132, clock=1.7e9, bandwidth=3.35e12)
     assert h100.floor_ms(benchmark.work_of("scan", 262144)) == pytest.approx(0.224, abs=5e-4)
     assert h100.floor_ms(benchmark.work_of("conv", 262144)) == pytest.approx(0.045, abs=5e-4)

@@ -19,7 +19,7 @@
 // each time, so 2.25 times the first line: 0.50 ms, 5.4 ms at full rate. Bytes: u twice, x_dbl 1.6 times, y and z:
 // 367 MB, and the carries, 2048 chunks * 96 * 17 * 2 floats = 27 MB written, read twice, written and read = 134 MB:
 // 0.15 ms, 2.4 ms, of which a large L2 cache saves the carries. A single pass with a look-back would save half of the
-// exp2 and the second reading of u. docs/cuda-kernels.md says more, and what each kernel takes of an SM.
+// exp2 and the second reading of u. docs/explanation/cuda-kernels.md says more, and what each kernel takes of an SM.
 #include "scan_walk.cuh"
 
 namespace msdk::cuda {
