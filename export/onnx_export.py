@@ -17,6 +17,7 @@ from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
 from msdk_export.cpu_ops import with_cpu_ops
 from msdk_export.description import ModelDescription, describe
 from msdk_export.engine_options import EngineOptions
+from msdk_export.notes import collecting
 from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.precision_check import check_range, simulated, worst_layer
@@ -77,6 +78,9 @@ def export(
     each other: both files are of one export. Where the file system cannot lock, a pair that does not match
     is an ArtifactError, here and when it is read.
 
+    What the inputs do not determine, and what could not be checked, is an ExportWarning and a sentence among
+    the manifest's notes.
+
     Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
     InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written),
     BackendError (the op library is missing, ONNX Runtime refuses the graph, no GPU for an .engine).
@@ -103,7 +107,11 @@ def export(
     }
     targets = [path, manifest_path(path)]
     steps = 5 if builds_engine else 4
-    with tqdm(total=steps, unit="step", disable=not progress) as bar, staging(path, targets) as staged:
+    with (
+        tqdm(total=steps, unit="step", disable=not progress) as bar,
+        staging(path, targets) as staged,
+        collecting() as notes,
+    ):
         _begin(bar, "load the model")
         network, description = _load(model, given)
         real, source = real_window(sample, description)
@@ -132,6 +140,7 @@ def export(
             **{field.name: getattr(description, field.name) for field in dataclasses.fields(description)},
             precision=precision,
             engine=built,
+            notes=tuple(notes),
             parity=parity | {"real_source": source},
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from msdk_export import export
     from msdk_rt.artifact.manifest import Manifest
+    from msdk_rt.artifact.notes import ExportWarning
     from msdk_rt.backends.libraries import ops_library
     from msdk_rt.bench.measurement import benchmark
     from msdk_rt.errors import (
@@ -33,6 +34,7 @@ __all__ = [
     "BackendError",
     "CheckpointError",
     "ExportError",
+    "ExportWarning",
     "InputError",
     "Manifest",
     "MsdkError",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ExportWarning": "msdk_rt.artifact.notes",
     "Manifest": "msdk_rt.artifact.manifest",
     "Segmentation": "msdk_rt.imaging.results",
     "Segmenter": "msdk_rt.segmenter",

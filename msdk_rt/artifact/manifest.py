@@ -38,6 +38,7 @@ class Manifest:
     normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
     orientation: axis codes of the model's (D, H, W), as nibabel names them.
     engine: what a .engine needs of the machine (msdk_rt.artifact.engine_entry); None for a .onnx.
+    notes: sentences about what the export assumed or could not check. A file without notes has no such entry.
     """
 
     family: str
@@ -54,11 +55,12 @@ class Manifest:
     blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
     precision: str = "float32"
     engine: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
     ops_version: int = OPS_VERSION
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        for name in ("window", "channels"):
+        for name in ("window", "channels", "notes"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         if wrong := complaints(vars(self)):
@@ -85,6 +87,8 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
     path = manifest_path(artifact)
     try:
         entries = dataclasses.asdict(manifest)
+        if not manifest.notes:
+            del entries["notes"]
         text = json.dumps(entries | {SEAL: _seal(entries)}, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
@@ -123,7 +127,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
             "msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
-    if missing := sorted(fields - entries.keys()):
+    if missing := sorted(fields - entries.keys() - {"notes"}):
         raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
     if unknown := sorted(entries.keys() - fields):
         raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msdk_rt.artifact.notes import LONGEST_NOTE, MOST_NOTES
 from msdk_rt.artifact.vocabulary import ACTIVATIONS, BLENDS, NORMALIZATIONS, PRECISIONS
 from msdk_rt.errors import shown
 
@@ -75,6 +76,14 @@ _RULES: dict[str, Rule] = {
         "null, or {tensorrt, compute_capability, plugin_version: version numbers, max_batch: at least 1, "
         "version_compatible, hardware_compatible: true or false}",
         lambda value: value is None or _is_engine(value),
+    ),
+    "notes": (
+        f"a list of at most {MOST_NOTES} sentences of at most {LONGEST_NOTE} characters",
+        lambda value: (
+            isinstance(value, tuple)
+            and len(value) <= MOST_NOTES
+            and all(_is_name(note) and len(note) <= LONGEST_NOTE for note in value)
+        ),
     ),
     "parity": ("a mapping", lambda value: isinstance(value, dict)),
     "sha256": (

@@ -46,7 +46,8 @@ def describe(path: Path, manifest: Manifest) -> str:
             f"{key.replace('_', ' ')} {value}" for key, value in manifest.engine.items()
         )
     rows |= {f"parity, {name}": text for name, text in parity_lines(manifest).items()}
-    return "\n".join(f"{name:<18}{value}" for name, value in rows.items())
+    lines = [f"{name:<18}{value}" for name, value in rows.items()]
+    return "\n".join(lines + [f"{'note':<18}{note}" for note in manifest.notes])
 
 
 def parity_lines(manifest: Manifest) -> dict[str, str]:

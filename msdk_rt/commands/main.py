@@ -5,9 +5,14 @@ import contextlib
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tqdm import tqdm
 
 import msdk_rt
+from msdk_rt.artifact.notes import ExportWarning
 from msdk_rt.commands import bench, demo, export, info, run, train
 from msdk_rt.errors import MsdkError, one_line
 
@@ -18,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr."""
     options = parser().parse_args(arguments)
     try:
-        with _terminate_as_interrupt():
+        with _terminate_as_interrupt(), _warnings_as_lines():
             return int(options.command(options))
     except (MsdkError, OSError) as error:
         message = one_line(error)
@@ -28,6 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(f"msdk-rt: {message}", file=sys.stderr)
     return 1
+
+
+@contextlib.contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Each ExportWarning is one line on stderr, above the progress bar; other warnings stay as they are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ExportWarning)
+        show = warnings.showwarning
+
+        def show_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, ExportWarning):
+                tqdm.write(f"msdk-rt: warning: {message}", file=sys.stderr)
+            else:
+                show(message, category, *place, **more)
+
+        warnings.showwarning = show_line
+        yield
 
 
 @contextlib.contextmanager

@@ -6,82 +6,35 @@ import gc
 import itertools
 import tempfile
 import threading
-import warnings
 from functools import partial
-from pathlib import Path
 from unittest.mock import patch
 
 import nibabel
 import numpy as np
 import onnx
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import msdk_rt.segmenter
 from msdk_rt import BackendError, InputError, Segmentation, Segmenter
 from msdk_rt.backends.libraries import LIBRARIES, VOLUME_LIBRARY_NAME, ops_library
 from msdk_rt.backends.volume_kernels import VolumeKernels
-from msdk_rt.inference.device.arrays import DeviceArray
-from msdk_rt.inference.device.pipeline import DevicePipeline
-from msdk_rt.inference.host import HostPipeline, infer_views
+from msdk_rt.inference.host import infer_views
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import blend_windows
-from tests.support.emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
-from tests.support.small_model import describe, write_artifact
-
-WINDOW = (4, 3, 5)
-SHAPE = (6, 5, 7)  # 2 x 3 x 2 windows
-
-
-@contextlib.contextmanager
-def on_device(device, network=EmulatedNetwork):
-    """Segmenters work as where their backend runs on a GPU, with the emulated device in place of CUDA."""
-    kernels = EmulatedKernels(device)
-
-    def pipeline(backend, recipe):
-        return DevicePipeline(network(backend._session, device), recipe, device, kernels)
-
-    with patch.object(msdk_rt.segmenter, "_pipeline", pipeline), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
-@pytest.fixture
-def device():
-    device = EmulatedDevice()
-    with on_device(device):
-        yield device
-
-
-def model(folder, channels=1, classes=2, **fields):
-    return write_artifact(Path(folder) / "model.onnx", channels, classes, WINDOW, **fields)
-
-
-def volume_of(seed, channels=1, shape=SHAPE):
-    rng = np.random.default_rng(seed)
-    shape = (channels, *shape)
-    return (rng.gamma(2, 100, shape) * (rng.random(shape) < 0.8)).astype(np.float32)
-
-
-def on_host(path, volumes, **settings):
-    """Segmentations of the host path, which tests/runtime/test_segmenter.py holds to MONAI."""
-    segmenter = Segmenter(path, **settings)
-    pipeline = HostPipeline(segmenter._backend, segmenter._recipe)
-    return [Segmentation(*pipeline.start(volume, True).result()) for volume in volumes]
-
-
-def check_equal(mine, theirs, activation="softmax"):
-    """The same labels, but where two are as likely: sums of the normalisation differ in their order."""
-    assert mine.labels.dtype == theirs.labels.dtype
-    np.testing.assert_allclose(mine.probabilities, theirs.probabilities, rtol=1e-4, atol=1e-5)
-    margin = np.abs(theirs.probabilities - 0.5).min(0)
-    if activation == "softmax":
-        second, first = np.partition(np.pad(theirs.probabilities, [(1, 0), *[(0, 0)] * 3]), (-2, -1), 0)[-2:]
-        margin = first - second
-    np.testing.assert_array_equal(mine.labels[margin > 1e-4], theirs.labels[margin > 1e-4])
-    assert np.count_nonzero(margin <= 1e-4) <= 1 + margin.size / 10
+from tests.support.emulated_device import EmulatedDevice, EmulatedNetwork, Stream
+from tests.support.segmenters_on_device import (
+    SHAPE,
+    WINDOW,
+    Lent,
+    check_equal,
+    model,
+    on_device,
+    on_host,
+    put,
+    volume_of,
+)
+from tests.support.small_model import describe
 
 
 @settings(max_examples=25, deadline=None)
@@ -199,145 +152,6 @@ def test_the_network_returns_infinity(tmp_path, device, options):
         np.testing.assert_array_equal(segmenter.run(good), on_host(path, [good], **options)[0].labels)
 
 
-def put(device, array):
-    """An array on the device, as another library would have it; it may still be on its way."""
-    there, stream = DeviceArray(device, 0, array.shape, array.dtype), device.Stream()
-    stream.upload(array, there.address)
-    return there, stream
-
-
-class Lent:
-    """An array of another library: `fields` as its __cuda_array_interface__ has them."""
-
-    def __init__(self, owner, **fields):
-        self.owner, self.__cuda_array_interface__ = owner, owner.__cuda_array_interface__ | fields
-
-
-class LentByDlpack:
-    """The same through DLPack. stream: that brings it there, which the consumer's has to follow."""
-
-    def __init__(self, owner, stream, device):
-        self._owner, self._stream, self._device = owner, stream, device
-
-    def __dlpack_device__(self):
-        return 2, 0
-
-    def __dlpack__(self, stream):
-        self._device.Stream(stream).follow(self._stream.handle)
-        return self._owner.__dlpack__(stream=stream)
-
-
-@pytest.mark.parametrize("protocol", ["cuda_array_interface", "dlpack"])
-@pytest.mark.parametrize("normalization", ["nonzero_zscore", "none"])
-def test_arrays_on_the_device(tmp_path, device, protocol, normalization):
-    path = model(tmp_path, 2, 3, normalization=normalization)
-    segmenter, volume = Segmenter(path, batch_size=2), volume_of(4, 2)
-    (expected,) = on_host(path, [volume], batch_size=2)
-    owner, stream = put(device, volume)
-    by_dlpack = protocol == "dlpack"
-    lent = LentByDlpack(owner, stream, device) if by_dlpack else Lent(owner, stream=stream.handle)
-    for _ in range(3):
-        result = segmenter.run(lent, return_probabilities=True)
-        assert isinstance(result.labels, DeviceArray)
-        check_equal(Segmentation(result.labels.get(), result.probabilities.get()), expected)
-        np.testing.assert_array_equal(owner.get(), volume)
-    labels = segmenter.run(lent)
-    assert labels.shape == SHAPE
-    np.testing.assert_array_equal(torch.from_dlpack(labels).numpy(), labels.get())
-    np.testing.assert_array_equal(np.from_dlpack(result.probabilities), result.probabilities.get())
-    assert labels.__cuda_array_interface__ == {
-        "shape": SHAPE, "typestr": "|u1", "data": (labels.address, False), "strides": None, "stream": None,
-        "version": 3,
-    }  # fmt: skip
-
-
-def test_several_arrays_on_the_device(tmp_path, device):
-    path, volumes = model(tmp_path), [volume_of(k) for k in range(3)]
-    expected = on_host(path, volumes)
-    batch, stream = put(device, np.stack(volumes))
-    segmenter = Segmenter(path)
-    results = segmenter.run(Lent(batch, stream=stream.handle), return_probabilities=True)
-    first, stream = put(device, volumes[0])
-    mixed = segmenter.run([Lent(first, stream=stream.handle), *volumes[1:]], return_probabilities=True)
-    assert [type(result.labels) for result in mixed] == [DeviceArray, np.ndarray, np.ndarray]
-    for result, theirs in zip(results, expected, strict=True):
-        check_equal(Segmentation(result.labels.get(), result.probabilities.get()), theirs)
-    for result, theirs in zip(mixed[1:], expected[1:], strict=True):
-        check_equal(result, theirs)
-
-
-def test_a_result_lives_as_long_as_what_was_made_of_it(tmp_path, device):
-    volume, stream = put(device, volume_of(0))
-    segmenter = Segmenter(model(tmp_path))
-    lent = Lent(volume, stream=stream.handle)
-    before = len(device.blocks)
-    labels = segmenter.run(lent)
-    before, copy = len(device.blocks) - 1, labels.get()
-    tensor, unused = torch.from_dlpack(labels), labels.__dlpack__()
-    del labels
-    gc.collect()
-    np.testing.assert_array_equal(tensor.numpy(), copy)
-    del tensor
-    gc.collect()
-    assert len(device.blocks) == before + 1
-    del unused
-    gc.collect()
-    assert len(device.blocks) == before
-    with pytest.raises(BufferError, match="shared where it lies"):
-        segmenter.run(lent).__dlpack__(copy=True)
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"typestr": "<f8"}, "device array of float64, expected float32: convert it there"),
-        ({"typestr": "<f2"}, "device array of float16, expected float32"),
-        ({"strides": (4, 4, 24, 120)}, r"strides \(4, 4, 24, 120\) in bytes, expected C order"),
-        ({"shape": (6, 5, 7)}, r"shape \(6, 5, 7\), expected \(C, D, H, W\) with C = 1"),
-        ({"shape": (2, 6, 5, 7)}, r"got 2 channel\(s\)"),
-        ({"shape": (1, 0, 5, 7)}, "empty array"),
-        ({"data": (64, False)}, "memory of device -1, expected device 0"),
-        ({"mask": 1}, "masked device array"),
-    ],
-)
-def test_arrays_on_the_device_that_do_not_fit(tmp_path, device, fields, message):
-    owner, _ = put(device, volume_of(0, 2))
-    segmenter = Segmenter(model(tmp_path))
-    for volumes in (Lent(owner, **fields), [volume_of(0), Lent(owner, **fields)]):
-        with pytest.raises(InputError, match=message):
-            segmenter.run(volumes)
-    assert device.launches == 0
-
-
-class NotLent:
-    def __dlpack_device__(self):
-        return 2, 0
-
-    def __dlpack__(self, stream):
-        raise BufferError("it requires a gradient")
-
-
-def test_a_tensor_that_is_not_lent(tmp_path, device):
-    with pytest.raises(InputError, match="got a NotLent that gives no device memory: it requires a gradient"):
-        Segmenter(model(tmp_path)).run(NotLent())
-
-
-def test_axes_of_one_voxel_may_have_any_stride(tmp_path, device):
-    owner, stream = put(device, volume_of(0, shape=(1, 5, 7)))
-    lent = Lent(owner, stream=stream.handle, strides=(1, 4, 28, 4))
-    assert Segmenter(model(tmp_path)).run(lent).shape == (1, 5, 7)
-
-
-def test_voxels_on_the_device_that_are_not_finite(tmp_path, device):
-    volume = volume_of(0, 2)
-    volume[1, 0, 0, :4], volume[1, 2, 2, 2] = np.nan, np.inf
-    owner, stream = put(device, volume)
-    segmenter = Segmenter(model(tmp_path, 2))
-    with pytest.raises(InputError, match="channel m1 has 4 NaN and 1 infinite of 210 voxels"):
-        segmenter.run(Lent(owner, stream=stream.handle))
-    assert segmenter.run(volume_of(1, 2)).shape == SHAPE
-
-
 @pytest.mark.parametrize("speeds", list(itertools.product((0, 30), repeat=3)))
 def test_streams_may_be_slow_or_fast(tmp_path, device, speeds):
     """Each of work, uploads and downloads runs at once, or not before somebody waits for it."""
@@ -359,16 +173,6 @@ def test_streams_may_be_slow_or_fast(tmp_path, device, speeds):
     good = segmenter.run(lent[1:], return_probabilities=True)
     for mine, theirs in zip(good, expected[1:], strict=True):
         check_equal(Segmentation(mine.labels.get(), mine.probabilities.get()), theirs)
-
-
-def test_a_cpu_takes_no_array_of_a_gpu(tmp_path):
-    owner, _ = put(EmulatedDevice(), volume_of(0))
-    segmenter = Segmenter(model(tmp_path))
-    for volumes in (owner, [volume_of(0), owner], LentByDlpack(owner, None, None)):
-        with pytest.raises(InputError, match=r"on a GPU, but the model runs on CPU.*tensor\.cpu\(\)"):
-            segmenter.run(volumes)
-    with pytest.raises(BackendError, match="no device memory is used"):
-        segmenter.device_memory(SHAPE)
 
 
 def test_memory_is_counted_before_it_is_taken(tmp_path):

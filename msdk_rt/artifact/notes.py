@@ -1,0 +1,11 @@
+"""Notes: sentences in a manifest about what its export assumed or could not check."""
+
+MOST_NOTES = 100
+LONGEST_NOTE = 2000  # characters
+
+
+class ExportWarning(UserWarning):
+    """An export assumed something that its inputs do not tell, or could not check it.
+
+    The sentence is in the manifest too. Give the argument that it names, and there is no warning.
+    """
