@@ -1,4 +1,4 @@
-"""Each attack of [tests/attacks](../tests/attacks) ends in an MsdkError with one sentence that says what to
+"""Each attack of [tests/attacks](../../tests/attacks) ends in an MsdkError with one sentence that says what to
 do, or in a result where the file is legal; within 2 s of processor time and 500 MB of memory beyond the
 imports; and leaves nothing behind in the folder.
 """
