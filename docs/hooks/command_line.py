@@ -7,7 +7,7 @@ from unittest import mock
 from msdk_rt.commands.main import parser
 
 MARK = "<!-- the parser's help -->"
-COLUMNS = "100"
+COLUMNS = "88"  # what a code block of the site shows without scrolling
 
 
 def on_page_markdown(markdown, *, page, config, files):
@@ -17,7 +17,7 @@ def on_page_markdown(markdown, *, page, config, files):
 
 def help_of(top: argparse.ArgumentParser) -> str:
     """A section for msdk-rt and one for each of its commands."""
-    with mock.patch.dict(os.environ, COLUMNS=COLUMNS):
+    with mock.patch.dict(os.environ, COLUMNS=COLUMNS, NO_COLOR="1"):
         return "\n".join(_section(parser) for parser in [top, *commands(top).values()])
 
 
