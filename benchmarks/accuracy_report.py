@@ -1,4 +1,4 @@
-"""Writes docs/explanation/accuracy.md from benchmarks/results: the demo network's Dice, float16's cost, an ablation."""
+"""Writes the page on accuracy from benchmarks/results: the demo's Dice, float16's cost, an ablation."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from benchmarks.report import cases, latest, origin, read
 PAGE = PERFORMANCE.with_name("accuracy.md")
 HEAD = """# Accuracy
 
-`python -m benchmarks.demo_accuracy`, `benchmarks.precision`, `benchmarks.autocast` and `benchmarks.ablation` write this
-page from [benchmarks/results](../../benchmarks/results). The figures are Dice coefficients.
+`python -m benchmarks.demo_accuracy`, `benchmarks.precision`, `benchmarks.autocast` and `benchmarks.ablation`
+write this page from [benchmarks/results](../../benchmarks/results). The figures are Dice coefficients.
 [benchmarks/accuracy.py](../../benchmarks/accuracy.py) describes the volumes.
 """
 
@@ -53,8 +53,8 @@ def _precision(rows: list[dict]) -> list[str]:
     lines = [
         "## float16 against float32\n",
         "The float16 artifact's labels against the float32 one's, on the MNI152 T1 at 1 mm and on 19 random",
-        "draws of it at 2 mm; Dice of each tissue. **No GPU ran this**: a CPU rounded every layer's output to",
-        "float16, with sums in float32, as a GPU does.\n",
+        "draws of it at 2 mm; Dice of each tissue. **No GPU ran this**: a CPU rounded every layer's output",
+        "to float16, with sums in float32, as a GPU does.\n",
         f"{origin(rows[-1])}\n",
         f"| | {' | '.join(columns)} |",
         "| --- " * (1 + len(columns)) + "|",
@@ -70,10 +70,10 @@ def _autocast(rows: list[dict]) -> list[str]:
         return []
     lines = [
         "### Against NVIDIA's AutoCast\n",
-        "Another way to a strongly typed float16 graph. AutoCast keeps layers in float32 by the values that it",
-        "sees on a sample; msdk_rt keeps them by rule, norms above all. AutoCast asks TensorRT about the msdk",
-        "ops; without TensorRT it got the graph around them. The demo's network and volume, rounded as above",
-        "([benchmarks/autocast.py](../../benchmarks/autocast.py)).\n",
+        "Another way to a strongly typed float16 graph. AutoCast keeps layers in float32 by the values that",
+        "it sees on a sample; msdk_rt keeps them by rule, norms above all. AutoCast asks TensorRT about the",
+        "msdk ops; without TensorRT it got the graph around them. The demo's network and volume, rounded as",
+        "above ([benchmarks/autocast.py](../../benchmarks/autocast.py)).\n",
         f"{origin(rows[-1])}\n",
         "| | labels alike | least Dice | casts | file | in float32 |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -101,8 +101,8 @@ def _ablation(rows: list[dict]) -> list[str]:
     lines = [
         "## Self-distillation, with and without\n",
         "The same network, data, seeds and steps. Every head is supervised on both sides; only the two",
-        "distillation terms differ. Each cell is the mean over seeds, with each seed's value in brackets. The",
-        "difference is between runs with the same seed: mean and extremes.\n",
+        "distillation terms differ. Each cell is the mean over seeds, with each seed's value in brackets.",
+        "The difference is between runs with the same seed: mean and extremes.\n",
         f"{origin(rows[-1])}\n",
         f"| | {' | '.join(sides)} | difference |",
         "| --- " * (2 + len(sides)) + "|",

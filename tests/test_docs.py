@@ -1,4 +1,4 @@
-"""The documentation names what there is: links, make targets, options, entries of the manifest; README stays short."""
+"""The pages name only links, make targets, options and entries that exist, and README stays short."""
 
 import dataclasses
 import re
@@ -27,7 +27,7 @@ def named(page):
 
 
 def code_of(text):
-    """Fenced blocks, indented blocks and code within a line, one string each; lines that end in \\ are joined."""
+    """The lines of fenced blocks, of indented blocks and of code in text; a continued line is one."""
     fenced = FENCE.findall(text)
     rest = FENCE.sub("", text)
     found = [match.strip("` ") for match in CODE.findall(rest.replace("\\\n", " "))]

@@ -1,7 +1,8 @@
 """Links that leave docs/ for the repository, which the site does not hold.
 
-A page links to a file of the repository by a relative path, which works wherever the repository is browsed. On the
-site the link goes to `repo_url` where mkdocs.yml sets one; without it the text stays and the path follows in code.
+A page links to a file of the repository by a relative path, which works wherever the repository is browsed.
+On the site the link goes to `repo_url` where mkdocs.yml sets one; without it the text stays and the path
+follows in code.
 """
 
 import posixpath

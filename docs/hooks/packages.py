@@ -1,4 +1,4 @@
-"""Lets the reference find msdk_export, which the repository keeps in export/: build/typing links the one to the other."""
+"""Lets the reference find msdk_export, which the repository keeps in export/, by a link in build/typing."""
 
 from pathlib import Path
 

@@ -355,7 +355,7 @@ class FullDisk(io.BytesIO):
 
 
 def test_a_disk_that_is_full_when_the_state_is_saved(tmp_path, monkeypatch):
-    """What the file raises reaches atomic_write; PyTorch's writer made a RuntimeError of it."""
+    """The file's own error reaches atomic_write; PyTorch's writer made a RuntimeError of it."""
     monkeypatch.setattr(
         "msdk_export.training.state.atomic_write", lambda *_: contextlib.nullcontext(FullDisk())
     )

@@ -162,7 +162,7 @@ PLANTED_BUGS = {
 def test_a_planted_bug_is_caught(bug, tmp_path: Path):
     name, right, wrong = PLANTED_BUGS[bug]
     source = (emulated_ops.SCAN / "cuda" / name).read_text()
-    assert source.count(right) == 1, "the planted bug's place is gone: plant it anew"
+    assert source.count(right) == 1, "the planted bug's place is gone: plant it again"
     (tmp_path / name).write_text(source.replace(right, wrong))
     broken = emulated_ops.build(tmp_path / "build", {name: tmp_path / name})
     with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""What of `make gpu-check` needs no GPU: its checks on the emulator, its peers on the CPU, its report."""
+"""The parts of `make gpu-check` that need no GPU: checks on the emulator, peers on the CPU, the report."""
 
 import os
 import subprocess
@@ -84,7 +84,7 @@ def test_a_refusal_is_raised_with_its_sentence(ops):
 
 
 def selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
-    """What mamba-ssm's function of this name computes, a step at a time."""
+    """Compute what mamba-ssm's function of this name computes, a step at a time."""
     assert delta_softplus
     delta = F.softplus(delta + delta_bias[:, None])
     h, steps = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype), []

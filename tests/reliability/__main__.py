@@ -1,4 +1,4 @@
-"""Runs campaigns in full, appends their findings to tests/reliability/results, rewrites the page on reliability.
+"""Runs campaigns in full, appends their results to tests/reliability/results, rewrites their page.
 
 Exit code 1 when a promise was broken.
 """

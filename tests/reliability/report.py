@@ -1,4 +1,4 @@
-"""What a campaign found: kept in tests/reliability/results/<campaign>.csv, shown in docs/explanation/reliability.md."""
+"""Keeps the results of campaigns in tests/reliability/results/<campaign>.csv, and writes their page."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PAGE = RESULTS.parents[2] / "docs" / "explanation" / "reliability.md"
 HEAD = """# Reliability
 
-`make reliability` writes this page from [tests/reliability/results](../../tests/reliability/results), which keeps every
-run's figures. Each campaign promises something; a failure is a case that broke the promise. The tables show the latest
-run. `make test` runs a quick slice of each campaign.
+`make reliability` writes this page from [tests/reliability/results](../../tests/reliability/results), which
+keeps every run's figures. Each campaign promises something; a failure is a case that broke the promise. The
+tables show the latest run. `make test` runs a quick slice of each campaign.
 """
 
 
