@@ -22,15 +22,15 @@ from benchmarks import accuracy_report
 from benchmarks.accuracy import TISSUES, template_itself
 from benchmarks.measure import record
 from benchmarks.precision import demo, write_simulated
-from msdk_export.around_ops import cut, rejoin
 from msdk_export.demo_network import export_demo
-from msdk_export.functions import attach_functions
-from msdk_export.onnx_graph import to_onnx
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.trace import to_onnx
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.inference.labels import dice
 from msdk_rt.inference.normalisation import normalize
+from tests.support.around_ops import cut, rejoin
 
 QUESTION = "autocast"
 

@@ -57,9 +57,9 @@ def run_artifact(path: Path, side: int, threads: int = THREADS, batch: int = 1):
 def build_artifact(folder: Path, side: int) -> Path:
     """Build the graph that msdk_rt.export writes; it is compared with PyTorch below, not here too."""
     from msdk_export.checkpoints import describe_model
-    from msdk_export.cpu_ops import with_cpu_ops
     from msdk_export.description import describe
-    from msdk_export.onnx_graph import to_onnx
+    from msdk_export.graph.rules import with_cpu_ops
+    from msdk_export.graph.trace import to_onnx
 
     model = pytorch_model()
     model_says = {"window": [side] * 3, "channels": list(CHANNELS), "labels": LABELS} | describe_model(model)

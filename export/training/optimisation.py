@@ -6,8 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from msdk_export.distillation import SelfDistillationLoss
-from msdk_export.models.scales import Scales
+from msdk_export.families.msd_kmamba.scales import Scales
+from msdk_export.training.distillation import SelfDistillationLoss
 from msdk_export.training.settings import TrainingSettings
 
 _AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "none": None}

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from msdk_export.distillation import DistillationWeights
 from msdk_export.models import MSDKMambaConfig, demo_config
+from msdk_export.training.distillation import DistillationWeights
 from msdk_rt.errors import InputError
 
 NETWORKS = ("demo", "base")

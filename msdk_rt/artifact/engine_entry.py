@@ -12,9 +12,10 @@ An engine is machine code for one TensorRT and one kind of GPU; the manifest's e
 
 from typing import Any
 
+from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, BackendError
 
-PLUGIN_VERSION = "1"
+PLUGIN_VERSION = str(OPS_VERSION)
 ENGINE_SUFFIX = ".engine"
 LEAST_COMPATIBLE = (8, 0)
 AGAIN = "export the checkpoint again on this machine, or use model.onnx"

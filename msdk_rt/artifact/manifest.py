@@ -17,10 +17,10 @@ from typing import Any
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, folder_lock
 from msdk_rt.artifact.manifest_rules import complaints
+from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, OutputError, shown
 
 FORMAT_VERSION = 1
-OPS_VERSION = 1
 SEAL = "seal"
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message

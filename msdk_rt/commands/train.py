@@ -142,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     for module in _NEEDED:
         if importlib.util.find_spec(module) is None:
             raise BackendError(f"train needs {module}, which is not installed: pip install 'msdk_rt[train]'")
-    from msdk_export.distillation import DistillationWeights
+    from msdk_export.training.distillation import DistillationWeights
     from msdk_export.training.run import train
     from msdk_export.training.settings import TrainingSettings
 

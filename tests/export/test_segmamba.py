@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from monai.networks.blocks.dynunet_block import UnetResBlock as MonaiResBlock
 
 import msdk_rt
+from msdk_export.families.segmamba.unetr_blocks import UnetResBlock
 from msdk_export.models import SegMamba, SegMambaConfig
-from msdk_export.models.unetr_blocks import UnetResBlock
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import open_session, run_session
 from msdk_rt.errors import InputError

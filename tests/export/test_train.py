@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 import msdk_rt
-from msdk_export.distillation import DistillationWeights
+from msdk_export.training.distillation import DistillationWeights
 from msdk_export.training.optimisation import Optimisation, learning_rate
 from msdk_export.training.run import BEST, LAST, METRICS, STATE, _Run, train
 from msdk_export.training.settings import TrainingSettings

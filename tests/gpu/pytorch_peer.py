@@ -16,7 +16,7 @@ from monai.transforms import NormalizeIntensity
 
 from msdk_export import build_model, load_checkpoint
 from msdk_export.layers import bimamba
-from msdk_export.mamba_ssm_scan import installed_selective_scan_fn, scan_with
+from msdk_export.ops.mamba_ssm_scan import installed_selective_scan_fn, scan_with
 
 
 class PyTorchSegmenter:

@@ -38,9 +38,8 @@ def main(path: Path) -> None:
         return
     import onnx
 
-    from msdk_export.around_ops import cut
-    from msdk_export.cpu_ops import standard_ops
     from msdk_rt.artifact.manifest import read_manifest
+    from tests.support.around_ops import cut, standard_ops
     from tests.support.rtx_build import plan_of
 
     precision = read_manifest(path).precision

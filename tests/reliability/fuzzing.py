@@ -164,7 +164,7 @@ def seeds() -> Iterator[Path]:
     import safetensors.torch
     import torch
 
-    from msdk_export.functions import attach_functions
+    from msdk_export.graph.functions import attach_functions
 
     with tempfile.TemporaryDirectory(prefix="msdk-fuzzing-") as place:
         folder = honest_folder(Path(place, "seeds"))

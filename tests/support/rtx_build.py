@@ -65,7 +65,7 @@ def engine_module():
     import tensorrt_rtx
 
     sys.modules["tensorrt"] = tensorrt_rtx
-    from msdk_export import engine
+    from msdk_export.engine import builder as engine
 
     return engine
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (ROOT / "export" / "engine.py", ROOT / "msdk_rt" / "backends" / "tensorrt.py")
+MODULES = (ROOT / "export" / "engine" / "builder.py", ROOT / "msdk_rt" / "backends" / "tensorrt.py")
 # Repairs the stubs: their generator wrote lines that are no Python (a keyword as a name, a default before
 # none) or that mean another type (their module has a data type of the name bool).
 REPAIRS = (
