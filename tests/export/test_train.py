@@ -255,7 +255,7 @@ def test_other_settings_are_refused_and_restart_begins_anew(data, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04."])
 def test_a_damaged_state_is_refused(data, tmp_path, content):
     (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(CheckpointError, match="begin anew"):
+    with pytest.raises(CheckpointError, match="begin again"):
         train(data, tmp_path, TINY_RUN)
 
 
