@@ -1,8 +1,8 @@
-"""What do the CUDA kernels take of an SM? Registers, spills and shared memory on every architecture we ship.
+"""How much of an SM do the CUDA kernels need? Registers, spills, shared memory on every architecture.
 
     python -m benchmarks.cuda_resources      (make cuda-table) needs nvcc, no GPU
 
-Writes the table at the end of docs/cuda-kernels.md. Fails where a kernel spills registers to memory.
+Writes the table at the end of docs/explanation/cuda-kernels.md. Fails where a kernel spills registers.
 """
 
 import os
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "cuda-kernels.md"
+PAGE = ROOT / "docs" / "explanation" / "cuda-kernels.md"
 MARK = "<!-- what follows is written by make cuda-table -->\n"
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
 SOURCES = sorted([*ROOT.glob("plugins/ops/*/cuda.cu"), *ROOT.glob("plugins/volume/*.cu")])
@@ -84,7 +84,7 @@ def compiled(nvcc: str, source: Path) -> list[Usage]:
 
 
 def usages_in(report: str) -> Iterator[Usage]:
-    """The kernels that ptxas -v tells of."""
+    """Yield the kernels in the report of ptxas -v."""
     found = list(PTXAS.finditer(report))
     names = subprocess.run(
         ["c++filt", *(match["name"] for match in found)], capture_output=True, text=True, check=True

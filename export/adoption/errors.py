@@ -64,7 +64,9 @@ def _where(error: BaseException, network: nn.Module) -> str:
             line = _line(frame.f_code.co_filename, number)
         if isinstance(node, torch.fx.Node):
             traced = node.meta.get("stack_trace") or traced
-    return "".join(f"; in {found}" for found in [", ".join(filter(None, (place, line or _last(traced))))] if found)
+    return "".join(
+        f"; in {found}" for found in [", ".join(filter(None, (place, line or _last(traced))))] if found
+    )
 
 
 def _last(stack_trace: str) -> str:

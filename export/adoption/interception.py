@@ -75,7 +75,9 @@ def _code_calling(handler: Handler, original: types.FunctionType) -> types.CodeT
     free = original.__code__.co_freevars
     definition = ast.parse(_CALL).body[0]
     assert isinstance(definition, ast.FunctionDef)
-    definition.body += [ast.Expr(ast.Name(name, ast.Load())) for name in free]  # never reached, but closed over
+    definition.body += [
+        ast.Expr(ast.Name(name, ast.Load())) for name in free
+    ]  # never reached, but closed over
     code = code_closing_over(free, definition)
     call = _calling(handler, original)
     return code.replace(

@@ -1,4 +1,4 @@
-"""`msdk-rt run`: segment cases one after the other, keep what is done, report each."""
+"""`msdk-rt run`: segments cases in turn, keeps finished ones, reports each."""
 
 import argparse
 import sys
@@ -79,9 +79,9 @@ def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace)
 
 
 def _fault(case: Case, probabilities: bool, manifest: Manifest) -> str:
-    """Why an earlier result cannot be kept, "" if it can: it is whole and lies where its input lies.
+    """Say why an earlier result cannot be kept; "" if it is whole and lies where its input lies.
 
-    We write files whole, and the labels last; but a copy may be cut, and another program may have written it.
+    We write files whole, and the labels last; but a copy may be cut, or another program may have written it.
     """
     if probabilities and not case.probabilities.exists():
         return f"{case.probabilities} is missing"
@@ -90,7 +90,7 @@ def _fault(case: Case, probabilities: bool, manifest: Manifest) -> str:
         if probabilities:
             check_result(case.probabilities, case.inputs[0], len(manifest.labels))
     except InputError as error:
-        return f"what was there is no whole result: {one_line(error)}"
+        return f"the result there is not whole: {one_line(error)}"
     return ""
 
 

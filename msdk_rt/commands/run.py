@@ -14,7 +14,7 @@ EXAMPLES = """examples:
 
 Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files of a
 model with several channels are named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order.
-Results that are there already are kept, so an interrupted run is taken up by the same command."""
+Existing results are kept, so that the same command resumes an interrupted run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="a .nii.gz or .nii file for one case, or a folder"
     )
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
+    parser.add_argument(
+        "--overlap", type=float, default=0.5, help="fraction that neighbouring windows share (default: 0.5)"
+    )
     parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
     parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
     parser.add_argument(
@@ -34,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="AXIS",
         help="average over flips of axes among 0 1 2",
     )
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
+    parser.add_argument(
+        "--threads", type=int, help="threads of one inference (default: one per physical core)"
+    )
     parser.add_argument(
         "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
     )

@@ -1,4 +1,4 @@
-"""What the command line's inputs and output mean: cases, their files, and where each result goes."""
+"""Finds the cases in the command line's inputs: their files, and where each result goes."""
 
 import re
 from collections import defaultdict
@@ -27,7 +27,7 @@ class Case:
 
 
 def find_cases(inputs: Sequence[Path], channels: Sequence[str], output: Path) -> list[Case]:
-    """The cases that `inputs` hold, their results under `output`, which is proved writable.
+    """Find the cases that `inputs` hold; their results go under `output`, which must be writable.
 
     inputs: one folder; or for a model with one channel any number of files, one case each; or one file per
     channel. In a folder, every NIfTI file is a case for a model with one channel, otherwise files are named
@@ -98,7 +98,7 @@ def _outputs(found: Sequence[tuple[str, tuple[Path, ...]]], output: Path) -> lis
 
 
 def _check_distinct(cases: Sequence[Case]) -> None:
-    """Two results never share a file, and none lands on an input."""
+    """Raise OutputError where two results share a file, or one lands on an input."""
     inputs = {path.resolve() for case in cases for path in case.inputs}
     taken: dict[Path, Case] = {}
     for case in cases:

@@ -1,4 +1,4 @@
-// What a kernel's source needs to be compiled by nvcc for a GPU and by a C++ compiler for tests/cuda_emulator:
+// Lets nvcc compile a kernel's source for a GPU, and a C++ compiler compile it for tests/cuda_emulator:
 // a launch without <<<>>>, and shared memory without __shared__. A block may use 48 KiB of shared memory.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What makes an op and a device a custom op of ONNX Runtime.
+// Makes a custom op of ONNX Runtime from an op and a device.
 #pragma once
 
 #include <exception>

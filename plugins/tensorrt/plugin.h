@@ -1,4 +1,4 @@
-// What is the same for every msdk op in TensorRT: the plugin with its three capabilities, and its creator.
+// Common to every msdk op in TensorRT: the plugin with its three capabilities, and its creator.
 //
 // Op, a value made from its fields, has:
 //   kName, kInputs (an array of InputSpec, data first), kOptionalInputs (the last ones), kOutput (its name)

@@ -263,7 +263,9 @@ RIGHT = {
     "AveragedModel": lambda: AveragedModel(Net(CudaMixer(6))),
     "torch.compile": lambda: torch.compile(Net(CudaMixer(6)), backend="eager"),
     "a compiled block": lambda: Net(torch.compile(CudaMixer(6), backend="eager")),
-    "a compiled block, asked for its class": lambda: AsksForItsParts(torch.compile(CudaMixer(6), backend="eager")),
+    "a compiled block, asked for its class": lambda: AsksForItsParts(
+        torch.compile(CudaMixer(6), backend="eager")
+    ),
     "wrappers in wrappers": lambda: nn.DataParallel(AveragedModel(Net(nn.DataParallel(Backward(6))))),
 }
 
@@ -282,13 +284,17 @@ def test_the_graph_is_what_the_module_computes(kind, kernels, tmp_path):
     assert error_of(network, tmp_path / "graph.onnx", tokens_of(), kernels=kernels) < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["isinstance", "backward", "in pieces", "shared block", "hooks", "two lengths"])
+@pytest.mark.parametrize(
+    "kind", ["isinstance", "backward", "in pieces", "shared block", "hooks", "two lengths"]
+)
 def test_the_scan_is_an_op_and_no_loop(kind, tmp_path):
     network = randomised(RIGHT[kind]())
 
     error_of(network, tmp_path / "graph.onnx", tokens_of(), kernels=False)
 
-    assert scans_of(tmp_path / "graph.onnx") == {"in pieces": 2, "shared block": 2, "two lengths": 2}.get(kind, 1)
+    assert scans_of(tmp_path / "graph.onnx") == {"in pieces": 2, "shared block": 2, "two lengths": 2}.get(
+        kind, 1
+    )
 
 
 def test_wrapper_with_a_hook_is_right_or_refused(tmp_path):
@@ -395,7 +401,9 @@ class LooksAtValues(Net):
 def test_control_flow_on_values_is_refused_at_its_line(tmp_path):
     network = nn.Sequential(randomised(LooksAtValues(SequenceMixer(6))))
 
-    with pytest.raises(ExportError, match=r"in 0 \(LooksAtValues\), .*test_given\.py:\d+: `return super") as refused:
+    with pytest.raises(
+        ExportError, match=r"in 0 \(LooksAtValues\), .*test_given\.py:\d+: `return super"
+    ) as refused:
         export_graph(network, tokens_of(), tmp_path / "graph.onnx")
 
     assert "On the msdk ops: 0.mixer" in str(refused.value)
@@ -506,7 +514,9 @@ def test_use_fast_path_false_of_a_bidirectional_block_is_said(one, tmp_path):
     kind = OneDirection if one else SequenceMixer
     network = randomised(Net(kind(6, "v2", if_divide_out=True, use_fast_path=False)))
 
-    with pytest.warns(UserWarning, match="use_fast_path.*" + ("direction alone$" if one else "published block$")):
+    with pytest.warns(
+        UserWarning, match="use_fast_path.*" + ("direction alone$" if one else "published block$")
+    ):
         assert error_of(network, tmp_path / "graph.onnx", tokens_of()) < 1e-5
     assert scans_of(tmp_path / "graph.onnx") == 1
 
@@ -539,7 +549,11 @@ def test_ss2d_of_another_meaning_is_what_it_computes(block, tmp_path):
 
 def state_of(module):
     tensors = {name: value.clone() for name, value in module.state_dict().items()}
-    return tensors, [part.training for part in module.modules()], [sorted(vars(part)) for part in module.modules()]
+    return (
+        tensors,
+        [part.training for part in module.modules()],
+        [sorted(vars(part)) for part in module.modules()],
+    )
 
 
 def test_the_module_is_left_as_it_was(tmp_path):

@@ -1,4 +1,4 @@
-// What the tests of the CPU kernels share: threads to run on, numbers, a comparison with a reference in double, and
+// Shared by the tests of the CPU kernels: threads to run on, numbers, a comparison with a reference in double, and
 // every kernel set of this processor.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What TensorRT would bring to a plugin: a logger, dimension expressions, tensor descriptions.
+// Stands in for TensorRT beside a plugin: a logger, dimension expressions, tensor descriptions.
 #pragma once
 
 #include <NvInferRuntime.h>

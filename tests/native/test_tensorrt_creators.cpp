@@ -30,7 +30,7 @@ void test_creators() {
   }
 }
 
-// What getMetadataString says of the plugin made of these fields; empty where none is made.
+// The metadata string of the plugin made from these fields; empty where none is made.
 std::string made(const char* op, const std::vector<PluginField>& fields, TensorRTPhase phase = TensorRTPhase::kBUILD) {
   const Plugin plugin = create(op, fields, phase);
   return plugin ? build(*plugin)->getMetadataString() : "";

@@ -27,7 +27,7 @@ class Conv3d {
   static void on_cpu(const Conv3dCall& call, const cpu::Parallel& parallel);
 
  private:
-  // What the attributes and a weight of this shape tell.
+  // Sizes from the attributes and from a weight of this shape.
   Conv3dArgs with_weight(const std::vector<int64_t>& shape, const T* weight) const;
 
   std::vector<int64_t> strides_, pads_;

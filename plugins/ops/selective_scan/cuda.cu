@@ -15,11 +15,11 @@
 //   float operations, 4 an update     0.112 ms                             1.21 ms
 //   bytes: u 101, x_dbl 40,           0.072 ms                             1.18 ms
 //     y and z 101 MB = 241 MB
-// What this design gives: every exp2 twice (summaries, outputs) and two more special functions a step for softplus
+// This design computes every exp2 twice (summaries, outputs) and two more special functions a step for softplus
 // each time, so 2.25 times the first line: 0.50 ms, 5.4 ms at full rate. Bytes: u twice, x_dbl 1.6 times, y and z:
 // 367 MB, and the carries, 2048 chunks * 96 * 17 * 2 floats = 27 MB written, read twice, written and read = 134 MB:
 // 0.15 ms, 2.4 ms, of which a large L2 cache saves the carries. A single pass with a look-back would save half of the
-// exp2 and the second reading of u. docs/cuda-kernels.md says more, and what each kernel takes of an SM.
+// exp2 and the second reading of u. docs/explanation/cuda-kernels.md says more, and what each kernel takes of an SM.
 #include "ops/selective_scan/cuda_walk.cuh"
 
 namespace msdk::cuda {

@@ -200,8 +200,8 @@ void expect(bool ok, const char* what) {
   ++failures;
 }
 
-// By arithmetic alone: no tensor of these sizes exists. What no launch can do is refused, and a workspace of more than
-// 2^32 bytes, or of more than there can be, has its right size.
+// By arithmetic alone: no tensor of these sizes exists. A size that no launch can have is refused, and a workspace of
+// more than 2^32 bytes, or of more than there can be, has its right size.
 template <class T>
 void test_sizes() {
   SelectiveScanArgs<T> scan{};

@@ -1,4 +1,4 @@
-// What ONNX Runtime would bring to a custom op: attributes, tensors that are heap blocks of exactly their size, a pool
+// Stands in for ONNX Runtime beside a custom op: attributes, tensors that are heap blocks of exactly their size, a pool
 // of one thread. Only the functions that the adaptor calls; any other is a null pointer.
 #pragma once
 

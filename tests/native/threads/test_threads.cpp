@@ -121,7 +121,7 @@ struct Inputs {
     taps = uniform(kChannels * kChannels * 27, -1, 1);
   }
 
-  // Everything the ops give, one after the other.
+  // All outputs of the ops, in sequence.
   Floats run(const cpu::Parallel& parallel, const cpu::Kernels& isa) const {
     Floats y(x.size()), v(u.size()), k(kBatch * kOutputs * length), w(8 * x.size());
     cpu::selective_scan({kBatch, kChannels, length, kStates, kRank, list, 0.5f, u.data(), x_dbl.data(),

@@ -28,7 +28,7 @@ class CrossMergeTriton(torch.autograd.Function):
         return ys[:, 0] + columns.reshape(batch, channels, -1)
 
 
-def getCSM(directions):  # noqa: N802  VMamba's name
+def getCSM(directions):
     """1: rows four times; 2: rows, both ways, each twice. Both are called CrossScanTriton."""
 
     class CrossScanTriton(torch.autograd.Function):

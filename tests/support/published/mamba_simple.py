@@ -23,7 +23,9 @@ class Mamba(SequenceMixer):
         if not (self.use_fast_path and inference_params is None):
             out = self.out_proj(self.slow(xz).transpose(1, 2))
         elif self.bimamba_type == "none":
-            out = mamba_inner_fn(xz, *self.inner(""), *self.outer(), self.decay(""), None, None, **self.rest(""))
+            out = mamba_inner_fn(
+                xz, *self.inner(""), *self.outer(), self.decay(""), None, None, **self.rest("")
+            )
         elif self.bimamba_type == "v1":
             decays = self.decay(""), self.decay("_b")
             out = bimamba_inner_fn(xz, *self.inner(""), *self.outer(), *decays, None, None, **self.rest(""))

@@ -48,7 +48,9 @@ class SS2D(FourWayMixer):
     orders: (CrossScan, CrossMerge). newest: x_proj and dt_projs are modules.
     """
 
-    def __init__(self, d_model, z="act", orders=(CrossScan, CrossMerge), newest=False, cascade=False, **options):
+    def __init__(
+        self, d_model, z="act", orders=(CrossScan, CrossMerge), newest=False, cascade=False, **options
+    ):
         super().__init__(d_model, z, **options)
         self.forward = self.forwardv2
         scan, merge = orders
@@ -77,7 +79,7 @@ class SS2D(FourWayMixer):
             y = y * (F.silu(z) if self.z == "act" else z)
         return self.dropout(self.out_proj(y))
 
-    def forward_corev2(self, x, force_fp32, CrossScan, CrossMerge, cascade2d=False):  # noqa: N803
+    def forward_corev2(self, x, force_fp32, CrossScan, CrossMerge, cascade2d=False):
         batch, inner, height, width = x.shape
         rows, dts = self.weights(inner)
         xs = CrossScan.apply(x)
