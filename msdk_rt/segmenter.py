@@ -17,7 +17,7 @@ from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
 from msdk_rt.imaging.space import Space
-from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
@@ -114,6 +114,7 @@ class Segmenter:
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
         | path of a NIfTI file, for a model with one channel | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
+        | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
         | any of these arrays on the model's GPU: float32, C order | the same as DeviceArrays there |
 
@@ -127,7 +128,7 @@ class Segmenter:
         sources, single = sources_of(volumes, pipeline.take)
         if len(sources) > 1:  # one alone is checked where it is used
             for source in sources:
-                if not isinstance(source, list):  # files are checked when they are read
+                if not isinstance(source, (list, Volume)):  # files are checked when they are read
                     self._check(source)
         results = list(self._results(pipeline, sources, return_probabilities, progress))
         return results[0] if single else results
@@ -151,9 +152,10 @@ class Segmenter:
         """Begin with a source; the function returned waits for the end and gives the result."""
         watch = _progress_bar if progress else None
         if isinstance(source, list):
-            volume = read_volume(source, self.manifest.channels, self.manifest.orientation)
-            pending = pipeline.start(volume.data, probabilities, watch)
-            return partial(_of_file, pending, volume.space)
+            source = read_volume(source, self.manifest.channels, self.manifest.orientation)
+        if isinstance(source, Volume):
+            pending = pipeline.start(as_volume(source.data, self.manifest.channels), probabilities, watch)
+            return partial(_of_file, pending, source.space)
         pending = pipeline.start(self._check(source), probabilities, watch)
         return partial(_of_array, pending, probabilities)
 

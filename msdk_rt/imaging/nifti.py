@@ -76,7 +76,7 @@ class Nifti:
         header["cal_min"] = header["cal_max"] = 0
         image: Any = known.image_type(array, space.affine, header)
         with atomic_write(path, "wb") as file:
-            if path.name.endswith(".gz"):
+            if path.name.lower().endswith(".gz"):
                 with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:
                     image.to_stream(stream)
             else:

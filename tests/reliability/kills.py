@@ -25,7 +25,7 @@ from tests.support.spheres import TINY, decathlon
 SEED = 7
 MODULES = (
     "msdk_rt.commands.main",
-    "msdk_rt.commands.batch",
+    "msdk_rt.cohort.run",
     "msdk_rt.backends.onnxruntime",
     "msdk_export.onnx_export",
     # modules that PyTorch's exporter would import again in every child
