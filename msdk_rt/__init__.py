@@ -7,6 +7,7 @@ Names load on first use, so that importing the package is quick and imports neit
 """
 
 import importlib
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,10 @@ _HOMES = {
     "export": "msdk_export",
     "ops_library": "msdk_rt.backends.libraries",
 }
+
+# ONNX Runtime's wheels look up a host and leave an id in the home folder unless this is set before whoever is
+# first imports them: us, or MONAI for its own ends.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 try:
     __version__ = version("msdk_rt")
