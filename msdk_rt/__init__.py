@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from msdk_export import export
     from msdk_rt.artifact.manifest import Manifest
-    from msdk_rt.artifact.notes import ExportWarning
+    from msdk_rt.artifact.notes import ExportWarning, InputWarning
     from msdk_rt.backends.libraries import ops_library
     from msdk_rt.bench.measurement import benchmark
     from msdk_rt.errors import (
@@ -37,6 +37,7 @@ __all__ = [
     "ExportError",
     "ExportWarning",
     "InputError",
+    "InputWarning",
     "Manifest",
     "MsdkError",
     "OutputError",
@@ -50,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     "ExportWarning": "msdk_rt.artifact.notes",
+    "InputWarning": "msdk_rt.artifact.notes",
     "Manifest": "msdk_rt.artifact.manifest",
     "Segmentation": "msdk_rt.imaging.results",
     "Segmenter": "msdk_rt.segmenter",
