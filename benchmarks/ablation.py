@@ -1,6 +1,6 @@
 """Does self-distillation help? The demo network trained with and without it, same seeds, same budget.
 
-Both sides keep the supervision of every head; what is switched is the two distillation terms.
+Both sides keep the supervision of every head; only the two distillation terms differ.
 """
 
 import argparse

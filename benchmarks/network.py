@@ -55,7 +55,7 @@ def run_artifact(path: Path, side: int, threads: int = THREADS, batch: int = 1):
 
 
 def build_artifact(folder: Path, side: int) -> Path:
-    """The graph that msdk_rt.export writes, compared with PyTorch below and not in the export as well."""
+    """Build the graph that msdk_rt.export writes; it is compared with PyTorch below, not here too."""
     from msdk_export.checkpoints import describe_model
     from msdk_export.description import describe
     from msdk_export.graph.rules import with_cpu_ops
@@ -76,7 +76,7 @@ def profile(path: Path, side: int) -> dict[str, float]:
 
 
 def peak_memory(contestant: str, side: int, path: Path) -> float:
-    """Peak resident MB of a process of its own that runs one window."""
+    """Peak resident MB of a separate process that runs one window."""
     command = [sys.executable, "-m", "benchmarks.network", contestant, str(side), str(path)]
     finished = subprocess.run(
         command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]

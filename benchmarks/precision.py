@@ -1,8 +1,9 @@
-"""What does float16 change? Labels of float16 artifacts against float32's, on 20 volumes of two networks.
+"""How many labels does float16 change? float16 artifacts against float32 ones, on 20 volumes of two networks.
 
-No GPU is needed: every layer's output is rounded to float16 as a GPU would (graph/precision_check), sums
-are in float32. The volumes are those of benchmarks.accuracy: the MNI152 T1 and 19 random draws of it.
-SegMamba's own weights are not to be had here, so a narrow one is fitted for a few minutes to other draws.
+No GPU is needed: every layer's output is rounded to float16 as a GPU would
+(msdk_export.graph.precision_check), sums are in float32. The volumes are those of benchmarks.accuracy: the
+MNI152 T1 and 19 random draws of it. SegMamba's own weights are not available here, so a narrow one is fitted
+for a few minutes to other draws.
 """
 
 import argparse

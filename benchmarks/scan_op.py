@@ -1,4 +1,4 @@
-"""How fast is the selective scan, against what else could run it on a CPU?
+"""How fast is the selective scan, against other ways to run it on a CPU?
 
 Stage 1 of a 128^3 window is L = 262,144 tokens, D = 96 channels, N = 16 states, two directions: 805 M state
 updates, each one exp and one multiply-add. All contestants do the whole op: delta from its rows, both

@@ -33,19 +33,19 @@ def export_graph(
     """Write `path` (.onnx): the module in evaluation mode, its Mamba blocks on the msdk ops.
 
     For networks that `msdk_rt.export` is not for, which takes images (B, C, D, H, W) to one logit map of the
-    same size. Here inputs and outputs are what they are, and there is no manifest: run the file in a session
-    of your own that has `msdk_rt.ops_library()` registered, or, slowly, in any ONNX runtime.
+    same size. Here inputs and outputs stay as they are, and there is no manifest: run the file in your own
+    session with `msdk_rt.ops_library()` registered, or, slowly, in any ONNX runtime.
 
     Args:
-        module: a function of tensors; left untouched. Its Mamba blocks may be of any class; what they
-            compute is found out by running them (`msdk_export.adoption`).
+        module: a function of tensors; left untouched. Its Mamba blocks may be of any class; they are run to
+            find out their computation (`msdk_export.adoption`).
         example_inputs: the tensor or tensors to trace with and to compare on. Their sizes are fixed in the
             graph, but for the batch.
         input_names: one for each input. Default: input_0, input_1, ...
         output_names: one for each tensor returned, nested ones in order. Default: output_0, output_1, ...
         dynamic_batch: leave axis 0 of every input free.
-        unverified: export although a block does not run on this machine, so that nothing shows what it
-            computes: it is taken for the published block of its parameters, which a UserWarning says.
+        unverified: export although a block does not run on this machine, so that nothing shows its
+            computation: it is assumed to be the published block of its parameters, and a UserWarning says so.
 
     Returns, for each output, the largest difference from the module as it was given on the example, and with
     dynamic_batch on the example repeated, over the largest magnitude the module gives; NaN for all of them

@@ -64,8 +64,9 @@ def export(
         labels: {name: voxel value} of the K logit channels, in order.
         activation: "softmax", or "sigmoid" for overlapping regions. Default "softmax".
         normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
-        family, config: which network a checkpoint's weights belong to. What neither these nor the checkpoint
-            say is read from the names and shapes of its weights.
+        family: the network that a checkpoint's weights belong to. Default: read from the checkpoint, or from
+            the names and shapes of its weights.
+        config: sizes of that network. Those not given are read in the same way.
         precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
             memory; norms, the scan's state and parameters, image and logits stay float32
             (msdk_export.graph.precision). What it costs is measured and in the manifest. Default: "fp16" for

@@ -17,7 +17,7 @@ from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
 from msdk_rt.imaging.space import Space
-from msdk_rt.imaging.volumes import read_volume
+from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
@@ -30,21 +30,24 @@ Result = Segmentation | Labels
 
 
 class Segmenter:
-    """Segments 3D volumes with an artifact of msdk_rt.export. May be called from several threads at once, but
-    from no other process than its own: after a fork, or in a worker, open another one.
+    """Segments 3D volumes with an artifact of msdk_rt.export.
 
         with Segmenter("model.onnx") as segmenter:
             segmenter.run("t1.nii.gz").save("labels.nii.gz")
 
-    path: model.onnx or model.engine, with its manifest beside it. providers, threads: see
-    OnnxRuntimeBackend; not for an engine.
-    overlap: fraction of a window shared with the next, 0 <= overlap < 1. blend: "gaussian" or "constant"
-    weight of a window's voxels; default: what the manifest says. batch_size: windows per inference.
-    mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
-    and the logits are averaged, as nnU-Net does: 2**n times the work.
+    Several threads may call it at once, but no other process: after a fork, or in a worker, open another one.
+    Where the network runs on a GPU, volumes stay there from upload to labels (msdk_rt.inference.device).
 
-    Where the network runs on a GPU, volumes are worked on there from upload to labels
-    (msdk_rt.inference.device), else on the CPU.
+    Args:
+        path: model.onnx or model.engine, with its manifest beside it.
+        providers: execution providers as ONNX Runtime takes them, names or (name, options). Default: CUDA
+            where it is available, then the CPU. Not for an engine.
+        overlap: fraction of a window that the next one shares, 0 <= overlap < 1.
+        blend: "gaussian" or "constant" weights of a window's voxels. Default: the manifest's.
+        batch_size: windows per inference.
+        mirror_axes: axes of (D, H, W) = 0, 1, 2. Each window is also inferred mirrored along every
+            combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work.
+        threads: threads of one inference. Default: one per physical core. Not for an engine.
 
     Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
@@ -98,8 +101,8 @@ class Segmenter:
     def device_memory(self, shape: Sequence[int]) -> DeviceBytes:
         """Bytes of the GPU's memory that a volume (D, H, W) takes. Raises BackendError where there is no GPU.
 
-        `run` compares them with what is free: it lowers the batch size for a volume that does not fit, with a
-        warning, and raises BackendError for one that does not fit with one window at a time either.
+        `run` compares them with the free memory. For a volume that does not fit it lowers the batch size,
+        with a warning; for one that does not fit with one window at a time it raises BackendError.
         """
         return self._pipeline().memory(shape)
 
@@ -111,6 +114,7 @@ class Segmenter:
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
         | path of a NIfTI file, for a model with one channel | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
+        | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
         | any of these arrays on the model's GPU: float32, C order | the same as DeviceArrays there |
 
@@ -124,7 +128,7 @@ class Segmenter:
         sources, single = sources_of(volumes, pipeline.take)
         if len(sources) > 1:  # one alone is checked where it is used
             for source in sources:
-                if not isinstance(source, list):  # files are checked when they are read
+                if not isinstance(source, (list, Volume)):  # files are checked when they are read
                     self._check(source)
         results = list(self._results(pipeline, sources, return_probabilities, progress))
         return results[0] if single else results
@@ -145,12 +149,13 @@ class Segmenter:
     def _start(
         self, pipeline: Pipeline, source: Source, probabilities: bool, progress: bool
     ) -> Callable[[], Result]:
-        """Begin with a source; what it returns waits for the end and gives the result."""
+        """Begin with a source; the function returned waits for the end and gives the result."""
         watch = _progress_bar if progress else None
         if isinstance(source, list):
-            volume = read_volume(source, self.manifest.channels, self.manifest.orientation)
-            pending = pipeline.start(volume.data, probabilities, watch)
-            return partial(_of_file, pending, volume.space)
+            source = read_volume(source, self.manifest.channels, self.manifest.orientation)
+        if isinstance(source, Volume):
+            pending = pipeline.start(as_volume(source.data, self.manifest.channels), probabilities, watch)
+            return partial(_of_file, pending, source.space)
         pending = pipeline.start(self._check(source), probabilities, watch)
         return partial(_of_array, pending, probabilities)
 

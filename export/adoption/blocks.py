@@ -58,29 +58,29 @@ class Blocks:
         self.unverified = unverified
         self.tracing = False
         self.findings = Findings()
-        self._names: dict[nn.Module, str] = {}
+        self._blocks: dict[int, tuple[str, nn.Module]] = {}
         self._functions: dict[types.FunctionType, None] = {}
         self._variants: dict[Callable, Callable] = {}
-        self._readings: dict[nn.Module, dict[str, nn.Module]] = {}
+        self._readings: dict[int, dict[str, nn.Module]] = {}
         self._refusals: dict[str, ExportError] = {}
 
     def add(self, network: nn.Module) -> None:
         """Know the blocks of a network; those of a copy of it have the same names."""
         for name, module in _paths(network):
             if looks_like_ss2d(module) or looks_like_mamba(module):
-                self._names[module] = name or type(module).__name__
+                self._blocks[_identity(module)] = name or type(module).__name__, module
                 self._functions |= dict.fromkeys(forward_functions(module))
 
     def forget(self, network: nn.Module) -> None:
         """Let go of a copy that is no longer needed."""
         for module in network.modules():
-            self._names.pop(module, None)
-            self._readings.pop(module, None)
+            self._blocks.pop(_identity(module), None)
+            self._readings.pop(_identity(module), None)
 
     def slow_paths(self) -> dict[str, list[str]]:
         """Bidirectional blocks with use_fast_path=False: their paths, by what goes into the graph."""
         slow: dict[str, list[str]] = {}
-        for block, name in self._names.items():
+        for name, block in self._blocks.values():
             if getattr(block, "use_fast_path", True) is False and {"A_b_log", "A_s_log"} & own_names(block):
                 found = [r for (key, _), r in self.findings.readings.items() if key == name]
                 names = slow.setdefault(found[-1] if found else OWN, [])
@@ -92,7 +92,7 @@ class Blocks:
 
     def _call(self, function: Callable, original: Callable, args: tuple, kwargs: dict) -> object:
         block = args[0] if args else None
-        name = self._names.get(block) if isinstance(block, nn.Module) else None
+        name = self._blocks.get(_identity(block), (None,))[0] if isinstance(block, nn.Module) else None
         own = self._variants.get(function, original)
         if name is None:
             return own(*args, **kwargs)
@@ -113,13 +113,14 @@ class Blocks:
 
     def _read(self, block: nn.Module, name: str) -> dict[str, nn.Module]:
         """What the block may be, published readings by name; none where its parameters are no published block's."""
-        if block not in self._readings:
-            self._readings[block] = {}
+        identity = _identity(block)
+        if identity not in self._readings:
+            self._readings[identity] = {}
             try:
-                self._readings[block] = _published(block, name, self.findings.unsaid)
+                self._readings[identity] = _published(block, name, self.findings.unsaid)
             except ExportError as error:
                 self._refusals[name] = error
-        return self._readings[block]
+        return self._readings[identity]
 
     def _judge(self, key: tuple, block: nn.Module, found: object, args: tuple, kwargs: dict) -> None:
         """Note which reading this call agrees with: the same one at every call, or the block's own code."""
@@ -162,6 +163,11 @@ class Blocks:
             "so nothing shows what it computes. Export where it runs, or with unverified=True, which takes it "
             "for the published block of its parameters and says so in what it writes"
         )
+
+
+def _identity(block: nn.Module) -> int:
+    """The same for a module and for the proxies that torch.export puts in place of one that is used twice."""
+    return id(block._parameters)
 
 
 def _paths(

@@ -11,7 +11,7 @@ import textwrap
 import types
 from collections.abc import Callable
 
-from msdk_export.adoption.interception import copied
+from msdk_export.adoption.interception import code_closing_over, copied
 
 _OF_A_DEVICE = re.compile(r"cuda|gpu|device|triton|kernel", re.IGNORECASE)
 
@@ -37,8 +37,10 @@ def without_device_check(function: Callable, error: BaseException) -> Callable |
     tree = check.visit(tree)
     if not check.found or not isinstance(tree.body[0], ast.FunctionDef):
         return None
-    code = _compiled(tree.body[0], function)
-    return None if code is None else copied(function, code)
+    definition = tree.body[0]
+    definition.decorator_list = []
+    code = code_closing_over(function.__code__.co_freevars, definition)
+    return copied(function, code) if code.co_freevars == function.__code__.co_freevars else None
 
 
 class _Check(ast.NodeTransformer):
@@ -62,23 +64,3 @@ class _Check(ast.NodeTransformer):
     def _taken_out(self, node: ast.stmt) -> ast.Pass:
         self.found = True
         return ast.copy_location(ast.Pass(), node)
-
-
-def _compiled(definition: ast.FunctionDef, function: types.FunctionType) -> types.CodeType | None:
-    """The code of the definition; it closes over the same names in the same order, or there is none."""
-    definition.decorator_list = []
-    free = function.__code__.co_freevars
-    outer = ast.parse("def outer():\n    pass").body[0]
-    assert isinstance(outer, ast.FunctionDef)
-    names = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in free]
-    outer.body = [*names, definition]
-    tree = ast.fix_missing_locations(ast.Module([outer], []))
-    (enclosing,) = (
-        c for c in compile(tree, "<past a check>", "exec").co_consts if isinstance(c, types.CodeType)
-    )
-    inner = [
-        constant
-        for constant in enclosing.co_consts
-        if isinstance(constant, types.CodeType) and constant.co_name == definition.name
-    ]
-    return inner[0] if len(inner) == 1 and inner[0].co_freevars == free else None

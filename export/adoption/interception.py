@@ -4,6 +4,7 @@ A function's code object is exchanged, not a name in some module: `from x import
 closures, default arguments and calls by super() all reach the same function object.
 """
 
+import ast
 import contextlib
 import threading
 import types
@@ -16,11 +17,11 @@ Handler = Callable[[Callable, tuple, dict], object]
 
 _ONE_AT_A_TIME = threading.RLock()
 _PLACE = "the handler"
-
-
-def _template(*args, **kwargs):
-    handler = "the handler"
+_CALL = f"""
+def call(*args, **kwargs):
+    handler = {_PLACE!r}
     return handler(*args, **kwargs)
+"""
 
 
 @contextlib.contextmanager
@@ -71,10 +72,31 @@ def _calling(handler: Handler, original: Callable) -> Callable:
 
 def _code_calling(handler: Handler, original: types.FunctionType) -> types.CodeType:
     """Code that calls the handler; it can take the place of the original's, whatever that closes over."""
+    free = original.__code__.co_freevars
+    definition = ast.parse(_CALL).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    definition.body += [
+        ast.Expr(ast.Name(name, ast.Load())) for name in free
+    ]  # never reached, but closed over
+    code = code_closing_over(free, definition)
     call = _calling(handler, original)
-    code = _template.__code__
     return code.replace(
         co_consts=tuple(call if constant == _PLACE else constant for constant in code.co_consts),
-        co_freevars=original.__code__.co_freevars,
         co_name=original.__code__.co_name,
     )
+
+
+def code_closing_over(names: tuple[str, ...], definition: ast.FunctionDef) -> types.CodeType:
+    """The code of a function as it is when these names are those of functions around it."""
+    outer = ast.parse("def outer(): pass").body[0]
+    assert isinstance(outer, ast.FunctionDef)
+    nothing = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in names]
+    outer.body = [*nothing, definition]
+    tree = ast.fix_missing_locations(ast.Module([outer], []))
+    (enclosing,) = _codes(compile(tree, f"<{definition.name}>", "exec"), "outer")
+    (code,) = _codes(enclosing, definition.name)
+    return code
+
+
+def _codes(code: types.CodeType, name: str) -> list[types.CodeType]:
+    return [value for value in code.co_consts if isinstance(value, types.CodeType) and value.co_name == name]

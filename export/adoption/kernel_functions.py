@@ -185,7 +185,11 @@ def _named(original: Callable, parameters: tuple[str, ...], args: tuple, kwargs:
             del named[next(iter(signature.parameters))]
     else:
         named = _bind(inspect.signature(original), args, kwargs)
-    return dict(zip(parameters, args, strict=False)) | kwargs if named is None else named
+    if named is None:
+        return dict(zip(parameters, args, strict=False)) | kwargs
+    if parameters[0] not in named:  # the one name that releases do not share
+        named = {parameters[0] if name == next(iter(named)) else name: value for name, value in named.items()}
+    return named
 
 
 def _bind(signature: inspect.Signature, args: tuple, kwargs: dict) -> dict[str, object] | None:

@@ -41,16 +41,18 @@ def left_as_it_was(module: nn.Module) -> Iterator[None]:
                         tensor.copy_(values[id(tensor)])
 
 
-def outputs_of(module: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
+def outputs_of(module: nn.Module, inputs: Sequence[Tensor], seed: int = 0) -> list[Tensor]:
     """The tensors that the module returns in evaluation mode, on the CPU, floating point ones as they are.
 
-    Inputs are copied, to the module's device; no gradients, no random numbers of the caller's are used up.
+    Inputs are copied, to the module's device; no gradients. What the module draws at random starts from the
+    seed, and no random numbers of the caller's are used up.
     """
     module.eval()
     device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
     devices = [device] if device.type == "cuda" else []
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     with torch.no_grad(), torch.random.fork_rng(devices=devices), run_eagerly(), exact:
+        torch.manual_seed(seed)
         found = tree_leaves(module(*(value.detach().clone().to(device) for value in inputs)))
     return [leaf.detach().cpu().clone() for leaf in found if isinstance(leaf, Tensor)]
 

@@ -1,6 +1,6 @@
 """model.engine: a graph compiled by TensorRT for the GPU at hand.
 
-Types come from the graph alone: TensorRT 11 knows no other way, TensorRT 10 is told so. The msdk nodes become
+Types come from the graph alone: TensorRT 11 has no other way, TensorRT 10 is told so. The msdk nodes become
 our plugins. Building takes minutes, and a Ctrl-C ends it at TensorRT's next step.
 """
 
@@ -63,7 +63,7 @@ def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, pro
 
 
 def with_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose msdk nodes name their plugin; their bodies are gone, which a parser might take instead.
+    """A copy whose msdk nodes name their plugin, without their bodies, which a parser might use instead.
 
     Raises ExportError unless it is valid ONNX.
     """
@@ -140,7 +140,7 @@ def compile_network(
     log: Log,
     progress: bool = False,
 ) -> bytes:
-    """The serialised engine. The build has a thread of its own, so that this one hears Ctrl-C.
+    """The serialised engine. The build runs in another thread, so that this one hears Ctrl-C.
 
     Raises ExportError with TensorRT's words; KeyboardInterrupt once TensorRT has stopped.
     """

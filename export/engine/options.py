@@ -10,11 +10,14 @@ from msdk_rt.errors import ExportError
 class EngineOptions:
     """How TensorRT builds an engine. Raises ExportError for a value out of range.
 
-    best_batch, max_batch: windows per inference that it is tuned for, and at most. workspace: bytes of device
-    memory that a layer may take while it works; None: all there is. optimization_level: 0 (quick build) to 5
-    (quick engine). timing_cache: a file that keeps what was measured for the next build; None: measure anew.
-    version_compatible: later TensorRTs of the same major version run it too. hardware_compatible: so do all
-    GPUs of compute capability 8.0 and above. These two cost speed.
+    Attributes:
+        best_batch: windows per inference to tune for.
+        max_batch: windows per inference at most.
+        workspace: bytes of device memory that a layer may take while it works; None: all there is.
+        optimization_level: 0 (quick build) to 5 (quick engine).
+        timing_cache: a file that keeps measurements for the next build; None: measure everything again.
+        version_compatible: later TensorRTs of the same major version run the engine too. Costs speed.
+        hardware_compatible: all GPUs of compute capability 8.0 and above run it. Costs speed.
     """
 
     best_batch: int = 1

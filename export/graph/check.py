@@ -1,4 +1,4 @@
-"""Whether a graph is valid ONNX, before another library reads it."""
+"""Checks that a graph is valid ONNX, before another library reads it."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """Give a model the bodies of its msdk nodes in standard ops, so that it runs without the op library too.
 
-Each combination of op and direction list found in a graph becomes a model-local function with an `overload`
-of its own (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any other runs the body.
+Each combination of op and direction list found in a graph becomes a model-local function with its own
+`overload` (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any other runs the body.
 """
 
 import onnx
@@ -29,7 +29,7 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model` without the msdk bodies: what a builder that looks for plugins should read."""
+    """A copy of `model` without the msdk bodies, for a builder that looks for plugins."""
     stripped = onnx.ModelProto()
     stripped.CopyFrom(model)
     kept = [function for function in stripped.functions if function.domain != OPS_DOMAIN]

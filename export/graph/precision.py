@@ -1,10 +1,10 @@
 """A float32 graph as a strongly typed float16 one, by rule.
 
-float16 is the type of what flows between layers, of convolutions' and projections' weights, and of the msdk
+float16 is the type of values between layers, of convolutions' and projections' weights, and of the msdk
 ops' u, x_dbl, z and y. These stay float32, with a Cast on the way in and one on the way out:
 
     norms        every node of a module whose class has "Norm" in its name, whatever ops it became
-    FLOAT32_OPS  the same ops outside of such a module, and what sums or exponentiates over many values
+    FLOAT32_OPS  the same ops outside of such a module, and ops that sum or exponentiate over many values
     parameters   of the msdk ops (dt, A, D, splines), as their contract says
     image, logits    the model's input and output, so that a float16 model takes the place of a float32 one
 
@@ -142,7 +142,7 @@ class _Conversion:
         self.nodes.append(helper.make_node("Cast", [name], [result], f"node_{result}", to=wanted))
 
     def _declare(self, name: str, like: str, element: int) -> None:
-        """Say of a new value that it has the shape of another, as the graph says of all its values."""
+        """Declare that a new value has the shape of another, as the graph does for all its values."""
         info = onnx.ValueInfoProto()
         info.CopyFrom(self.infos[like])
         info.name = name

@@ -1,4 +1,4 @@
-"""What float16 does to the values inside a network: how near its limit they come, which layer suffers."""
+"""The effect of float16 inside a network: how near its limit values come, which layer suffers."""
 
 import tempfile
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,7 @@
 """Standard ops that have a faster kernel of ours on the CPU, under the names of msdk ops.
 
-Their bodies are the very ops they stand for: a runtime without our kernels, or on another device, runs what
-it always did. Engines are built from the graph without these names.
+Their bodies are the very ops they stand for, so that a runtime without our kernels, or on another device,
+runs those as before. Engines are built from the graph without these names.
 """
 
 import onnx
@@ -12,7 +12,7 @@ from msdk_export.ops.registry import rule_passes
 
 
 def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model`, without bodies, in which msdk ops stand for what they compute faster on a CPU.
+    """A copy of `model`, without bodies, in which msdk ops replace standard ops that they outrun on a CPU.
 
     All in float32: see the modules of msdk_export.ops that have RULES.
     """

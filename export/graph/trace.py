@@ -144,7 +144,7 @@ def _check_logits(program: torch.export.ExportedProgram, description: ModelDescr
 def _strip_debug_metadata(proto: onnx.ModelProto) -> None:
     """Drop the exporter's stack traces, which would carry this machine's paths into the artifact.
 
-    What stays is which module a node came from, for whoever reads a profile or an error.
+    The module that a node came from stays, for readers of a profile or an error.
     """
     graph = proto.graph
     for entry in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):

@@ -1,4 +1,4 @@
-"""The ops of domain `msdk`: one module an op, with all that the exporter knows of it.
+"""The ops of domain `msdk`: one module an op, with everything that the exporter needs for it.
 
 Importing this package registers torch.ops.msdk.directional_conv1d, bidirectional_selective_scan and
 kan_linear, and needs neither onnx nor onnxruntime. All tensors are channels-first; tokens of a feature map

@@ -1,4 +1,4 @@
-"""msdk::Conv3d stands for ONNX's Conv in 3D, which our kernel does several times as fast on a CPU."""
+"""msdk::Conv3d stands for ONNX's Conv in 3D; our kernel is several times as fast on a CPU."""
 
 import numpy as np
 from onnxscript.rewriter import pattern

@@ -1,8 +1,8 @@
 """The bidirectional selective scan of a layer: mamba_ssm's CUDA kernel for training, the msdk op otherwise.
 
 Layers call `selective_scan` here and nowhere else, so this is the one place that chooses. mamba_ssm is never
-required. This project's own tests hold the adaptor to selective_scan_fn's published formula, on a CPU and in
-plain PyTorch; the CUDA kernel itself has not been run by this project yet.
+required. This project's tests compare the adaptor with selective_scan_fn's published formula, on a CPU and in
+plain PyTorch; this project has not run the CUDA kernel itself yet.
 """
 
 import functools
@@ -15,7 +15,7 @@ from torch import Tensor
 from msdk_export.ops.directions import to_steps, to_tokens
 from msdk_export.ops.selective_scan import bidirectional_selective_scan, check_scan
 
-# What the checks in mamba_ssm's csrc/selective_scan/selective_scan.cpp let through.
+# Types and sizes that the checks in mamba_ssm's csrc/selective_scan/selective_scan.cpp allow.
 KERNEL_DEVICE = "cuda"
 KERNEL_STATES = 256
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)

@@ -1,4 +1,4 @@
-"""What the rules that put an op of ours in place of standard ops have in common."""
+"""Shared by the rules that put an op of ours in place of standard ops."""
 
 import onnx_ir as ir
 

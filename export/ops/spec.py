@@ -1,4 +1,4 @@
-"""What the exporter needs to know of an op of domain `msdk`, in one place for each op."""
+"""The specification of an op of domain `msdk`: everything about it that the exporter needs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 from msdk_rt.artifact.ops_version import OPS_DOMAIN, OPS_VERSION
 
-# What TensorRT's ONNX parser looks a plugin up by.
+# TensorRT's ONNX parser finds a plugin by these attributes.
 PLUGIN = {"plugin_version": str(OPS_VERSION), "plugin_namespace": OPS_DOMAIN}
 STRING, FLOAT, INT, INTS = "STRING", "FLOAT", "INT", "INTS"  # names of onnx.defs.OpSchema.AttrType
 

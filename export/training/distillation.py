@@ -1,7 +1,7 @@
 """Multi-scale self-distillation: a network's fused, finest output teaches its own coarser scales.
 
 The idea is MSD-KMamba's (arXiv 2509.23677), of which only the abstract was read: no loss formula of the paper
-is known here. What stands below is a reconstruction from the parts such a loss is usually made of. With S
+is known here. The following is a reconstruction from the usual parts of such a loss. With S
 scales, z the fused logits, z_s the logits and f_s the features of scale s, y the label map:
 
     supervision   L(z, y) + sum_s w_s L(z_s, pool_s(y)), L = Dice + cross-entropy, w_s ~ decay^s, sum 1
@@ -30,7 +30,7 @@ from msdk_rt.errors import InputError
 
 @dataclass(frozen=True)
 class DistillationWeights:
-    """What each term counts. Raises InputError on a negative weight or a temperature that is not positive.
+    """The weight of each term. Raises InputError on a negative weight or a temperature that is not positive.
 
     distillation, feature: factors of the two terms, 0 switches one off (supervision of every head stays).
     temperature: T. scale_decay: a head's supervision counts this much of the next finer one's.

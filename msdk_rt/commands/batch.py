@@ -1,28 +1,29 @@
-"""`msdk-rt run`: segment cases one after the other, keep what is done, report each."""
+"""What `msdk-rt run` and `msdk-rt bids` share: a cohort from plan to report."""
 
 import argparse
+import json
 import sys
-import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
-from msdk_rt.artifact.files import remove
 from msdk_rt.artifact.manifest import Manifest
-from msdk_rt.errors import InputError, one_line
-from msdk_rt.imaging.cases import Case, find_cases
-from msdk_rt.imaging.results import Segmentation
-from msdk_rt.imaging.volumes import check_result
+from msdk_rt.cohort.plan import Plan, part_of
+from msdk_rt.cohort.records import Request, model_of, versions
+from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
+from msdk_rt.cohort.run import run_cases
 from msdk_rt.segmenter import Segmenter
 
 
-def segment_cases(options: argparse.Namespace) -> dict[str, Any]:
-    """Do what the options of `msdk-rt run` say; the report is made of JSON types.
+def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable[[Manifest], Plan]) -> int:
+    """Segment the cases of a plan as the options say, print the report if asked; returns the exit code.
 
-    A case whose files are wrong is reported and the next one follows; any other error ends the run.
+    A case that fails is reported and the next one follows. Raises OutputError, and what the model raises.
     """
     with Segmenter(
-        options.model,
+        model,
         providers=options.provider,
         overlap=options.overlap,
         blend=options.blend,
@@ -30,69 +31,44 @@ def segment_cases(options: argparse.Namespace) -> dict[str, Any]:
         mirror_axes=options.mirror,
         threads=options.threads,
     ) as segmenter:
-        cases = find_cases(options.inputs, segmenter.manifest.channels, options.output)
-        return {
-            "model": str(options.model),
-            "providers": segmenter.providers,
-            "threads": options.threads,
-            "cases": [_segment_case(segmenter, case, options) for case in cases],
-        }
+        plan = part_of(make_plan(segmenter.manifest), options.part)
+        if plan.folder:
+            check_summary_places(plan.folder)
+        for entry in plan.left_out:
+            if not entry.harmless:
+                say(f"left out: {entry.path} {entry.reason}")
+        request = _request(segmenter, options)
+        outcomes = list(run_cases(segmenter, plan.cases, request, say, progress=not options.quiet))
+        run = {"model": str(model), "providers": segmenter.providers, "threads": options.threads}
+    entries = report(plan, outcomes, request, **run)
+    write_summary(plan, outcomes, request, entries)
+    if options.json:
+        print(json.dumps(entries, indent=2))
+    return 0 if is_complete(plan, outcomes) else 1
 
 
-def voxel_counts(segmentation: Segmentation, labels: dict[str, int]) -> dict[str, dict[str, float]]:
-    """Voxels and millilitres of every label, by name."""
-    voxel_ml = segmentation.space.voxel_ml if segmentation.space else float("nan")
-    counts = {name: int(np.count_nonzero(segmentation.labels == value)) for name, value in labels.items()}
-    return {name: {"voxels": count, "ml": round(count * voxel_ml, 3)} for name, count in counts.items()}
+def say(message: str) -> None:
+    """A line on stderr, above a progress bar. Called from several threads."""
+    tqdm.write(f"msdk-rt: {message}", file=sys.stderr)
 
 
-def _segment_case(segmenter: Segmenter, case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    report = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
-    if case.output.exists() and not options.overwrite:
-        fault = _fault(case, options.probabilities, segmenter.manifest)
-        if not fault:
-            _say(f"{case.name}: kept {case.output}, which exists; --overwrite segments it again")
-            return report | {"kept": True}
-        _say(f"{case.name}: segmented again, since {fault}")
-    start = time.perf_counter()
-    try:
-        segmentation = segmenter.run(
-            case.inputs, return_probabilities=options.probabilities, progress=not options.quiet
-        )
-    except InputError as error:
-        message = one_line(error)
-        _say(f"{case.name}: {message}")
-        return report | {"error": message}
-    if options.probabilities:
-        segmentation.save_probabilities(case.probabilities)
-        report["probabilities"] = str(case.probabilities)
-    elif options.overwrite:
-        remove(case.probabilities)
-    segmentation.save(case.output)
-    seconds = time.perf_counter() - start
-    _say(f"{case.name}: {case.output}, {seconds:.1f} s")
-    return report | {
-        "seconds": round(seconds, 3),
-        "shape": list(segmentation.labels.shape),
-        "labels": voxel_counts(segmentation, segmenter.manifest.labels),
+def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:
+    manifest = segmenter.manifest
+    settings: dict[str, Any] = {
+        "overlap": options.overlap,
+        "blend": options.blend or manifest.blending["mode"],
+        "mirror_axes": sorted(options.mirror),
     }
-
-
-def _fault(case: Case, probabilities: bool, manifest: Manifest) -> str:
-    """Why an earlier result cannot be kept, "" if it can: it is whole and lies where its input lies.
-
-    We write files whole, and the labels last; but a copy may be cut, and another program may have written it.
-    """
-    if probabilities and not case.probabilities.exists():
-        return f"{case.probabilities} is missing"
-    try:
-        check_result(case.output, case.inputs[0], 1)
-        if probabilities:
-            check_result(case.probabilities, case.inputs[0], len(manifest.labels))
-    except InputError as error:
-        return f"what was there is no whole result: {one_line(error)}"
-    return ""
-
-
-def _say(message: str) -> None:
-    print(f"msdk-rt: {message}", file=sys.stderr)
+    made_with = versions() | {
+        "providers": segmenter.providers,
+        "threads": options.threads,
+        "batch_size": options.batch_size,
+    }
+    return Request(
+        model_of(manifest),
+        settings,
+        made_with,
+        manifest.labels,
+        probabilities=options.probabilities,
+        overwrite=options.overwrite,
+    )

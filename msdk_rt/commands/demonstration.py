@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.artifact.files import check_writable
-from msdk_rt.commands.batch import voxel_counts
+from msdk_rt.cohort.volumes import voxel_counts
 from msdk_rt.commands.info import parity_lines
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.formats import save

@@ -18,8 +18,8 @@ EXAMPLES = """examples:
       --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
   msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
 
-What a checkpoint says of itself (metadata "msdk") need not be repeated; what is given here overrides it.
-Window, channels and labels have no default: releases of one data set disagree on them."""
+A checkpoint's own description (metadata "msdk") need not be repeated; options override it. Window,
+channels and labels have no default: releases of one data set disagree on them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="voxel value of each logit channel, in order",
     )
     parser.add_argument("--activation", choices=ACTIVATIONS, help="sigmoid for overlapping regions")
-    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="of the intensities")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="normalisation of the intensities")
     parser.add_argument("--family", help="the network the weights belong to")
-    parser.add_argument("--config", type=_json_object, metavar="JSON", help="its sizes")
+    parser.add_argument("--config", type=_json_object, metavar="JSON", help="sizes of that network")
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
-        help="fp16 for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
+        help="fp16 is for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
     )
     parser.add_argument(
         "--sample",

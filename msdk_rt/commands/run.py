@@ -1,20 +1,29 @@
-"""`msdk-rt run`: its options, and its report."""
+"""`msdk-rt run`: its options."""
 
 import argparse
-import json
 from pathlib import Path
 
-from msdk_rt.artifact.vocabulary import BLENDS
+from msdk_rt.commands import batch_arguments
 from msdk_rt.commands.command import Command
 
 EXAMPLES = """examples:
   msdk-rt run model.onnx t1.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx t1.nii.gz t1ce.nii.gz t2.nii.gz flair.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx scans/ -o results/ --mirror 0 1 2
+  msdk-rt run model.onnx scans/ -o results/ --part 3/50       # one job of an array of 50
 
-Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files of a
-model with several channels are named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order.
-Results that are there already are kept, so an interrupted run is taken up by the same command."""
+Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files are
+named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order; a model with one channel also takes
+<case>.nii.gz.
+
+Every entry of a folder is a case, or left out with a line that says why; then the exit code is 1. An output
+folder gets report.json (all of them), volumes.tsv (voxels and millilitres of each label) and qc.html (a page
+with pictures in three planes, failures and unusual volumes first).
+
+Beside each result, <name>.nii.gz.json says what made it: model, settings, input, versions. A result that is
+there is kept if the same model, settings and input (size and time) made it, so an interrupted run is resumed
+by the same command; else it is made again. A file that no such record describes is never replaced without
+--overwrite."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,40 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="a .nii.gz or .nii file for one case, or a folder"
     )
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
-    parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    parser.add_argument(
-        "--mirror",
-        type=int,
-        nargs="+",
-        default=[],
-        metavar="AXIS",
-        help="average over flips of axes among 0 1 2",
-    )
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
-    parser.add_argument(
-        "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
-    )
     parser.add_argument(
         "--probabilities",
         action="store_true",
         help="also write <name>_probabilities.nii.gz, one map per label",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="segment again, replacing all of an earlier result"
-    )
-    parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    batch_arguments.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from msdk_rt.commands.batch import segment_cases
+    """Segment; 1 where a case failed or an entry was left out."""
+    from msdk_rt.cohort.plan import plan
+    from msdk_rt.commands.batch import segment_cohort
 
-    report = segment_cases(options)
-    if options.json:
-        print(json.dumps(report, indent=2))
-    return 1 if any("error" in case for case in report["cases"]) else 0
+    return segment_cohort(
+        options,
+        options.model,
+        lambda manifest: plan(options.inputs, manifest.channels, options.output),
+    )
 
 
 COMMAND = Command("run", "segment NIfTI volumes, each in its own space", EXAMPLES, add_arguments, run)

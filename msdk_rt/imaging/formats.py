@@ -34,6 +34,13 @@ class Format(Protocol):
 
 FORMATS: tuple[Format, ...] = (nifti.Nifti(),)
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+# Other tools' image and archive formats: a name that ends in one of these was never meant as a folder.
+FOREIGN_SUFFIXES = (
+    *(".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz", ".vtk", ".vti"),
+    *(".hdr", ".img", ".hdr.gz", ".img.gz", ".nia", ".nii.bz2", ".nii.zst", ".nii.xz", ".dcm", ".ima"),
+    *(".npy", ".npz", ".h5", ".hdf5", ".zarr", ".mat", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"),
+    *(".zip", ".gz", ".bz2", ".zst", ".xz", ".tar", ".tgz", ".7z"),
+)
 
 
 def open_image(path: Path, *, series: bool = False) -> Image:
@@ -48,6 +55,17 @@ def writer_for(path: Path) -> Format:
     raise OutputError(f"cannot write {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
 
 
+def is_image_name(path: Path) -> bool:
+    """Whether the name ends in a suffix that is read and written here, in small or capital letters."""
+    return _format_of(path) is not None
+
+
+def foreign_suffix(path: Path) -> str:
+    """The suffix of another image or archive format that the name ends in, "" if there is none."""
+    name = path.name.lower()
+    return max((suffix for suffix in FOREIGN_SUFFIXES if name.endswith(suffix)), key=len, default="")
+
+
 def save(array: Array, space: Space, path: str | Path) -> None:
     """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all, as the suffix says.
 
@@ -58,10 +76,10 @@ def save(array: Array, space: Space, path: str | Path) -> None:
 
 
 def stem(path: str | Path) -> str:
-    """The file name without its image suffix."""
+    """The file name without its image suffix, which may be in capital letters."""
     name = Path(path).name
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
 
 
 def _format_of(path: Path) -> Format | None:
-    return next((form for form in FORMATS if path.name.endswith(form.suffixes)), None)
+    return next((form for form in FORMATS if path.name.lower().endswith(form.suffixes)), None)

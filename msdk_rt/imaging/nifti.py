@@ -16,7 +16,7 @@ from msdk_rt.inference.arrays import Array
 
 @dataclass(frozen=True, eq=False)
 class NiftiHeader:
-    """What a result keeps of its input. image_type: Nifti1Image or Nifti2Image. header: the file's own."""
+    """The part of an input file that its result keeps. image_type: Nifti1Image or Nifti2Image."""
 
     image_type: type[nibabel.Nifti1Image]
     header: nibabel.Nifti1Header
@@ -76,7 +76,7 @@ class Nifti:
         header["cal_min"] = header["cal_max"] = 0
         image: Any = known.image_type(array, space.affine, header)
         with atomic_write(path, "wb") as file:
-            if path.name.endswith(".gz"):
+            if path.name.lower().endswith(".gz"):
                 with gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as stream:
                     image.to_stream(stream)
             else:

@@ -1,4 +1,4 @@
-"""What Segmenter.run is given, as volumes one by one: paths, arrays, arrays on a device."""
+"""Splits the argument of Segmenter.run into volumes: paths, volumes, arrays, arrays on a device."""
 
 import os
 from collections.abc import Callable
@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from msdk_rt.errors import InputError
+from msdk_rt.imaging.volumes import Volume
 from msdk_rt.inference.arrays import Array, as_array
 from msdk_rt.inference.device.arrays import DeviceVolume, is_device_array
 
-Source = Array | DeviceVolume | list[str | Path]
+Source = Array | DeviceVolume | Volume | list[str | Path]
 
 
 def sources_of(volumes: Any, take: Callable[[object], DeviceVolume]) -> tuple[list[Source], bool]:
@@ -17,12 +18,14 @@ def sources_of(volumes: Any, take: Callable[[object], DeviceVolume]) -> tuple[li
 
     take: makes a DeviceVolume of an array on a device. Raises InputError.
     """
+    if isinstance(volumes, Volume):
+        return [volumes], True
     if files := _files(volumes):
         return [files], True
     if isinstance(volumes, (list, tuple)):
         sources: list[Source] = [_files(volume) or _array(volume, take) for volume in volumes]
     else:
-        array = _array(volumes, take)
+        array = take(volumes) if is_device_array(volumes) else as_array(volumes)
         if array.ndim != 5:
             return [array], True
         sources = [array[index] for index in range(len(array))]
@@ -31,7 +34,9 @@ def sources_of(volumes: Any, take: Callable[[object], DeviceVolume]) -> tuple[li
     return sources, False
 
 
-def _array(volume: object, take: Callable[[object], DeviceVolume]) -> Array | DeviceVolume:
+def _array(volume: object, take: Callable[[object], DeviceVolume]) -> Array | DeviceVolume | Volume:
+    if isinstance(volume, Volume):
+        return volume
     return take(volume) if is_device_array(volume) else as_array(volume)
 
 

@@ -1,4 +1,4 @@
-"""What becomes a msdk op for the CPU in a graph of standard ops, and what stays as it is."""
+"""Which standard ops of a graph become msdk ops for the CPU, and which stay as they are."""
 
 import collections
 

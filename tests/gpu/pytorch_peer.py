@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch eager under MONAI's sliding window: what the runtime takes the place of.
+"""A checkpoint in PyTorch eager under MONAI's sliding window, which the runtime replaces.
 
 Windows, overlap and Gaussian are the runtime's; on a GPU the volume is blended there too.
 The scans run on mamba-ssm's kernel where that is installed, else on the op's own form in PyTorch.

@@ -1,4 +1,4 @@
-"""What of `make verify-tensorrt` and of gpu-check's networks needs neither TensorRT nor a GPU."""
+"""The parts of `make verify-tensorrt` and of gpu-check's networks that need neither TensorRT nor a GPU."""
 
 import itertools
 import subprocess

@@ -1,0 +1,135 @@
+"""What made a result: a JSON file beside it, and by it whether an earlier result can be kept.
+
+The record holds hashes of the result's files, so an old one that was cut, edited or replaced is not taken for
+what it was. It is put in place in one step with them: see msdk_rt.cohort.results.
+"""
+
+import dataclasses
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msdk_rt
+from msdk_rt.artifact.manifest import Manifest, sha256_of
+from msdk_rt.cohort.cases import Case
+from msdk_rt.errors import InputError, one_line
+from msdk_rt.imaging.volumes import check_result
+
+KEY = "Provenance"
+FORMAT_VERSION = 1
+MOST_BYTES = 4 << 20
+LIBRARIES = ("numpy", "nibabel", "onnxruntime", "tensorrt")
+# What a manifest says of its own history; all other entries shape the result.
+HISTORY = ("parity", "created_by", "notes")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a result is asked of. model, settings: what shapes it, compared with a record's; JSON types.
+
+    providers, threads, batch_size and the versions of libraries round differently at most: a record names
+    them and they are not compared.
+    """
+
+    model: dict[str, str]
+    settings: dict[str, Any]
+    made_with: dict[str, Any]
+    labels: dict[str, int]
+    probabilities: bool = False
+    overwrite: bool = False
+
+
+def model_of(manifest: Manifest) -> dict[str, str]:
+    """Which model it is: the artifact's hash, and that of everything else that shapes a result."""
+    entries = {name: value for name, value in dataclasses.asdict(manifest).items() if name not in HISTORY}
+    recipe = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
+    return {"family": manifest.family, "sha256": manifest.sha256, "recipe_sha256": recipe}
+
+
+def versions() -> dict[str, str]:
+    """Of msdk_rt, Python and the libraries that this process uses."""
+    loaded = {name: str(sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules}
+    return {"msdk_rt": msdk_rt.__version__, "python": sys.version.split()[0], **loaded}
+
+
+def identity(inputs: tuple[Path, ...]) -> list[dict[str, Any]]:
+    """Name, size and time of each input. Raises InputError."""
+    try:
+        states = [(path.name, path.stat()) for path in inputs]
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    return [{"file": name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns} for name, state in states]
+
+
+def read_record(case: Case) -> dict[str, Any] | None:
+    """The provenance of the case's result; None where there is none that can be read."""
+    try:
+        with case.record.open("rb") as file:
+            entries = json.loads(file.read(MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    record = entries.get(KEY) if isinstance(entries, dict) else None
+    return record if isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION else None
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What is there of a case. kept: the record of a result that can be kept. fault: why what is there
+    cannot, "" where nothing is there.
+    """
+
+    kept: dict[str, Any] | None = None
+    fault: str = ""
+
+
+def earlier(case: Case, request: Request) -> Earlier:
+    """Whether the same model, settings and input made the result that is there.
+
+    Raises InputError for a whole result of which that cannot be told: it may be somebody's work.
+    """
+    if request.overwrite or not case.output.exists():
+        return Earlier()
+    record = read_record(case)
+    if record and _holds(record, case.output):
+        difference = _difference(record, case, request)
+        return Earlier(fault=difference) if difference else Earlier(kept=record)
+    if request.probabilities and not case.probabilities.exists():
+        return Earlier(fault=f"{case.probabilities} is missing")
+    try:
+        check_result(case.output, case.inputs[0], 1)
+    except InputError as error:
+        return Earlier(fault=f"what was there is no whole result: {one_line(error)}")
+    if record and record.get("replaces") == sha256_of(case.output):
+        return Earlier(fault="its replacement was interrupted")
+    was = "was changed since it was made" if record else f"has no record {case.record.name} of what made it"
+    raise InputError(
+        f"{case.output} {was}: --overwrite replaces it; else move it away, or choose another output"
+    )
+
+
+def _holds(record: dict[str, Any], path: Path) -> bool:
+    """Whether the file is the one that the record was written for."""
+    files = record.get("files")
+    return isinstance(files, dict) and files.get(path.name) == sha256_of(path)
+
+
+def _difference(record: dict[str, Any], case: Case, request: Request) -> str:
+    """How the record's result differs from what is asked for, "" if it does not."""
+    if record.get("model") != request.model:
+        return "another model made what was there"
+    if record.get("settings") != request.settings:
+        return f"what was there was made with {record.get('settings')}, not {request.settings}"
+    if record.get("inputs") != identity(case.inputs):
+        return "its input has changed since"
+    if request.probabilities and not case.probabilities.exists():
+        return f"{case.probabilities} is missing"
+    if request.probabilities and not _holds(record, case.probabilities):
+        try:
+            check_result(case.probabilities, case.inputs[0], len(request.labels))
+        except InputError as error:
+            return f"what was there is no whole result: {one_line(error)}"
+        return f"{case.probabilities} was changed since it was made"
+    return ""

@@ -1,0 +1,44 @@
+"""The options that `msdk-rt run` and `msdk-rt bids` share."""
+
+import argparse
+
+from msdk_rt.artifact.vocabulary import BLENDS
+from msdk_rt.cohort.part import Part, parse_part
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of a run over cases, whatever names them."""
+    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
+    parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
+    parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
+    parser.add_argument(
+        "--mirror",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="AXIS",
+        help="average over flips of axes among 0 1 2",
+    )
+    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
+    parser.add_argument(
+        "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
+    )
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=Part(),
+        metavar="I/N",
+        help="only every N-th case by name, from the I-th on: one job of an array (results go to one folder)",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="segment again, replacing all of an earlier result"
+    )
+    parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _part(text: str) -> Part:
+    try:
+        return parse_part(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
