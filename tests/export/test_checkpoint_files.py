@@ -4,6 +4,8 @@ import argparse
 import concurrent.futures
 import datetime
 import pathlib
+import subprocess
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -148,12 +150,42 @@ def test_threads_that_load_at_once_do_not_get_in_each_others_way(weights, tmp_pa
             assert_same(found, weights)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["torch.distributed._shard.sharded_tensor.api.ShardedTensor", "torch.distributed.tensor.DTensor"],
-)
-def test_a_shard_of_fsdps_is_told(weights, tmp_path, name):
-    forge(tmp_path / "shard.pt", {"model": weights}, Forged(name))
+SHARD = """
+import sys
+import torch
+import torch.distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+sharded = distribute_tensor(torch.ones(4, 4), init_device_mesh("cpu", (1,)), [Shard(0)])
+torch.save({"model": {"stem.weight": sharded}}, sys.argv[1])
+"""
+LOAD = """
+import sys
+import torch.distributed.tensor
+from msdk_export.checkpoints import load_checkpoint
+
+load_checkpoint(sys.argv[1])
+"""
+
+
+def test_fsdps_distributed_tensors_are_told_whether_torch_can_load_them_or_not(tmp_path):
+    path = str(tmp_path / "shard.pt")
+    subprocess.run([sys.executable, "-c", SHARD, path], check=True, capture_output=True)
+    if "torch.distributed.tensor" not in sys.modules:
+        with pytest.raises(CheckpointError, match="a shard of weights that several processes held"):
+            load_checkpoint(path)
+
+    able = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, check=False)
+
+    assert "CheckpointError" in able.stderr
+    assert "'stem.weight' is one process's part of a tensor (FSDP)" in able.stderr
+
+
+def test_a_shard_of_fsdps_first_kind_is_told(weights, tmp_path):
+    call = Forged("torch.distributed._shard.sharded_tensor.api.ShardedTensor")
+    forge(tmp_path / "shard.pt", {"model": weights}, call)
 
     with pytest.raises(CheckpointError, match=r"a shard of weights that several processes held .*full_state"):
         load_checkpoint(tmp_path / "shard.pt")
