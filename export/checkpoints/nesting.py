@@ -87,7 +87,7 @@ def holds_weights(content: object) -> bool:
 
 
 def summary(content: object) -> str:
-    """What there is in its place, for an error."""
+    """Describe the content for an error."""
     if not isinstance(content, dict):
         return type(content).__name__
     if not content:
@@ -176,7 +176,7 @@ def _family_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _usual_prefix(weights: Mapping[str, Tensor]) -> str:
-    """What wrappers put before most of the names of a network that no family knows; "" for nothing."""
+    """The prefix that wrappers gave to most names of a network of no known family; "" for none."""
     most = next((p for p in PREFIXES if 2 * sum(name.startswith(p) for name in weights) > len(weights)), "")
     if not most:
         return ""

@@ -1,8 +1,8 @@
-"""What stands in for the harmless objects that trainers keep beside the weights.
+"""Stand-ins for the harmless objects that trainers keep beside the weights.
 
-PyTorch's weights_only unpickler refuses a file for one NumPy scalar in it. It is told these names, and gets
-nothing of NumPy's or of the other libraries for them: a scalar becomes a number of Python's, anything else an
-object that takes its arguments and its state, keeps nothing and does nothing.
+PyTorch's weights_only unpickler refuses a file for one NumPy scalar in it. It may use these names, and gets
+nothing of NumPy or other libraries for them: a scalar becomes a Python number, anything else an object that
+takes its arguments and its state, keeps nothing and does nothing.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-// What one instruction set offers: tasks small enough to be spread over threads, each independent of the others.
+// The kernels of one instruction set: tasks small enough to be spread over threads, each independent of the others.
 #pragma once
 
 #include "cpu/kernel_set.h"
