@@ -19,7 +19,7 @@ from msdk_rt.cohort.plan import Plan
 from msdk_rt.cohort.records import Request, read_record
 from msdk_rt.cohort.run import Outcome
 from msdk_rt.cohort.volumes import MOST_DEVIATIONS, robust_scores
-from msdk_rt.errors import OutputError
+from msdk_rt.errors import OutputError, writable
 
 COLUMNS = ("case", "label", "voxels", "ml", "spacing", "warnings")
 TSV_START = "\t".join(COLUMNS) + "\n"
@@ -99,9 +99,9 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], request: Request, ent
             file.write("\n")
         lines = _lines(plan, outcomes, request)
         with atomic_write(plan.folder / "volumes.tsv", "w") as file:
-            file.write(volumes_table(lines))
+            file.write(writable(volumes_table(lines)))
         with atomic_write(plan.folder / "qc.html", "w") as file:
-            file.writelines(page(lines, request.labels))
+            file.writelines(map(writable, page(lines, request.labels)))
 
 
 def volumes_table(lines: Sequence[Line]) -> str:

@@ -219,7 +219,7 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
     assert "usage: msdk-rt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["info"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["bids"], ["info"], ["demo"]])
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
