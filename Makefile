@@ -2,21 +2,22 @@
 # make demo    export a network, segment a real brain volume, draw the result (folder demo/)
 # make test    every test: C++ kernels under sanitizers, then Python
 # make lint    formatting and static checks
+# make docs    the documentation as a site in build/site; a warning is an error
 # make bench   the benchmarks that answer the README's speed questions
 # make reliability   attacks, fuzzing, kills: the long form of what the tests do briefly
 # make demo-weights   train the network that the demo shows, from nothing
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
-# make cuda-table   what the CUDA kernels take of each architecture, into docs/cuda-kernels.md; needs nvcc, no GPU
+# make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
 # make audit   ask PyPI's advisories about everything that is pinned
-# make lock    pin what setup installs anew
+# make lock    pin again what setup installs
 
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
+.PHONY: setup docs gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
 
 setup: .venv/.installed
 
@@ -55,6 +56,9 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	find plugins tests -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format -i
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: setup
 	$(BIN)/python -m benchmarks

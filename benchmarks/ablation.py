@@ -1,6 +1,6 @@
 """Does self-distillation help? The demo network trained with and without it, same seeds, same budget.
 
-Both sides keep the supervision of every head; what is switched is the two distillation terms.
+Both sides keep the supervision of every head; only the two distillation terms differ.
 """
 
 import argparse
@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks import accuracy_report
 from benchmarks.accuracy import Judged, colin27, synthetic, template_at_2_mm, template_itself, tissue_dice
 from benchmarks.measure import record
-from msdk_export.distillation import DistillationWeights
 from msdk_export.synthetic.dataset import case_seeds, write_dataset
 from msdk_export.synthetic.template import Template, load_template
+from msdk_export.training.distillation import DistillationWeights
 from msdk_export.training.run import train
 from msdk_export.training.settings import TrainingSettings
 from msdk_rt import Segmenter, export

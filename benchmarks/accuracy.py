@@ -1,4 +1,4 @@
-"""Volumes with known tissue labels that the demo network and the ablation are judged on, and the judge."""
+"""Volumes with known tissue labels for judging the demo network and the ablation, and their Dice."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes docs/accuracy.md from benchmarks/results: the demo network's Dice, float16's cost, an ablation."""
+"""Writes the page on accuracy from benchmarks/results: the demo's Dice, float16's cost, an ablation."""
 
 import numpy as np
 
@@ -9,9 +9,9 @@ from benchmarks.report import cases, latest, origin, read
 PAGE = PERFORMANCE.with_name("accuracy.md")
 HEAD = """# Accuracy
 
-Written by `python -m benchmarks.demo_accuracy`, `benchmarks.precision`, `benchmarks.autocast` and
-`benchmarks.ablation` from [benchmarks/results](../benchmarks/results). Dice coefficients; what the volumes
-are is told in [benchmarks/accuracy.py](../benchmarks/accuracy.py).
+`python -m benchmarks.demo_accuracy`, `benchmarks.precision`, `benchmarks.autocast` and `benchmarks.ablation`
+write this page from [benchmarks/results](../../benchmarks/results). The figures are Dice coefficients.
+[benchmarks/accuracy.py](../../benchmarks/accuracy.py) describes the volumes.
 """
 
 
@@ -38,8 +38,12 @@ def _demo(rows: list[dict]) -> list[str]:
             scores = " | ".join(f"{float(found[tissue]['value']):.3f}" for tissue in TISSUES)
             lines.append(f"| {case} | {scores} |")
         else:
-            others += [f"- {case}, {what}: {row['value']} {row['unit']}" for what, row in found.items()]
-    return [*lines, "", *others, ""]
+            others += [
+                f"- {case}, {what}: {float(row['value']):.2g} {row['unit']}"
+                for what, row in found.items()
+                if row["unit"] != "s"  # times of early runs; performance.md has those of today
+            ]
+    return [*lines, "", *others, "", "[Performance](performance.md) tells how long it takes.\n"]
 
 
 def _precision(rows: list[dict]) -> list[str]:
@@ -48,9 +52,9 @@ def _precision(rows: list[dict]) -> list[str]:
     columns = ("labels alike", *TISSUES)
     lines = [
         "## float16 against float32\n",
-        "The artifact's labels against those of the float32 one, on the MNI152 T1 at 1 mm and on 19 random",
-        "draws of it at 2 mm; Dice of each tissue. **No GPU ran this**: every layer's output was rounded to",
-        "float16 on a CPU, with sums in float32, as a GPU does.\n",
+        "The float16 artifact's labels against the float32 one's, on the MNI152 T1 at 1 mm and on 19 random",
+        "draws of it at 2 mm; Dice of each tissue. **No GPU ran this**: a CPU rounded every layer's output",
+        "to float16, with sums in float32, as a GPU does.\n",
         f"{origin(rows[-1])}\n",
         f"| | {' | '.join(columns)} |",
         "| --- " * (1 + len(columns)) + "|",
@@ -66,10 +70,10 @@ def _autocast(rows: list[dict]) -> list[str]:
         return []
     lines = [
         "### Against NVIDIA's AutoCast\n",
-        "The other way to a strongly typed float16 graph. Which layers AutoCast leaves in float32 it decides",
-        "by the values that it sees on a sample; ours are by rule, norms above all. It asks TensorRT itself",
-        "about the msdk ops: here, without TensorRT, it had what lies around them. The demo's network and",
-        "volume, rounded as above ([benchmarks/autocast.py](../benchmarks/autocast.py)).\n",
+        "Another way to a strongly typed float16 graph. AutoCast keeps layers in float32 by the values that",
+        "it sees on a sample; msdk_rt keeps them by rule, norms above all. AutoCast asks TensorRT about the",
+        "msdk ops; without TensorRT it got the graph around them. The demo's network and volume, rounded as",
+        "above ([benchmarks/autocast.py](../../benchmarks/autocast.py)).\n",
         f"{origin(rows[-1])}\n",
         "| | labels alike | least Dice | casts | file | in float32 |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -96,9 +100,9 @@ def _ablation(rows: list[dict]) -> list[str]:
     sides = list(next(iter(table.values())))
     lines = [
         "## Self-distillation, with and without\n",
-        "The same network, data, seeds and steps; every head is supervised on both sides, only the two",
-        "distillation terms are switched. Mean over seeds, each seed's value in brackets; the difference is",
-        "of runs with the same seed, mean and extremes.\n",
+        "The same network, data, seeds and steps. Every head is supervised on both sides; only the two",
+        "distillation terms differ. Each cell is the mean over seeds, with each seed's value in brackets.",
+        "The difference is between runs with the same seed: mean and extremes.\n",
         f"{origin(rows[-1])}\n",
         f"| | {' | '.join(sides)} | difference |",
         "| --- " * (2 + len(sides)) + "|",

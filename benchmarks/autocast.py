@@ -1,7 +1,7 @@
 """Our float16 graph against that of NVIDIA's AutoCast (nvidia-modelopt), of the demo's network and volume.
 
 AutoCast asks TensorRT itself for the types of ops that ONNX does not know, so that without TensorRT it takes
-no graph with msdk nodes. It is given what lies around them, with what they return on a real window to judge
+no graph with msdk nodes. It gets the graph around them, with the nodes' outputs on a real window to judge
 ranges by, and the nodes are put back in float16. nvidia-modelopt wants another onnx than this project:
 
     python -m venv modelopt && modelopt/bin/pip install "nvidia-modelopt[onnx]"
@@ -22,15 +22,15 @@ from benchmarks import accuracy_report
 from benchmarks.accuracy import TISSUES, template_itself
 from benchmarks.measure import record
 from benchmarks.precision import demo, write_simulated
-from msdk_export.around_ops import cut, rejoin
 from msdk_export.demo_network import export_demo
-from msdk_export.functions import attach_functions
-from msdk_export.onnx_graph import to_onnx
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.trace import to_onnx
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.inference.labels import dice
 from msdk_rt.inference.normalisation import normalize
+from tests.support.around_ops import cut, rejoin
 
 QUESTION = "autocast"
 
@@ -73,7 +73,7 @@ def main(arguments: list[str] = ()) -> None:
 
 
 def _autocast(python: str, model: onnx.ModelProto, window: np.ndarray, folder: Path) -> onnx.ModelProto:
-    """The model by `python -m modelopt.onnx.autocast`, its msdk nodes apart."""
+    """The model by `python -m modelopt.onnx.autocast`, without its msdk nodes."""
     around = cut(model)
     values = _inputs_of(around, model, window, folder)
     paths = {
@@ -91,7 +91,7 @@ def _autocast(python: str, model: onnx.ModelProto, window: np.ndarray, folder: P
 def _inputs_of(
     around: onnx.ModelProto, model: onnx.ModelProto, window: np.ndarray, folder: Path
 ) -> dict[str, np.ndarray]:
-    """What the msdk nodes return on a window, by name, and the window itself."""
+    """Return the msdk nodes' outputs on a window, by name, and the window itself."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     cuts = [info for info in around.graph.input if info.name != "image"]
@@ -110,7 +110,7 @@ def _central_window(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndar
 
 
 def _float32_nodes(model: onnx.ModelProto) -> Counter:
-    """How many nodes of each op compute in float32, casts apart."""
+    """How many nodes of each op compute in float32, casts not counted."""
     graph = model.graph
     infos = (*graph.value_info, *graph.output)
     floats = {info.name for info in infos if info.type.tensor_type.elem_type == TensorProto.FLOAT}

@@ -1,4 +1,4 @@
-"""How fast is one bidirectional Mamba block, all of it: projections, convolution, scan, gate?
+"""How fast is one whole bidirectional Mamba block: projections, convolution, scan, gate?
 
 48 channels as in stage 1 of the base network, random weights; 262,144 tokens are its feature map at 128^3.
 """

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.scan_op import bound
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support.cases import ConvCase
 from tests.support.nodes import node_model
 

@@ -1,4 +1,4 @@
-"""What the ops gain that stand for standard ones on the CPU, where networks spend their time beside the scan.
+"""How much faster than standard ops are the ops that stand for them on the CPU?
 
 Sizes of the base network's 128^3 window and of the demo's 96^3; the same work in ONNX Runtime's own ops and
 in PyTorch.
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from benchmarks.measure import Contestant, measure
 from benchmarks.scan_op import bound
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support.nodes import node_model
 
 THREADS = 2

@@ -1,8 +1,8 @@
-"""What do the CUDA kernels take of an SM? Registers, spills and shared memory on every architecture we ship.
+"""How much of an SM do the CUDA kernels need? Registers, spills, shared memory on every architecture.
 
     python -m benchmarks.cuda_resources      (make cuda-table) needs nvcc, no GPU
 
-Writes the table at the end of docs/cuda-kernels.md. Fails where a kernel spills registers to memory.
+Writes the table at the end of docs/explanation/cuda-kernels.md. Fails where a kernel spills registers.
 """
 
 import os
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "cuda-kernels.md"
+PAGE = ROOT / "docs" / "explanation" / "cuda-kernels.md"
 MARK = "<!-- what follows is written by make cuda-table -->\n"
 ARCHITECTURES = (75, 80, 86, 87, 89, 90, 100, 110, 120)
-SOURCES = sorted([*ROOT.glob("plugins/scan/cuda/*.cu"), *ROOT.glob("plugins/volume/*.cu")])
+SOURCES = sorted([*ROOT.glob("plugins/ops/*/cuda.cu"), *ROOT.glob("plugins/volume/*.cu")])
 REGISTERS = 65_536  # 32-bit ones of an SM, on every architecture above
 PTXAS = re.compile(
     r"Compiling entry function '(?P<name>\w+)' for 'sm_(?P<architecture>\d+)\w*'"
@@ -64,7 +64,18 @@ def compiled(nvcc: str, source: Path) -> list[Usage]:
     """Every kernel of a source file on every architecture, and PTX for those to come."""
     targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in ARCHITECTURES]
     newest = ARCHITECTURES[-1]
-    command = [nvcc, "-std=c++17", "-O3", "-Xptxas=-v", "-c", str(source), "-o", os.devnull, *targets]
+    command = [
+        nvcc,
+        "-std=c++17",
+        f"-I{ROOT / 'plugins'}",
+        "-O3",
+        "-Xptxas=-v",
+        "-c",
+        str(source),
+        "-o",
+        os.devnull,
+        *targets,
+    ]
     command.append(f"-gencode=arch=compute_{newest},code=compute_{newest}")
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
@@ -73,7 +84,7 @@ def compiled(nvcc: str, source: Path) -> list[Usage]:
 
 
 def usages_in(report: str) -> Iterator[Usage]:
-    """The kernels that ptxas -v tells of."""
+    """Yield the kernels in the report of ptxas -v."""
     found = list(PTXAS.finditer(report))
     names = subprocess.run(
         ["c++filt", *(match["name"] for match in found)], capture_output=True, text=True, check=True

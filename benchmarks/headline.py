@@ -1,4 +1,4 @@
-"""The figures that README shows, from benchmarks/results: a table between two marks of it, and a chart."""
+"""Writes README's figures from benchmarks/results: a table between two marks, and a chart."""
 
 from matplotlib.figure import Figure
 

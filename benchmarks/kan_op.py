@@ -13,7 +13,7 @@ import torch
 
 import msdk_export.ops  # noqa: F401  registers torch.ops.msdk
 from benchmarks.measure import Contestant, measure
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support.cases import KanCase
 from tests.support.nodes import node_model, session
 

@@ -1,4 +1,4 @@
-"""Times contestants turn about, so that a drifting machine treats them alike; keeps every figure."""
+"""Times contestants alternately, so that a drifting machine treats them alike; keeps every figure."""
 
 import csv
 import importlib.metadata
@@ -54,7 +54,7 @@ def measure(
 
 
 def time_in_turns(contestants: list[Contestant], seconds: float, least_runs: int) -> None:
-    """Fills the contestants' seconds; says on the screen when other programs were in the way."""
+    """Fill the contestants' seconds; print when other programs were in the way."""
     wait = ProcessorWait()
     take_turns(
         [contestant.run for contestant in contestants],
@@ -115,7 +115,7 @@ def append_rows(path: Path, columns: tuple, rows: list[tuple]) -> None:
 
 
 def _commit() -> str:
-    """The commit, "-dirty" when a file differs from it other than results and the pages written from them."""
+    """The commit, with "-dirty" when a file differs other than results and the pages written from them."""
     written = (":(top,exclude,glob)**/results/**", ":(top,exclude)docs", ":(top,exclude)README.md")
     dirty = _git("status", "--porcelain", "--", ":/", *written)
     return _git("rev-parse", "--short", "HEAD") + ("-dirty" if dirty else "")

@@ -55,11 +55,11 @@ def run_artifact(path: Path, side: int, threads: int = THREADS, batch: int = 1):
 
 
 def build_artifact(folder: Path, side: int) -> Path:
-    """The graph that msdk_rt.export writes, compared with PyTorch below and not in the export as well."""
+    """Build the graph that msdk_rt.export writes; it is compared with PyTorch below, not here too."""
     from msdk_export.checkpoints import describe_model
-    from msdk_export.cpu_ops import with_cpu_ops
     from msdk_export.description import describe
-    from msdk_export.onnx_graph import to_onnx
+    from msdk_export.graph.rules import with_cpu_ops
+    from msdk_export.graph.trace import to_onnx
 
     model = pytorch_model()
     model_says = {"window": [side] * 3, "channels": list(CHANNELS), "labels": LABELS} | describe_model(model)
@@ -76,7 +76,7 @@ def profile(path: Path, side: int) -> dict[str, float]:
 
 
 def peak_memory(contestant: str, side: int, path: Path) -> float:
-    """Peak resident MB of a process of its own that runs one window."""
+    """Peak resident MB of a separate process that runs one window."""
     command = [sys.executable, "-m", "benchmarks.network", contestant, str(side), str(path)]
     finished = subprocess.run(
         command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]

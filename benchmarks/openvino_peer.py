@@ -1,10 +1,10 @@
 """How fast is OpenVINO on the same three ops?
 
-OpenVINO's ONNX reader (2026.4) takes neither an artifact nor the bodies in it: not a function of the model's
-own, and not, inlined, a Scan whose body reads a value from outside. So it gets graphs in standard ops written
-for it: the convolution as a grouped Conv, the KAN layer with its basis materialised, and the scan as a Scan
-that is handed all it needs, which OpenVINO runs as a TensorIterator, a step at a time. Needs `pip install
-openvino`.
+OpenVINO's ONNX reader (2026.4) takes neither an artifact nor the bodies in it: it refuses a model's own
+functions, and, once they are inlined, a Scan whose body reads a value from outside. So it gets graphs in
+standard ops written for it: the convolution as a grouped Conv, the KAN layer with its basis materialised, and
+the scan as a Scan that is passed all its inputs, which OpenVINO runs as a TensorIterator, a step at a time.
+Needs `pip install openvino`.
 """
 
 from collections.abc import Callable

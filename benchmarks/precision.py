@@ -1,8 +1,9 @@
-"""What does float16 change? Labels of float16 artifacts against float32's, on 20 volumes of two networks.
+"""How many labels does float16 change? float16 artifacts against float32 ones, on 20 volumes of two networks.
 
-No GPU is needed: every layer's output is rounded to float16 as a GPU would (msdk_export.precision_check),
-sums are in float32. The volumes are those of benchmarks.accuracy: the MNI152 T1 and 19 random draws of it.
-SegMamba's own weights are not to be had here, so a narrow one is fitted for a few minutes to other draws.
+No GPU is needed: every layer's output is rounded to float16 as a GPU would
+(msdk_export.graph.precision_check), sums are in float32. The volumes are those of benchmarks.accuracy: the
+MNI152 T1 and 19 random draws of it. SegMamba's own weights are not available here, so a narrow one is fitted
+for a few minutes to other draws.
 """
 
 import argparse
@@ -22,9 +23,9 @@ from benchmarks.measure import record
 from msdk_export.checkpoints import build_model, load_checkpoint
 from msdk_export.demo_network import OWN_WEIGHTS
 from msdk_export.description import ModelDescription, describe
+from msdk_export.graph.precision_check import simulated
+from msdk_export.graph.trace import to_onnx
 from msdk_export.models import SegMamba, SegMambaConfig
-from msdk_export.onnx_graph import to_onnx
-from msdk_export.precision_check import simulated
 from msdk_export.synthetic.template import CLASSES, Template, load_template
 from msdk_rt import Segmenter, export
 from msdk_rt.artifact.manifest import read_manifest, sha256_of, write_manifest

@@ -1,17 +1,19 @@
-"""Writes docs/performance.md from benchmarks/results/*.csv: for every case the figures measured last."""
+"""Writes the page on performance from benchmarks/results/*.csv: the latest figures of every case."""
 
 import csv
 from pathlib import Path
 
 from benchmarks.measure import RESULTS
 
-PAGE = RESULTS.parent.parent / "docs" / "performance.md"
+PAGE = RESULTS.parent.parent / "docs" / "explanation" / "performance.md"
 HEAD = """# Performance
 
-Written by `make bench` from [benchmarks/results](../benchmarks/results), where every run's figures are kept.
-Each table is one run, its contestants timed turn about in one process; p20 to p80 is the spread. Ratios are
-medians over ours, so above 1 is slower than msdk_rt. Speed depends on the machine: run it on yours.
-What bounds the CPU kernels is counted in [cpu-kernels.md](cpu-kernels.md).
+`make bench` writes this page from [benchmarks/results](../../benchmarks/results), which keeps every run's
+figures. Each table is one run. Its contestants are timed alternately in one process; p20 to p80 is the
+spread. A ratio is a median over ours: above 1 is slower than msdk_rt. Speed depends on the machine, so run it
+on yours. [CPU kernels](cpu-kernels.md) counts what limits them.
+
+![Times of msdk_rt and its peers on a CPU](../performance.png)
 """
 
 

@@ -1,8 +1,8 @@
-"""Does the cost grow with the work and no faster? Exponents fitted over sizes; 1 is linear.
+"""Does the cost grow no faster than the work? Exponents fitted over sizes; 1 is linear.
 
 The scan from 1,024 to 2 million tokens, and whole volumes from 96^3 to 512^3 voxels through the demo network.
 A window costs the same wherever it lies, so a volume's cost is linear in the windows that cover it; memory
-must not grow by more than input, labels and accumulators. Each volume has a process of its own.
+must not grow by more than input, labels and accumulators. Each volume has its own process.
 """
 
 import subprocess
@@ -29,7 +29,7 @@ def exponent(work: dict[int, float]) -> float:
 
 
 def scan() -> None:
-    """All lengths turn about: one after the other, a busy second would look like a property of one length."""
+    """Time all lengths alternately: in sequence, a busy second would look like a property of one length."""
     contestants = dict(zip(LENGTHS, _scans(), strict=True))
     time_in_turns(list(contestants.values()), SECONDS, LEAST_RUNS)
     spent = {length: contestant.median() for length, contestant in contestants.items()}

@@ -1,4 +1,4 @@
-"""How fast is the selective scan, against what else could run it on a CPU?
+"""How fast is the selective scan, against other ways to run it on a CPU?
 
 Stage 1 of a 128^3 window is L = 262,144 tokens, D = 96 channels, N = 16 states, two directions: 805 M state
 updates, each one exp and one multiply-add. All contestants do the whole op: delta from its rows, both
@@ -12,7 +12,7 @@ import torch
 
 import msdk_export.ops  # noqa: F401  registers torch.ops.msdk
 from benchmarks.measure import Contestant, measure
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support.cases import ScanCase
 from tests.support.nodes import node_model, session
 

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _compare(case: str, runs: dict[str, Callable], voxels: dict[int, int]) -> None:
-    """Times the runs turn about and keeps the median of each over its voxels, in nanoseconds."""
+    """Time the runs alternately and keep the median of each over its voxels, in nanoseconds."""
     contestants = [Contestant(name, run, THREADS) for name, run in runs.items()]
     time_in_turns(contestants, SECONDS, LEAST_RUNS)
     figures = {

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from msdk_export.adoption import adopt
     from msdk_export.checkpoints import build_model, load_checkpoint, save_checkpoint
-    from msdk_export.engine_options import EngineOptions
+    from msdk_export.engine.options import EngineOptions
     from msdk_export.graph_export import export_graph
     from msdk_export.onnx_export import export
     from msdk_export.training.run import train
     from msdk_export.training.settings import TrainingSettings
 
 _HOMES = {
-    "EngineOptions": "engine_options",
+    "EngineOptions": "engine.options",
     "TrainingSettings": "training.settings",
     "adopt": "adoption",
     "build_model": "checkpoints",

@@ -1,7 +1,6 @@
 """The network that `msdk-rt demo` exports: tissue classes from a T1 volume.
 
-Its weights come with the package; export/weights/README.md tells what they were trained on and how far they
-are to be trusted.
+Its weights come with the package; export/weights/README.md describes their training and their limits.
 """
 
 from pathlib import Path
@@ -20,7 +19,7 @@ def export_demo(artifact: Path, weights: Path | None = None) -> Manifest:
 
 
 def reference_labels() -> tuple[np.ndarray, dict[str, int]]:
-    """What the MNI152 maps say of the demo's volume: labels (D, H, W) in RAS order, {tissue: value}."""
+    """The MNI152 maps' labels of the demo's volume: (D, H, W) in RAS order, {tissue: value}."""
     from msdk_export.synthetic.template import CLASSES, load_template
 
     return load_template().labels, {name: value for value, name in enumerate(CLASSES)}

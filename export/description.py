@@ -1,4 +1,4 @@
-"""What an artifact must say of the model in it, gathered from a checkpoint and from export's arguments."""
+"""The description of a model for its artifact, from a checkpoint and from export's arguments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ _NO_DEFAULT = {
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """The manifest's account of a model, held to the manifest's rules.
+    """The manifest's entries about a model, checked by the manifest's rules.
 
     Any sequence does for window and channels, and any whole numbers, NumPy's among them. Raises ExportError
     naming every field that is wrong.

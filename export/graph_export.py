@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from msdk_export.adoption import adopt
-from msdk_export.cpu_ops import with_cpu_ops
-from msdk_export.onnx_export import check_graph, check_suffix, staging
-from msdk_export.onnx_graph import module_to_onnx
+from msdk_export.adoption.given import Given
+from msdk_export.graph.check import check_graph
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.rules import with_cpu_ops
+from msdk_export.graph.trace import module_to_onnx
+from msdk_export.onnx_export import check_suffix, staging
 from msdk_export.parity import LIMITS
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.backends.onnxruntime import open_session
@@ -27,24 +28,28 @@ def export_graph(
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
     dynamic_batch: bool = True,
+    unverified: bool = False,
 ) -> dict[str, float]:
     """Write `path` (.onnx): the module in evaluation mode, its Mamba blocks on the msdk ops.
 
     For networks that `msdk_rt.export` is not for, which takes images (B, C, D, H, W) to one logit map of the
-    same size. Here inputs and outputs are what they are, and there is no manifest: run the file in a session
-    of your own that has `msdk_rt.ops_library()` registered, or, slowly, in any ONNX runtime.
+    same size. Here inputs and outputs stay as they are, and there is no manifest: run the file in your own
+    session with `msdk_rt.ops_library()` registered, or, slowly, in any ONNX runtime.
 
     Args:
-        module: a function of tensors; left untouched. Its Mamba blocks may be of any class: see
-            `msdk_export.adopt`.
+        module: a function of tensors; left untouched. Its Mamba blocks may be of any class; they are run to
+            find out their computation (`msdk_export.adoption`).
         example_inputs: the tensor or tensors to trace with and to compare on. Their sizes are fixed in the
             graph, but for the batch.
         input_names: one for each input. Default: input_0, input_1, ...
         output_names: one for each tensor returned, nested ones in order. Default: output_0, output_1, ...
         dynamic_batch: leave axis 0 of every input free.
+        unverified: export although a block does not run on this machine, so that nothing shows its
+            computation: it is assumed to be the published block of its parameters, and a UserWarning says so.
 
-    Returns, for each output, the largest difference from PyTorch on the example, and with dynamic_batch on
-    the example repeated, over the largest magnitude PyTorch gives. Above 1e-3 nothing is written.
+    Returns, for each output, the largest difference from the module as it was given on the example, and with
+    dynamic_batch on the example repeated, over the largest magnitude the module gives; NaN for all of them
+    where a block was exported unverified. Above 1e-3 nothing is written.
 
     Raises ExportError (a block or the module cannot be exported, parity out of limits), InputError
     (`example_inputs` are not tensors with a batch axis of one size, or do not fit the blocks), OutputError
@@ -56,18 +61,21 @@ def export_graph(
     names = [f"input_{index}" for index in range(len(inputs))] if input_names is None else list(input_names)
     if len(names) != len(inputs):
         raise InputError(f"{len(inputs)} example_inputs need as many input_names, got {len(names)}")
-    network = adopt(module).cpu().float().eval().requires_grad_(False)
-
     repeated = [torch.cat([value, value.flip(0)]) for value in inputs] if dynamic_batch else inputs
+    batches = [inputs, repeated] if dynamic_batch else [inputs]
     with staging(path, [path]) as staged:
-        proto = with_cpu_ops(module_to_onnx(network, repeated, names, output_names, dynamic_batch))
+        given = Given(module, unverified)
+        expected = given.expected(batches)
+        with given.on_msdk_ops() as network:
+            proto = module_to_onnx(network, repeated, names, output_names, dynamic_batch)
+        proto = with_cpu_ops(proto)
         with atomic_write(staged, "wb") as file:
-            file.write(proto.SerializeToString(deterministic=True))
+            file.write(attach_functions(proto).SerializeToString(deterministic=True))
         check_graph(staged)
-        errors = _measure(network, staged, names, [inputs, repeated] if dynamic_batch else [inputs])
+        errors = _measure(expected, staged, names, batches)
         _check(errors)
         os.replace(staged, path)
-    return errors
+    return dict.fromkeys(errors, float("nan")) if given.unverified else errors
 
 
 def _checked(example_inputs: Tensor | Sequence[Tensor], dynamic_batch: bool) -> list[Tensor]:
@@ -91,21 +99,21 @@ def _share_a_batch(inputs: list[Tensor]) -> bool:
 
 
 def _measure(
-    network: nn.Module, artifact: Path, names: list[str], batches: list[list[Tensor]]
+    expected: list[list[Tensor]], artifact: Path, names: list[str], batches: list[list[Tensor]]
 ) -> dict[str, float]:
     """Relative error of every output, the worst over the batches."""
     session = open_session(artifact, ["CPUExecutionProvider"], torch.get_num_threads())
     outputs = [output.name for output in session.get_outputs()]
     worst = dict.fromkeys(outputs, 0.0)
-    for inputs in batches:
+    for inputs, truth in zip(batches, expected, strict=True):
         feed = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
         try:
             found = session.run(outputs, feed)
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on the example inputs: {error}") from error
-        with torch.inference_mode():
-            expected = tree_leaves(network(*inputs))
-        for name, ours, theirs in zip(outputs, found, expected, strict=True):
+        if len(truth) != len(found):
+            raise ExportError(f"the module returns {len(truth)} tensors and its graph {len(found)}")
+        for name, ours, theirs in zip(outputs, found, truth, strict=True):
             worst[name] = max(worst[name], _relative(ours, theirs.numpy()))
     return worst
 

@@ -23,7 +23,7 @@ def collecting() -> Iterator[list[str]]:
 
 
 def note(sentence: str) -> None:
-    """Warn of this (ExportWarning) and record it. A sentence that was recorded before is not said again."""
+    """Warn of this (ExportWarning) and record it. A sentence that was recorded before is not repeated."""
     if record(sentence):
         warnings.warn(_one_line(sentence), ExportWarning, stacklevel=_frames_of_ours())
 

@@ -12,16 +12,19 @@ from torch import nn
 from tqdm import tqdm
 
 import msdk_rt
-from msdk_export.adoption import adopt
-from msdk_export.checkpoints import build_model, describe_model, load_checkpoint
-from msdk_export.cpu_ops import with_cpu_ops
-from msdk_export.description import ModelDescription, describe
-from msdk_export.engine_options import EngineOptions
+from msdk_export.description import ModelDescription
+from msdk_export.engine.options import EngineOptions
+from msdk_export.graph.check import check_graph
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.precision_check import check_range, simulated, worst_layer
+from msdk_export.graph.rules import with_cpu_ops
+from msdk_export.graph.trace import to_onnx
+from msdk_export.loading import load_network
 from msdk_export.notes import collecting
-from msdk_export.onnx_graph import to_onnx
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
-from msdk_export.precision_check import check_range, simulated, worst_layer
-from msdk_export.samples import real_window
+from msdk_export.parity.reference import Reference
+from msdk_export.readings import record_agreement
+from msdk_export.samples import LabelMap, Sample, real_window
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
 from msdk_rt.artifact.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
@@ -43,7 +46,10 @@ def export(
     config: dict | None = None,
     precision: str | None = None,
     engine: EngineOptions | None = None,
-    sample: np.ndarray | str | Path | Sequence[str | Path] | None = None,
+    sample: Sample | None = None,
+    reference: LabelMap | None = None,
+    weights: str | None = None,
+    unverified: bool = False,
     progress: bool = False,
 ) -> Manifest:
     """Write `path` (.onnx or .engine) and `path`.json, verified against PyTorch; returns the manifest.
@@ -51,22 +57,31 @@ def export(
     Args:
         model: a module image (B, C, D, H, W) -> logits (B, K, D, H, W) in evaluation mode, which is left
             untouched, or the path of a .safetensors or .pt checkpoint. Mamba blocks in the module, of
-            whatever class, run on the msdk ops (`msdk_export.adopt` says which blocks). Other modules, 2D
-            ones among them, are for `msdk_export.export_graph`.
+            whatever class, run on the msdk ops where they compute what those do (`msdk_export.adoption`).
+            Other modules, 2D ones among them, are for `msdk_export.export_graph`.
         window: (D, H, W) in voxels.
         channels: names of the C modalities, in input order.
         labels: {name: voxel value} of the K logit channels, in order.
         activation: "softmax", or "sigmoid" for overlapping regions. Default "softmax".
         normalization: "nonzero_zscore" or "none". Default "nonzero_zscore".
-        family, config: which network a checkpoint's weights belong to. What neither these nor the checkpoint
-            say is read from the names and shapes of its weights.
+        family: the network that a checkpoint's weights belong to. Default: read from the checkpoint, or from
+            the names and shapes of its weights.
+        config: sizes of that network. Those not given are read in the same way.
         precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
             memory; norms, the scan's state and parameters, image and logits stay float32
-            (msdk_export.precision). What it costs is measured and in the manifest. Default: "fp16" for an
-            .engine, else "fp32".
+            (msdk_export.graph.precision). What it costs is measured and in the manifest. Default: "fp16" for
+            an .engine, else "fp32".
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
+        reference: the true label map of `sample`, an array (D, H, W) of the labels' voxel values or a NIfTI
+            path. Where weights fit several networks, each labels a window of the sample, and the one that
+            agrees clearly best is taken for what config does not say. The agreement is among the notes.
+        weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
+            weights), or the keys where it is, joined by dots. Default: the model.
+        unverified: export a module although one of its blocks does not run on this machine, so that nothing
+            shows what it computes: it is taken for the published block of its parameters. A UserWarning and
+            the manifest say so.
         progress: show the steps.
 
     Arguments override the checkpoint's own description; window, channels and labels must come from one of
@@ -89,7 +104,7 @@ def export(
     check_suffix(path, (".onnx", ENGINE_SUFFIX))
     builds_engine = path.suffix == ENGINE_SUFFIX
     if builds_engine:
-        import msdk_export.engine  # noqa: F401  says at once that TensorRT is missing, not after minutes
+        import msdk_export.engine.builder  # noqa: F401  says at once that TensorRT is missing, not after minutes
     elif engine is not None:
         raise ExportError(f"engine options are for a {ENGINE_SUFFIX}, got {path}")
     precision = precision or ("fp16" if builds_engine else "fp32")
@@ -113,24 +128,29 @@ def export(
         collecting() as notes,
     ):
         _begin(bar, "load the model")
-        network, description = _load(model, given)
-        real, source = real_window(sample, description)
+        source, description = load_network(model, given, weights, sample, reference, unverified)
+        real, real_source = real_window(sample, description, reference)
+        windows = {"random": random_window(len(description.channels), description.window), "real": real}
+        original = Reference(source, windows)
+        if reference is not None:
+            record_agreement(original.logits["real"], sample, reference, description)
 
         _begin(bar, "trace the graph")
-        proto = to_onnx(network, description, precision)
+        with original.tracing() as traced:
+            proto = to_onnx(traced, description, precision)
         if not builds_engine and precision == "float32":  # float16 and engines are for GPUs
             proto = with_cpu_ops(proto)
         graph = staged.with_suffix(".onnx")
         with atomic_write(graph, "wb") as file:
-            file.write(proto.SerializeToString(deterministic=True))
+            file.write(attach_functions(proto).SerializeToString(deterministic=True))
         check_graph(graph)
 
         _begin(bar, "compare with PyTorch")
-        parity = _verify(network, description, proto, graph, real, precision)
+        parity = _verify(original, description, proto, graph, windows, precision)
 
         built = None
         if builds_engine:
-            from msdk_export.engine import build_engine
+            from msdk_export.engine.builder import build_engine
 
             _begin(bar, "build the engine")
             built = build_engine(proto, staged, engine or EngineOptions(), progress)
@@ -141,87 +161,69 @@ def export(
             precision=precision,
             engine=built,
             notes=tuple(notes),
-            parity=parity | {"real_source": source},
+            parity=parity | {"real_source": real_source} | original.comparison(),
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
         )
         if builds_engine:
-            manifest = _verify_engine(network, staged, manifest, real)
+            manifest = _verify_engine(original, staged, manifest, windows)
         write_manifest(staged, manifest)
         replace_pair(staged, path)
     return manifest
 
 
 def _verify(
-    network: nn.Module,
+    reference: Reference,
     description: ModelDescription,
     proto: onnx.ModelProto,
     staged: Path,
-    real: np.ndarray | None,
+    windows: dict[str, np.ndarray | None],
     precision: str,
 ) -> dict:
-    """The artifact's parity with the network. Raises ExportError outside the precision's limits."""
-    windows = {"random": random_window(len(description.channels), description.window), "real": real}
+    """The artifact's parity with PyTorch. Raises ExportError outside the precision's limits."""
     if precision == "float32":
-        parity = measure_parity(network, on_cpu(staged), windows, description.activation)
-        check_parity(parity)
-        return parity
+        parity = measure_parity(
+            reference.logits, on_cpu(staged), windows, description.activation, exact=reference.exact
+        )
+        try:
+            check_parity(parity)
+        except ExportError as error:
+            layer = reference.worst_step(proto, "random")
+            raise ExportError(f"{error}{f'. It departs from PyTorch at {layer}' if layer else ''}") from error
+        return parity | reference.warn_of_loss(parity, proto)
     threads = torch.get_num_threads()
-    window = windows["random"] if real is None else real
+    window = windows["random"] if windows["real"] is None else windows["real"]
     inside = check_range(proto, window, threads)
     as_on_gpu = staged.with_name("simulated.onnx")
     as_on_gpu.write_bytes(simulated(proto).SerializeToString())
-    parity = measure_parity(network, on_cpu(as_on_gpu), windows, description.activation, precision)
+    parity = measure_parity(reference.logits, on_cpu(as_on_gpu), windows, description.activation, precision)
     try:
         check_parity(parity, precision)
     except ExportError as error:
-        culprit = worst_layer(to_onnx(network, description), proto, window, threads)
+        with reference.tracing() as network:
+            culprit = worst_layer(to_onnx(network, description), proto, window, threads)
         raise ExportError(f"{error}. The layer that float16 hurts is {culprit}") from error
     on_cpu(staged)(windows["random"])  # that it runs
     return parity | {"float16": inside}
 
 
-def _verify_engine(network: nn.Module, staged: Path, manifest: Manifest, real: np.ndarray | None) -> Manifest:
+def _verify_engine(
+    reference: Reference, staged: Path, manifest: Manifest, windows: dict[str, np.ndarray | None]
+) -> Manifest:
     """The manifest with the engine's own parity. Raises ExportError outside the precision's limits."""
     from msdk_rt.backends.tensorrt import TensorRtBackend
 
-    windows = {"random": random_window(len(manifest.channels), manifest.window), "real": real}
     infer = TensorRtBackend(staged, manifest, 1).infer
-    measured = measure_parity(network, infer, windows, manifest.activation, manifest.precision)
+    measured = measure_parity(reference.logits, infer, windows, manifest.activation, manifest.precision)
     check_parity(measured, manifest.precision)
     on_gpu = {f"{name}, engine": measured[name] for name in windows}
     return dataclasses.replace(manifest, parity=manifest.parity | on_gpu)
-
-
-def check_graph(artifact: Path) -> None:
-    """Raise ExportError unless the file is valid ONNX."""
-    try:
-        onnx.checker.check_model(str(artifact), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(
-            f"PyTorch's exporter wrote a graph that is not valid ONNX ({error}); nothing was written. Try "
-            "another torch or onnxscript, or write the layer it names in other operations"
-        ) from error
 
 
 def check_suffix(path: Path, suffixes: Sequence[str] = (".onnx",)) -> None:
     """Raise ExportError unless the path ends in one of the suffixes."""
     if path.suffix not in suffixes:
         raise ExportError(f"{path}: suffix {path.suffix!r}: expected {' or '.join(suffixes)}")
-
-
-def _load(model: nn.Module | str | Path, given: dict) -> tuple[nn.Module, ModelDescription]:
-    """The network as a float32 copy in evaluation mode on the CPU, and its checked description."""
-    given = {name: value for name, value in given.items() if value is not None}
-    if isinstance(model, nn.Module):
-        entries = {"family": type(model).__name__, "config": {}} | given | describe_model(model)
-        network = adopt(model)
-    else:
-        state_dict, stored = load_checkpoint(model)
-        entries = stored | given
-        network = build_model(entries, state_dict)
-        entries |= describe_model(network)
-    return network.cpu().float().eval().requires_grad_(False), describe(entries)
 
 
 @contextlib.contextmanager

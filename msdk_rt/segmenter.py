@@ -30,21 +30,24 @@ Result = Segmentation | Labels
 
 
 class Segmenter:
-    """Segments 3D volumes with an artifact of msdk_rt.export. May be called from several threads at once, but
-    from no other process than its own: after a fork, or in a worker, open another one.
+    """Segments 3D volumes with an artifact of msdk_rt.export.
 
         with Segmenter("model.onnx") as segmenter:
             segmenter.run("t1.nii.gz").save("labels.nii.gz")
 
-    path: model.onnx or model.engine, with its manifest beside it. providers, threads: see
-    OnnxRuntimeBackend; not for an engine.
-    overlap: fraction of a window shared with the next, 0 <= overlap < 1. blend: "gaussian" or "constant"
-    weight of a window's voxels; default: what the manifest says. batch_size: windows per inference.
-    mirror_axes: of (D, H, W) = 0, 1, 2. Each window is also seen mirrored along every combination of these
-    and the logits are averaged, as nnU-Net does: 2**n times the work.
+    Several threads may call it at once, but no other process: after a fork, or in a worker, open another one.
+    Where the network runs on a GPU, volumes stay there from upload to labels (msdk_rt.inference.device).
 
-    Where the network runs on a GPU, volumes are worked on there from upload to labels
-    (msdk_rt.inference.device), else on the CPU.
+    Args:
+        path: model.onnx or model.engine, with its manifest beside it.
+        providers: execution providers as ONNX Runtime takes them, names or (name, options). Default: CUDA
+            where it is available, then the CPU. Not for an engine.
+        overlap: fraction of a window that the next one shares, 0 <= overlap < 1.
+        blend: "gaussian" or "constant" weights of a window's voxels. Default: the manifest's.
+        batch_size: windows per inference.
+        mirror_axes: axes of (D, H, W) = 0, 1, 2. Each window is also inferred mirrored along every
+            combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work.
+        threads: threads of one inference. Default: one per physical core. Not for an engine.
 
     Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
@@ -98,8 +101,8 @@ class Segmenter:
     def device_memory(self, shape: Sequence[int]) -> DeviceBytes:
         """Bytes of the GPU's memory that a volume (D, H, W) takes. Raises BackendError where there is no GPU.
 
-        `run` compares them with what is free: it lowers the batch size for a volume that does not fit, with a
-        warning, and raises BackendError for one that does not fit with one window at a time either.
+        `run` compares them with the free memory. For a volume that does not fit it lowers the batch size,
+        with a warning; for one that does not fit with one window at a time it raises BackendError.
         """
         return self._pipeline().memory(shape)
 
@@ -146,7 +149,7 @@ class Segmenter:
     def _start(
         self, pipeline: Pipeline, source: Source, probabilities: bool, progress: bool
     ) -> Callable[[], Result]:
-        """Begin with a source; what it returns waits for the end and gives the result."""
+        """Begin with a source; the function returned waits for the end and gives the result."""
         watch = _progress_bar if progress else None
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)

@@ -19,7 +19,7 @@ def artifact(tmp_path: Path) -> Path:
     return write_artifact(tmp_path / "model.onnx")
 
 
-ON_TENSORRT = ("msdk_export.engine", "msdk_rt.backends.tensorrt")
+ON_TENSORRT = ("msdk_export.engine.builder", "msdk_rt.backends.tensorrt")
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_export_and_run_need_no_network(tmp_path):
     volume = np.random.default_rng(9).gamma(2, 100, (23, 19, 11)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "scan.nii.gz")
     allowed = subprocess.run([*WITHOUT_NETWORK, "true"], capture_output=True, check=False).returncode == 0
-    print("in a network namespace of its own" if allowed else "without a network namespace: not allowed here")
+    print("in a separate network namespace" if allowed else "without a network namespace: not allowed here")
     done = subprocess.run(
         [*(WITHOUT_NETWORK if allowed else []), sys.executable, "-c", EXPORT_AND_RUN, tmp_path],
         text=True,

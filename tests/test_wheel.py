@@ -1,4 +1,4 @@
-"""The wheel in an environment of its own, without PyTorch and ONNX: what a user on a plain CPU has."""
+"""The wheel in a fresh environment without PyTorch and ONNX, as a user on a plain CPU has it."""
 
 import os
 import re

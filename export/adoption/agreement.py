@@ -1,4 +1,4 @@
-"""A block against its replacement, where the block itself runs."""
+"""Whether two computations agree: on whole outputs, relative to the largest value."""
 
 import copy
 import logging
@@ -9,6 +9,17 @@ from torch import Tensor, nn
 from msdk_export.adoption.parts import refuse
 
 LIMIT = 1e-3
+SAME = 1e-4  # of a replacement on the inputs that the network itself gives it
+
+
+def agree(found: object, expected: object, limit: float = SAME) -> bool:
+    """Whether max |difference| <= limit max |expected|; never where shapes differ or a value is not finite."""
+    if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and found.shape == expected.shape):
+        return False
+    if not expected.numel():
+        return True
+    error, scale = (float(value.abs().max()) for value in (found.double() - expected.double(), expected))
+    return error <= limit * scale
 
 
 def check_agreement(block: nn.Module, adopted: nn.Module, label: str, shape: tuple[int, ...]) -> None:

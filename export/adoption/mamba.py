@@ -8,6 +8,7 @@ from msdk_export.adoption.parts import (
     Shape,
     check_activation,
     check_contents,
+    check_hooks,
     check_plain,
     only_none,
     own_names,
@@ -24,17 +25,22 @@ _DIVIDE = ("if_divide_out", "if_devide_out")
 
 
 class MambaTokens(nn.Module):
-    """BiMamba with mamba_ssm's calling convention: tokens (B, L, C) -> (B, L, C)."""
+    """BiMamba with mamba_ssm's calling convention: tokens (B, L, C) -> (B, L, C).
+
+    A block whose out_proj is nn.Identity gives (B, L, D).
+    """
 
     def __init__(self, label: str, mamba: BiMamba, gamma: nn.Parameter | None):
         super().__init__()
         self.label = label
         self.mamba = mamba
+        self.projects = mamba.out_proj is not None
         self.register_parameter("gamma", gamma)
 
     def forward(self, hidden_states: Tensor, *arguments, **named) -> Tensor:
         only_none(self.label, *arguments, **named)
-        out = self.mamba(hidden_states.transpose(1, 2)).transpose(1, 2)
+        tokens = hidden_states.transpose(1, 2)
+        out = (self.mamba(tokens) if self.projects else self.mamba.scanned(tokens)).transpose(1, 2)
         return out if self.gamma is None else out * self.gamma
 
 
@@ -50,14 +56,32 @@ def adopt_mamba(block: nn.Module, label: str, unsaid: list[str]) -> MambaTokens:
     A v2 block that does not say whether it halves the sum of its directions adds its label to `unsaid`.
     Raises ExportError as msdk_export.adoption.adopt says.
     """
+    adopted = published_mamba(block, label, unsaid)
+    check_hooks(block, label)
+    slices = block.nslices if _variant(block)[0] == "v3" else 2
+    check_agreement(block, adopted, label, (1, 3 * slices, block.in_proj.in_features))
+    return adopted
+
+
+def published_mamba(
+    block: nn.Module, label: str, unsaid: list[str], forward_alone: bool = False
+) -> MambaTokens:
+    """What the published block of these parameters and attributes computes, with the block's own parameters.
+
+    forward_alone: of its directions the first, as Vim's and SegMamba's code does with use_fast_path=False.
+    The block's own code is not looked at. Raises ExportError as msdk_export.adoption.adopt says.
+    """
     _refuse_mamba2(block, label)
     variant, suffixes = _variant(block)
     sizes = _Sizes(block, label)
     bias, conv_bias = _biases(block, suffixes)
     shared = variant == "v1"
     expected = sizes.shapes(suffixes, bias, conv_bias) | ({"A_b_log": sizes.A_log} if shared else {})
+    projects = not isinstance(block._modules.get("out_proj"), nn.Identity)
+    if not projects:
+        expected = {name: shape for name, shape in expected.items() if not name.startswith("out_proj.")}
     check_contents(block, label, f"a Mamba ({variant})", expected, {"gamma": (sizes.model,)})
-    _check_layers(block, label, suffixes)
+    _check_layers(block, label, suffixes, projects)
     check_activation(block, label)
     _check_type(block, label, variant)
 
@@ -70,17 +94,18 @@ def adopt_mamba(block: nn.Module, label: str, unsaid: list[str]) -> MambaTokens:
             "bias": bias,
             "conv_bias": conv_bias,
         }
-        if shared:
+        if forward_alone:
+            mamba = BiMamba(sizes.model, **options, directions="forward")
+        elif shared:
             mamba = SharedBiMamba(sizes.model, **options)
         else:
             scale = _scale(block, label, unsaid) if variant == "v2" else 1.0
             directions = _directions(block, label, suffixes)
             mamba = BiMamba(sizes.model, **options, directions=directions, scale=scale)
+    if not projects:
+        mamba.out_proj = None
     take_over(mamba, parameters_of(block))
-    adopted = MambaTokens(label, mamba, _gamma(block, label)).train(block.training)
-    slices = block.nslices if variant == "v3" else 2
-    check_agreement(block, adopted, label, (1, 3 * slices, sizes.model))
-    return adopted
+    return MambaTokens(label, mamba, _gamma(block, label)).train(block.training)
 
 
 class _Sizes:
@@ -144,8 +169,9 @@ def _refuse_mamba2(block: nn.Module, label: str) -> None:
         )
 
 
-def _check_layers(block: nn.Module, label: str, suffixes: tuple[str, ...]) -> None:
-    for name in ("in_proj", "out_proj", *(f"{stem}{s}" for s in suffixes for stem in ("x_proj", "dt_proj"))):
+def _check_layers(block: nn.Module, label: str, suffixes: tuple[str, ...], projects: bool) -> None:
+    outer = ("in_proj", "out_proj") if projects else ("in_proj",)
+    for name in (*outer, *(f"{stem}{s}" for s in suffixes for stem in ("x_proj", "dt_proj"))):
         check_plain(block.get_submodule(name), nn.Linear, f"{label}.{name}")
     for suffix in suffixes:
         name = f"conv1d{suffix}"

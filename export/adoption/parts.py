@@ -57,7 +57,7 @@ def check_contents(
         )
     stems = {name.split(".")[0] for name in known} | set(parts)
     _check_parts(block, label, stems)
-    _check_hooks(block, label)
+    _check_hooks_of_parts(block, label)
 
 
 def refuse(label: str, found: str, todo: str) -> ExportError:
@@ -117,11 +117,13 @@ def _check_parts(block: nn.Module, label: str, known: set[str]) -> None:
             )
 
 
-def _check_hooks(block: nn.Module, label: str) -> None:
+def check_hooks(block: nn.Module, label: str) -> None:
+    """Raise ExportError if the block has forward hooks, or forward pre-hooks, of its own."""
+    if any(getattr(block, hooks) for hooks in _HOOKS):
+        raise refuse(label, "it has forward hooks, which would not run", "remove them before export")
+
+
+def _check_hooks_of_parts(block: nn.Module, label: str) -> None:
     for name, part in block.named_modules():
-        if any(getattr(part, hooks) for hooks in _HOOKS):
-            raise refuse(
-                ".".join(filter(None, (label, name))),
-                "it has forward hooks, which would not run",
-                "remove them before export",
-            )
+        if part is not block:
+            check_hooks(part, f"{label}.{name}")

@@ -1,12 +1,11 @@
 """VMamba's SS2D blocks: a projection, a depthwise convolution and four scans of a feature map.
 
 The code of MzeroMiko/VMamba computes different things with the same parameters, as attributes tell it: the
-layout (channel_first), what is done with z (disable_z, disable_z_act), the order of the tokens
-(forward_core's CrossScan or scan_mode) and where out_norm sees its channels (out_norm_shape). Early versions
-and VM-UNet's copy have none of these attributes, and one meaning.
+layout (channel_first), what is done with z (disable_z, disable_z_act), the order of the tokens (arguments
+bound in forward_core) and where out_norm sees its channels (out_norm_shape). Early versions and VM-UNet's
+copy have none of these attributes, and one meaning. Its newest code has x_proj.weight (4(R + 2N), D) and
+dt_projs.weight (4D, R) for what was x_proj_weight (4, R + 2N, D) and dt_projs_weight (4, D, R).
 """
-
-import functools
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +15,18 @@ from msdk_export.adoption.parts import (
     Shape,
     check_activation,
     check_contents,
+    check_hooks,
     only_none,
     own_names,
     parameters_of,
     refuse,
     take_over,
 )
+from msdk_export.adoption.scan_order import check_scan_order
 from msdk_export.layers import CrossScan
 
 _PARTS = ("in_proj", "act", "conv2d", "out_norm", "out_act", "out_proj")
-_CROSS_SCANS = ("CrossScan", "CrossScanTriton", "CrossScanTritonF", "CrossScanF")
+_GROUPED = ("x_proj", "dt_projs")
 
 
 class CrossScanBlock(nn.Module):
@@ -34,7 +35,15 @@ class CrossScanBlock(nn.Module):
     The block's own layers run as they are; only its scan is another.
     """
 
-    def __init__(self, label: str, block: nn.Module, scan: CrossScan, gated: bool, norm_first: bool):
+    def __init__(
+        self,
+        label: str,
+        block: nn.Module,
+        scan: CrossScan,
+        gated: bool,
+        norm_first: bool,
+        activated: bool = True,
+    ):
         super().__init__()
         self.label = label
         self.scan = scan
@@ -45,6 +54,7 @@ class CrossScanBlock(nn.Module):
         self.gated = gated
         self.gate_activated = not _flag(block, "disable_z_act")
         self.norm_first = norm_first
+        self.activated = activated
 
     def forward(self, x: Tensor, *arguments, **named) -> Tensor:
         only_none(self.label, *arguments, **named)
@@ -53,7 +63,8 @@ class CrossScanBlock(nn.Module):
             x, z = x.chunk(2, dim=1 if self.channels_first else -1)
         if not self.channels_first:
             x = x.permute(0, 3, 1, 2)
-        y = self.scan(self.act(self.conv2d(x)))
+        x = self.conv2d(x)
+        y = self.scan(self.act(x) if self.activated else x)
         y = self.out_norm(y) if self.norm_first else self.out_norm(y.permute(0, 2, 3, 1))
         if self.norm_first != self.channels_first:
             y = y.permute(0, 2, 3, 1) if self.norm_first else y.permute(0, 3, 1, 2)
@@ -74,24 +85,57 @@ def adopt_ss2d(block: nn.Module, label: str) -> CrossScanBlock:
 
     Raises ExportError as msdk_export.adoption.adopt says.
     """
-    parameters = parameters_of(block)
+    adopted = published_ss2d(block, label)
+    check_hooks(block, label)
+    _check_conv(block, label)
+    check_scan_order(block, label)
+    model = block.in_proj.weight.shape[1]
+    check_agreement(block, adopted, label, (1, model, 3, 4) if adopted.channels_first else (1, 3, 4, model))
+    return adopted
+
+
+def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> CrossScanBlock:
+    """What the published block of these parameters and attributes computes, reading rows and columns both ways.
+
+    activated: whether the activation comes before the scan. The block's own code and its order of the tokens
+    are not looked at. Raises ExportError as msdk_export.adoption.adopt says.
+    """
+    parameters = _in_stacks(block)
     expected, inner, states, rank = _shapes(parameters)
+    for name in _GROUPED:
+        if (weight := parameters.get(f"{name}.weight")) is not None:
+            expected[f"{name}.weight"] = tuple(weight.shape)  # as its stack, which is checked below
+            del expected[f"{name}_weight"]
     check_contents(block, label, "an SS2D", expected, {}, _PARTS)
     for name in ("in_proj", "act", "out_norm", "out_proj"):
         if not isinstance(getattr(block, name, None), nn.Module):
             raise refuse(label, f"it has no {name}", "only VMamba's published block is known")
     check_activation(block, label)
-    _check_conv(block, label)
-    _check_order(block, label)
 
     with torch.device("meta"):
         scan = CrossScan(inner, states, rank)
+    for name, parameter in scan.named_parameters():
+        if parameters[name].shape != parameter.shape:
+            raise refuse(
+                label,
+                f"its {name} is {tuple(parameters[name].shape)} in four",
+                f"expected {tuple(parameter.shape)}",
+            )
     take_over(scan, parameters)
-    adopted = CrossScanBlock(label, block, scan, _gated(block, label, inner), _norm_first(block, label))
-    adopted.train(block.training)
-    model = block.out_proj.weight.shape[0]
-    check_agreement(block, adopted, label, (1, model, 3, 4) if adopted.channels_first else (1, 3, 4, model))
-    return adopted
+    gated, norm_first = _gated(block, label, inner), _norm_first(block, label)
+    adopted = CrossScanBlock(label, block, scan, gated, norm_first, activated)
+    return adopted.train(block.training)
+
+
+def _in_stacks(block: nn.Module) -> dict[str, nn.Parameter]:
+    """The block's parameters, and the newest names' weights under the older names too: views, four scans first."""
+    parameters = parameters_of(block)
+    for name in _GROUPED:
+        weight = parameters.get(f"{name}.weight")
+        if weight is not None and weight.dim() >= 2 and weight.shape[0] % 4 == 0:
+            stacked = weight.detach().flatten(1).unflatten(0, (4, -1))
+            parameters[f"{name}_weight"] = nn.Parameter(stacked, requires_grad=False)
+    return parameters
 
 
 def _shapes(parameters: dict[str, nn.Parameter]) -> tuple[dict[str, Shape], int, int, int]:
@@ -117,21 +161,6 @@ def _check_conv(block: nn.Module, label: str) -> None:
     """Without conv2d the block must say that it has none."""
     if getattr(block, "conv2d", None) is None and getattr(block, "d_conv", 3) > 1:
         raise refuse(label, "it has no conv2d, but d_conv does not say so", "set its attribute d_conv to 1")
-
-
-def _check_order(block: nn.Module, label: str) -> None:
-    """The cross-scan is the default; other orders are named in forward_core's arguments."""
-    core = getattr(block, "forward_core", None)
-    options = core.keywords if isinstance(core, functools.partial) else {}
-    scan = options.get("CrossScan")
-    name = getattr(scan, "__name__", scan)
-    mode = options.get("scan_mode", getattr(block, "scan_mode", "cross2d"))
-    if (name is not None and name not in _CROSS_SCANS) or mode not in (0, "cross2d"):
-        raise refuse(
-            label,
-            f"it reads the tokens in the order {name or mode!r}",
-            "only the cross-scan of rows and columns, both ways, is known",
-        )
 
 
 def _gated(block: nn.Module, label: str, inner: int) -> bool:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import msdk_export.ops  # noqa: F401  registers the msdk operators
-from msdk_export.directions import Direction, parse_directions
-from msdk_export.mamba_ssm_scan import selective_scan
+from msdk_export.ops.directions import Direction, parse_directions
+from msdk_export.ops.mamba_ssm_scan import selective_scan
 from msdk_rt.errors import InputError
 
 _DT_MIN, _DT_MAX, _DT_FLOOR = 1e-3, 1e-1, 1e-4
@@ -98,10 +98,15 @@ class BiMamba(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
+        out = self.out_proj.weight @ self.scanned(tokens)
+        return out if self.out_proj.bias is None else out + self.out_proj.bias.unsqueeze(-1)
+
+    def scanned(self, tokens: Tensor) -> Tensor:
+        """Everything before the output projection: tokens (B, C, L) -> (B, D, L)."""
         scan = self.scan_parameters()
         x, z = self._inputs(tokens)
         u = self._convolved(x, scan)
-        y = selective_scan(
+        return selective_scan(
             u,
             scan.x_weight @ u,
             scan.dt_weight,
@@ -112,12 +117,10 @@ class BiMamba(nn.Module):
             self.directions,
             self.scale,
         )
-        out = self.out_proj.weight @ y
-        return out if self.out_proj.bias is None else out + self.out_proj.bias.unsqueeze(-1)
 
     def _inputs(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, C, L) -> x and z (B, D, L), each from its half of in_proj."""
-        inner = self.out_proj.in_features
+        inner = self.in_proj.out_features // 2
         x, z = self.in_proj.weight[:inner] @ tokens, self.in_proj.weight[inner:] @ tokens
         if self.in_proj.bias is None:
             return x, z

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from msdk_export.mamba_ssm_scan import selective_scan
+from msdk_export.ops.mamba_ssm_scan import selective_scan
 
 
 class CrossScan(nn.Module):

@@ -10,6 +10,7 @@ from msdk_rt.errors import CheckpointError
 
 GRID_MIN, GRID_MAX = -1.0, 1.0
 SPLINE_ORDER = 3
+GRID_LIMIT = 1e-4  # that a knot may be from its place
 
 
 class KANLinear(nn.Module):
@@ -45,16 +46,30 @@ class KANLinear(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args):
         grid = state_dict.get(f"{prefix}grid")
         if grid is not None and grid.shape == self.grid.shape:
-            difference = (grid.to(self.grid) - self.grid).abs().max().item()
-            if not difference <= 1e-4:
+            difference = self._difference(grid)
+            if not difference <= GRID_LIMIT:
                 raise CheckpointError(
                     f"{prefix}grid is not the uniform grid of {self.grid.shape[1]} knots around "
                     f"[{GRID_MIN:g}, {GRID_MAX:g}] (largest difference {difference:.3g}): only uniform grids "
                     "are supported, so train without update_grid or refit the splines on the uniform grid"
                 )
+            state_dict[f"{prefix}grid"] = self.grid  # as float16 it was rounded
         if f"{prefix}spline_weight" in state_dict:
             state_dict.setdefault(f"{prefix}spline_scaler", torch.ones_like(self.spline_scaler))
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _difference(self, grid: Tensor) -> float:
+        """The largest distance of a knot from its uniform place, beyond what rounding to its type takes.
+
+        What was float16 or bfloat16 once, and is float32 in the file, still has values of that type.
+        """
+        differences = [float("inf")]
+        for dtype in {grid.dtype, torch.float16, torch.bfloat16}:
+            if dtype.is_floating_point and torch.equal(grid.to(dtype).to(grid.dtype), grid):
+                distance = (grid.float() - self.grid.to(dtype).float()).abs()
+                rounding = torch.finfo(dtype).eps * self.grid.abs()
+                differences.append((distance - rounding).clamp(min=0).max().item())
+        return min(differences)
 
 
 class KANFeedForward(nn.Sequential):

@@ -30,7 +30,7 @@ class WindowSampler:
     """Draws (image (C, *window) float32, classes (1, *window) uint8) of a case from a RandomState.
 
     With the probability settings.foreground the window holds a voxel of a random class that the case has;
-    otherwise it lies anywhere. What reaches beyond the volume is zero and background. Not to be shared by
+    otherwise it lies anywhere. Voxels beyond the volume are zero and background. Not to be shared by
     threads: MONAI's transforms hold random state.
     """
 

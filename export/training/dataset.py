@@ -33,7 +33,7 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a dataset folder holds; every file named is there.
+    """The contents of a dataset folder; every file named exists.
 
     channels: modalities in order. labels: {name: voxel value}, ascending, background = 0 first; the index
     of a label is its logit channel. digest: SHA-256 of dataset.json and of the cases' names in their split.

@@ -1,4 +1,4 @@
-"""The process around a run: device, determinism, and the wish to stop."""
+"""The process around a run: device, determinism, and requests to stop."""
 
 import contextlib
 import os

@@ -6,15 +6,15 @@ import math
 import torch
 from torch import Tensor, nn
 
-from msdk_export.distillation import SelfDistillationLoss
-from msdk_export.models.scales import Scales
+from msdk_export.families.msd_kmamba.scales import Scales
+from msdk_export.training.distillation import SelfDistillationLoss
 from msdk_export.training.settings import TrainingSettings
 
 _AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "none": None}
 
 
 class Optimisation:
-    """A network, its averaged copy, and all that carries from one step to the next.
+    """A network, its averaged copy, and everything that carries from one step to the next.
 
     The averaged weights follow with the factor min(ema_decay, (1 + t) / (10 + t)) at step t, so that a short
     run is not held back by its first weights.
@@ -66,7 +66,7 @@ class Optimisation:
         return {name: getattr(self, name).state_dict() for name in self._parts()}
 
     def load_state_dict(self, state: dict) -> None:
-        """Take up the state of an Optimisation with the same settings and network."""
+        """Restore the state of an Optimisation with the same settings and network."""
         for name in self._parts():
             getattr(self, name).load_state_dict(state[name])
 

@@ -1,4 +1,4 @@
-"""Random numbers by key: what is drawn for a purpose depends on its key, never on what was drawn before."""
+"""Random numbers by key: a draw depends on its purpose and key, never on earlier draws."""
 
 import numpy as np
 

@@ -6,7 +6,7 @@ The output folder:
     last.safetensors   the averaged weights of the last saved step
     metrics.csv        loss terms and learning rate, Dice and HD95 (mm) of every label at validations
     settings.json      settings and dataset of the run
-    state.pt           what a resumed run needs
+    state.pt           the state that a resumed run needs
 
 Everything random is a function of (seed, step, sample in batch), so nothing random is carried from step to
 step: a run that was killed at any moment and resumed ends with the weights of one that ran through. On a CPU
@@ -68,7 +68,7 @@ def train(
     restart: bool = False,
     progress: bool = False,
 ) -> TrainingResult:
-    """Train on the dataset folder `data` until settings.steps; a run that `out` holds is taken up.
+    """Train on the dataset folder `data` until settings.steps; a run that `out` holds is resumed.
 
     data: see msdk_export.training.dataset. restart: drop the run that `out` holds. progress: show a bar.
     Ctrl-C and SIGTERM end the step at hand, save, and raise KeyboardInterrupt with a message.
@@ -88,7 +88,7 @@ def train(
 
 
 class _Run:
-    """One run, from wherever its state says."""
+    """One run, from the step in its state."""
 
     def __init__(
         self, dataset: Dataset, out: Path, settings: TrainingSettings, device: torch.device, progress: bool
@@ -170,7 +170,7 @@ class _Run:
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad and not self.optimisation.recovers:
             raise TrainingError(
-                f"the loss is not finite before step {self.step} ({', '.join(bad)}): begin anew with a lower "
+                f"the loss is not finite before step {self.step} ({', '.join(bad)}): restart with a lower "
                 f"learning rate than {self.settings.learning_rate}, or without mixed precision"
             )
         return means

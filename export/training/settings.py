@@ -1,4 +1,4 @@
-"""Everything that a training run can be told."""
+"""The settings of a training run."""
 
 import dataclasses
 import json
@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from msdk_export.distillation import DistillationWeights
 from msdk_export.models import MSDKMambaConfig, demo_config
+from msdk_export.training.distillation import DistillationWeights
 from msdk_rt.errors import InputError
 
 NETWORKS = ("demo", "base")
@@ -20,25 +20,37 @@ MACHINE_SETTINGS = ("device", "threads", "workers", "cache")
 class TrainingSettings:
     """One training run. Raises InputError on a value that no run can have.
 
-    steps: optimiser steps in all. window: (D, H, W) in voxels. batch_size: windows a step.
-    learning_rate: of AdamW, reached after warmup_steps and let down along a half cosine to 0 at `steps`.
-    weight_decay: of convolutions and projections; biases, norms and the scan's A and D have none.
-    gradient_clip: largest norm of the gradient, 0 for any. ema_decay: of the averaged weights, which are what
-    is validated and saved; 0 averages nothing. seed: of the weights and of every random choice.
+    A run may be resumed with other values of device, threads, workers and cache, which belong to the machine.
+    Bit-identical results need the same device and threads.
 
-    network: "demo" (under a million parameters), "base", or fields of MSDKMambaConfig as a dict; channels and
-    classes come from the dataset. init: a checkpoint with weights of that network, to start from.
-    validation: cases held out where dataset.json names none, a fraction below 1 or a count.
-    validate_every, save_every, log_every: in steps. overlap: of neighbouring windows in validation.
-    augmentation: "none", "light" (flips, brightness) or "strong" (also rotation, zoom, contrast, bias field,
-    noise, blur, low resolution). mirror_axes: axes that may be flipped; 0 is left-right.
-    foreground: share of windows that are sure to hold a voxel of a random label.
-    amp: arithmetic of the forward pass, "auto" is float16 on CUDA and none (float32) on a CPU.
-    distillation: what the terms of the loss count.
-
-    device ("auto", "cpu", "cuda", "cuda:1", ...), threads of PyTorch (None: its default), workers (threads
-    that make samples) and cache (share of the cases kept in memory) belong to the machine: a run may be
-    resumed with others. Bit-identical results need the same device and threads.
+    Attributes:
+        steps: optimiser steps in all.
+        window: (D, H, W) in voxels.
+        batch_size: windows a step.
+        learning_rate: of AdamW; reached after warmup_steps, then lowered along a half cosine to 0 at `steps`.
+        warmup_steps: steps over which the learning rate rises from 0.
+        weight_decay: of convolutions and projections; biases, norms and the scan's A and D have none.
+        gradient_clip: largest norm of the gradient, 0 for any.
+        ema_decay: of the averaged weights, which are validated and saved; 0 averages nothing.
+        seed: of the weights and of every random choice.
+        network: "demo" (under a million parameters), "base", or fields of MSDKMambaConfig as a dict; channels
+            and classes come from the dataset.
+        init: a checkpoint with weights of that network, to start from.
+        validation: cases held out where dataset.json names none, a fraction below 1 or a count.
+        validate_every: steps between validations.
+        save_every: steps between saved states.
+        log_every: steps between rows of metrics.csv.
+        overlap: fraction that neighbouring windows share in validation.
+        augmentation: "none", "light" (flips, brightness) or "strong" (also rotation, zoom, contrast, bias
+            field, noise, blur, low resolution).
+        mirror_axes: axes that may be flipped; 0 is left-right.
+        foreground: share of windows that are sure to hold a voxel of a random label.
+        amp: arithmetic of the forward pass; "auto" is float16 on CUDA and none (float32) on a CPU.
+        distillation: weights of the loss's terms.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        threads: of PyTorch; None: its default.
+        workers: threads that make samples.
+        cache: share of the cases kept in memory.
     """
 
     steps: int = 20_000
@@ -123,7 +135,7 @@ class TrainingSettings:
             raise InputError(f"the network's config is not one of MSDKMambaConfig: {error}") from error
 
     def deciding(self) -> dict:
-        """What decides the result, as JSON gives it back: all but MACHINE_SETTINGS."""
+        """The settings that decide the result, as JSON returns them: all but MACHINE_SETTINGS."""
         values = dataclasses.asdict(self)
         return json.loads(json.dumps({name: values[name] for name in values if name not in MACHINE_SETTINGS}))
 

@@ -1,4 +1,4 @@
-"""The state of a run on disk: all that is needed to go on as if nothing had happened."""
+"""The state of a run on disk: everything that a resumed run needs to continue exactly."""
 
 import io
 import json
@@ -14,7 +14,7 @@ FORMAT = 1
 
 def save_state(path: Path, state: dict, identity: dict) -> None:
     """Write state (tensors and plain values) atomically, with the identity of its run. Raises OutputError."""
-    content = io.BytesIO()  # not the file itself: on a full disk torch.save raises a RuntimeError of its own
+    content = io.BytesIO()  # not the file itself: on a full disk torch.save raises its own RuntimeError
     torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, content)
     with atomic_write(path, "wb") as file:
         file.write(content.getbuffer())
@@ -31,23 +31,23 @@ def load_state(path: Path, identity: dict) -> dict:
         found, saved, state = content["format"], json.loads(content["identity"]), content["state"]
     except Exception as error:  # PyTorch's unpickler raises whatever the bytes lead it to
         raise CheckpointError(
-            f"{path}: damaged or foreign ({one_line(error)}); begin anew with --restart"
+            f"{path}: damaged or foreign ({one_line(error)}); begin again with --restart"
         ) from error
     if found != FORMAT:
         raise CheckpointError(
             f"{path} has format {found}, expected {FORMAT}: go on with the version that wrote it, or begin "
-            "anew with --restart"
+            "again with --restart"
         )
     if differing := differences(saved, identity):
         raise InputError(
             f"{path.parent} holds a run with other settings ({'; '.join(differing)}): repeat its settings to "
-            "go on with it, choose another folder, or begin anew with --restart"
+            "resume it, choose another folder, or begin again with --restart"
         )
     return state
 
 
 def differences(saved: dict, given: dict, prefix: str = "") -> list[str]:
-    """What of two nested dicts of JSON values is not the same, a line each."""
+    """The differences of two nested dicts of JSON values, a line each."""
     lines = []
     for name in sorted(saved.keys() | given.keys()):
         was, now = saved.get(name), given.get(name)

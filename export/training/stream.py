@@ -20,8 +20,8 @@ BATCHES_AHEAD = 3
 class BatchStream:
     """Batches by step: image (B, C, *window) float32, classes (B, 1, *window) int64.
 
-    Every epoch visits every case once, in an order of its own. Nothing depends on the number of workers or on
-    where the stream was begun. Use as a context manager: leaving it ends the threads.
+    Every epoch visits every case once, in its own order. Nothing depends on the number of workers or on the
+    step where the stream began. Use as a context manager: leaving it ends the threads.
     """
 
     def __init__(self, cases: Sequence[CaseArrays], settings: TrainingSettings):
@@ -62,8 +62,8 @@ class BatchStream:
 def _make_single_threaded(pool: ThreadPoolExecutor, workers: int) -> None:
     """Give each worker thread an OpenMP team of one, and leave the caller's as it was.
 
-    PyTorch's thread count is the calling thread's own once that thread has asked for it; a worker with a
-    team of its own competes with the training step for the cores and makes a sample cost ten times as much.
+    PyTorch keeps a thread count for each thread that has asked for it. A worker with its own larger team
+    competes with the training step for the cores and makes a sample cost ten times as much.
     """
     threads = torch.get_num_threads()
     together = threading.Barrier(workers)

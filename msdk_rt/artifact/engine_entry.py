@@ -1,4 +1,4 @@
-"""What a model.engine says of where it runs, and whether that is here. Needs neither TensorRT nor a GPU.
+"""Checks that an engine was built for this GPU and this TensorRT. Needs neither of them.
 
 An engine is machine code for one TensorRT and one kind of GPU; the manifest's entry `engine` holds which:
 
@@ -12,9 +12,10 @@ An engine is machine code for one TensorRT and one kind of GPU; the manifest's e
 
 from typing import Any
 
+from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, BackendError
 
-PLUGIN_VERSION = "1"
+PLUGIN_VERSION = str(OPS_VERSION)
 ENGINE_SUFFIX = ".engine"
 LEAST_COMPATIBLE = (8, 0)
 AGAIN = "export the checkpoint again on this machine, or use model.onnx"
@@ -50,7 +51,10 @@ def check_device(engine: dict[str, Any], compute_capability: str) -> None:
 
 
 def check_engine_entry(engine: dict[str, Any] | None, suffix: str) -> dict[str, Any]:
-    """The entry. Raises ArtifactError unless an .engine file, and no other, has one."""
+    """Return the manifest's entry `engine`.
+
+    Raises ArtifactError unless an .engine file, and no other, has one.
+    """
     if engine is None or suffix != ENGINE_SUFFIX:
         raise ArtifactError(
             f"the manifest {'lacks' if engine is None else 'has'} an entry engine, and the file's suffix is "

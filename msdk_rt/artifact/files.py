@@ -1,7 +1,7 @@
 """Files that are either whole or not there.
 
-What is being written has a name `.msdk-*.part` and a lock that ends with its process, however that ends: what
-nobody holds a lock on was left by a process that was killed, and is removed by the next one.
+A file that is being written has a name `.msdk-*.part` and a lock that ends with its process, however that
+ends. A `.part` file without a lock was left by a process that was killed; the next process removes it.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left half-written in `folder`; what another one writes now stays."""
+    """Delete files that killed processes left half-written in `folder`; files being written now stay."""
     for path in folder.glob(LEFTOVERS):
         with contextlib.suppress(OSError):  # held, gone, or on a disk without locks: not ours to judge
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -97,9 +97,9 @@ def _new_folder(path: Path) -> int:
 def folder_lock(folder: str | Path, shared: bool = False) -> Iterator[None]:
     """Hold the lock of `folder` in the block: alone, or with others that share it.
 
-    Whoever replaces two files that belong together holds it alone; whoever reads both shares it. It ends with
-    the process and leaves no file. A file system without locks, or a folder that cannot be opened, locks
-    nothing: what was read or written must still be checked.
+    A writer that replaces two files that belong together holds it alone; a reader of both shares it. It ends
+    with the process and leaves no file. A file system without locks, or a folder that cannot be opened, locks
+    nothing: the caller must still check the files that it read or wrote.
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def remove(path: Path) -> None:
 def check_writable(folder: str | Path) -> None:
     """Create `folder` where it is missing and prove that a file can be written there, before the long work.
 
-    Removes what killed processes left there. Raises OutputError.
+    Removes files that killed processes left there. Raises OutputError.
     """
     folder = Path(folder)
     try:

@@ -1,4 +1,4 @@
-"""What an artifact says of itself: `model.onnx.json` beside `model.onnx`.
+"""The manifest of an artifact: `model.onnx.json` beside `model.onnx`.
 
 The manifest carries everything the network file cannot: window, channel order, label map, normalisation,
 blending, the parity measured at export, and the SHA-256 of the artifact. In the file a last entry, `seal`, is
@@ -17,10 +17,10 @@ from typing import Any
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, folder_lock
 from msdk_rt.artifact.manifest_rules import complaints
+from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, OutputError, shown
 
 FORMAT_VERSION = 1
-OPS_VERSION = 1
 SEAL = "seal"
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
@@ -29,16 +29,28 @@ _DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The checked account of one artifact. Raises ArtifactError naming the field that is wrong.
+    """The checked entries of one artifact's manifest. Raises ArtifactError naming the entry that is wrong.
 
-    window: (D, H, W) in voxels, fixed in the graph. channels: input modalities in order.
-    labels: {logit channel: voxel value} in channel order.
-    activation: "softmax", or "sigmoid" for overlapping regions: a voxel gets the value of the last channel in
-    order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
-    normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
-    orientation: axis codes of the model's (D, H, W), as nibabel names them.
-    engine: what a .engine needs of the machine (msdk_rt.artifact.engine_entry); None for a .onnx.
-    notes: sentences about what the export assumed or could not check. A file without notes has no such entry.
+    Attributes:
+        family: name of the network family, or the module's class.
+        config: the family's sizes.
+        window: (D, H, W) in voxels, fixed in the graph.
+        channels: input modalities, in order.
+        labels: {logit channel: voxel value}, in channel order.
+        activation: "softmax", or "sigmoid" for overlapping regions: a voxel gets the value of the last
+            channel in order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
+        normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
+        parity: the artifact against PyTorch, measured at export.
+        sha256: of the artifact, in hexadecimal.
+        created_by: versions of msdk_rt, torch and onnx.
+        orientation: axis codes of the model's (D, H, W), as nibabel names them.
+        blending: scheme, mode and sigma_scale of the windows' weights.
+        precision: "float32" or "float16", of the values between layers.
+        engine: the machine that a .engine needs (msdk_rt.artifact.engine_entry); None for a .onnx.
+        notes: sentences about what the export assumed or could not check. A file without notes has no such
+            entry.
+        ops_version: version of the ops' contract.
+        format_version: version of the manifest's format.
     """
 
     family: str
@@ -154,7 +166,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
 
 
 def _check_file(artifact: Path, manifest: Manifest) -> None:
-    """What can be known before the file is read."""
+    """Check everything that can be checked before the file is read. Raises ArtifactError."""
     if (artifact.suffix == ENGINE_SUFFIX) != (manifest.engine is not None):
         raise ArtifactError(
             f"the manifest {'lacks' if manifest.engine is None else 'has'} an entry engine, and the file's "

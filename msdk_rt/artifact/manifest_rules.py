@@ -22,7 +22,7 @@ def _one_of(words: Sequence[str]) -> Rule:
     return " or ".join(words), lambda value: isinstance(value, str) and value in words
 
 
-# What a field must be, in words and as a predicate on its value.
+# The rule of each field, in words and as a predicate on its value.
 _RULES: dict[str, Rule] = {
     "format_version": ("1", lambda value: _is_int(value) and value == 1),
     "ops_version": ("1", lambda value: _is_int(value) and value == 1),
@@ -95,7 +95,7 @@ _RULES: dict[str, Rule] = {
 
 
 def complaints(fields: Mapping[str, object]) -> str:
-    """What is wrong with these fields of a manifest, a clause for each broken rule; "" for nothing."""
+    """Return a clause for each rule that these fields of a manifest break; "" for none."""
     return "; ".join(
         f"{name} must be {expected}, found {shown(fields[name])}"
         for name, (expected, holds) in _RULES.items()

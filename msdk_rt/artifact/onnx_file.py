@@ -1,8 +1,8 @@
-"""What an .onnx must be before an inference library reads it: one file, of nodes that end.
+"""Checks an .onnx before an inference library reads it: it must be one file, and its work must end.
 
 The protobuf wire format is walked without its library; tensors' bytes are never read. ONNX Runtime checks
-much itself. This refuses what it would do faithfully: read weights from another file, which no hash covers,
-loop without end, or inline functions that double one another.
+much itself. This module refuses a model that reads weights from another file, which no hash covers, loops
+without end, or inlines functions that double one another: ONNX Runtime would run those faithfully.
 """
 
 import mmap

@@ -1,4 +1,4 @@
-"""The words that a manifest may use. Tests hold the code that carries each out to them."""
+"""The words that a manifest may use. Tests check that the code implements each of them."""
 
 NORMALIZATIONS = ("nonzero_zscore", "none")
 ACTIVATIONS = ("softmax", "sigmoid")

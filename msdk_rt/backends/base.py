@@ -1,4 +1,4 @@
-"""What a segmenter asks of an inference library, and of the device that the library computes on."""
+"""Protocols of an inference library, and of the device that it computes on."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -99,7 +99,7 @@ class Backend(Protocol):
         """
 
     def network(self) -> Network | None:
-        """The network for this thread on the GPU; None where volumes are to be worked on by the CPU.
+        """The network for this thread on the GPU; None where the CPU works on volumes.
 
         Raises BackendError.
         """

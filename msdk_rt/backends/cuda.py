@@ -1,4 +1,4 @@
-"""The little of CUDA's runtime that the backends need, over cuda-bindings: device, streams, memory, graphs.
+"""The part of CUDA's runtime that the backends need, over cuda-bindings: device, streams, memory, graphs.
 
 Addresses are integers. Memory is freed when its object goes. Every failure is a BackendError with CUDA's own
 name for it. msdk_rt.inference.device works with this module, or with another that has its names.
@@ -39,7 +39,7 @@ def current_device() -> int:
 
 @contextlib.contextmanager
 def on_device(number: int) -> Iterator[None]:
-    """Make a device this thread's own for a while."""
+    """Make a device this thread's current one in the block."""
     before = current_device()
     _checked(runtime.cudaSetDevice(number))
     try:
@@ -113,21 +113,23 @@ class Stream:
         _checked(runtime.cudaMemsetAsync(address, 0, size, self.handle))
 
     def record(self, event: Event) -> None:
-        """The event is the point after what was enqueued so far."""
+        """Set the event to the point after all work that was enqueued so far."""
         _checked(runtime.cudaEventRecord(event.handle, self.handle))
 
     def wait(self, event: Event) -> None:
-        """What is enqueued from now on runs after the event."""
+        """Make all work that is enqueued from now on run after the event."""
         _checked(runtime.cudaStreamWaitEvent(self.handle, event.handle, 0))
 
     def follow(self, handle: int) -> None:
-        """What is enqueued from now on runs after what another stream has been given so far."""
+        """Make all work that is enqueued from now on run after the work given so far to another stream."""
         event = Event()
         Stream(handle).record(event)
         self.wait(event)
 
     def capture(self, work: Callable[[], None]) -> Graph:
-        """What `work` enqueues here, which does not run now. Other threads may use CUDA meanwhile.
+        """Capture the work that `work` enqueues here; it does not run now.
+
+        Other threads may use CUDA meanwhile.
 
         Raises BackendError for work that cannot be captured.
         """
@@ -146,7 +148,7 @@ class Stream:
             _destroy(graph)
 
     def synchronize(self) -> None:
-        """Wait for what was enqueued; raises BackendError for what of it failed."""
+        """Wait for all enqueued work; raises BackendError if some of it failed."""
         _checked(runtime.cudaStreamSynchronize(self.handle))
 
     def _copy(self, target: int, source: int, size: int, way: str) -> None:
@@ -193,7 +195,7 @@ def _destroy(graph: Any) -> None:
 
 
 def _checked(result: tuple[Any, ...], wanted: str = "") -> Any:
-    """What a call returned beside its status. Raises BackendError unless that is cudaSuccess."""
+    """Return the values of a call without its status. Raises BackendError unless that is cudaSuccess."""
     status, *values = result
     if status != runtime.cudaError_t.cudaSuccess:
         wanted = f" for {wanted}" if wanted else ""

@@ -1,4 +1,4 @@
-"""Where the native libraries of the msdk ops are, for our own sessions and anybody else's."""
+"""Paths of the native libraries of the msdk ops, for our sessions and for any other."""
 
 import sys
 from pathlib import Path

@@ -39,7 +39,7 @@ class OnnxRuntimeBackend:
     takes one for a session. Where it or the volume kernels cannot be had, a warning says why, and volumes
     stay on the CPU. No CUDA graph is captured around ONNX Runtime, which may allocate and wait while it runs,
     and the graphs of its CUDA and TensorRT providers are refused: they are for one batch size and one thread.
-    Those of TensorRT-RTX see to shapes themselves.
+    TensorRT-RTX handles shapes in its graphs itself.
 
     Raises BackendError (a provider or the op library is missing or did not start, ONNX Runtime refuses the
     file), InputError (an option that cannot be used here) or ArtifactError (the graph's input and output are
@@ -62,7 +62,7 @@ class OnnxRuntimeBackend:
         self._stream = stream if self._works_on(stream) else None
         if self._stream is None and self.providers[0] in ON_GPU:
             warnings.warn(
-                f"{self.providers[0]} runs, but volumes are worked on by the CPU and each window is copied "
+                f"{self.providers[0]} runs, but the CPU works on the volumes, and each window is copied "
                 f"to the GPU and back: {problem or 'the provider did not take our stream'}",
                 RuntimeWarning,
                 stacklevel=5,
@@ -90,7 +90,7 @@ class OnnxRuntimeBackend:
         return bool(options.get(STREAM) == str(stream.handle))
 
     def _check_started(self, asked: list[Provider]) -> None:
-        """ONNX Runtime falls back to the CPU in silence when a provider's own libraries are missing."""
+        """Raise BackendError for a provider that did not start, where ONNX Runtime falls back in silence."""
         if failed := [name for name in map(_name, asked) if name not in self.providers]:
             raise BackendError(
                 f"{', '.join(failed)} did not start, only {', '.join(self.providers)} did: check that its "
@@ -169,7 +169,7 @@ def run_session(session: onnxruntime.InferenceSession, windows: Floats) -> Float
 
 
 def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
-    """Those asked for, or what of PREFERRED there is. Raises BackendError for one that is missing."""
+    """The providers asked for, else those of PREFERRED that exist. Raises BackendError for a missing one."""
     available = onnxruntime.get_available_providers()
     if asked is None:
         return [name for name in PREFERRED if name in available]
@@ -182,8 +182,10 @@ def choose_providers(asked: Sequence[Provider] | None) -> list[Provider]:
 
 
 def with_options(providers: Sequence[Provider], stream: Stream | None) -> list[Provider]:
-    """The providers as they run here: float32 is float32 unless they say otherwise, and those on a GPU do
-    all their work on `stream`, a msdk_rt.backends.cuda.Stream, or None for streams of their own.
+    """The providers with the options that they get here: float32 is float32 unless an option says otherwise.
+
+    Providers on a GPU do all their work on `stream`, a msdk_rt.backends.cuda.Stream; None: on their own
+    streams.
 
     Raises InputError for options that ask for ONNX Runtime's own CUDA graphs.
     """

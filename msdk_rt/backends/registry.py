@@ -11,7 +11,7 @@ from msdk_rt.errors import BackendError, InputError
 
 @dataclass(frozen=True)
 class Settings:
-    """What a Segmenter was told. batch_size: the most windows of one inference."""
+    """A Segmenter's settings for its backend. batch_size: the most windows of one inference."""
 
     providers: Sequence[Provider] | None = None
     threads: int | None = None

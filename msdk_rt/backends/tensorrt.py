@@ -1,4 +1,4 @@
-"""TensorRT with the msdk plugins. Each thread has an execution context, a stream and buffers of its own."""
+"""TensorRT with the msdk plugins. Each thread has its own execution context, stream and buffers."""
 
 import threading
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class TensorRtBackend:
             return copies.infer(network, windows)
 
     def network(self) -> Network:
-        """This thread's."""
+        """This thread's network."""
         if not hasattr(self._local, "network"):
             with cuda.on_device(self._device):
                 self._local.network = EngineOnDevice(self._engine, self._shapes["image"], self._device)
@@ -71,10 +71,10 @@ class TensorRtBackend:
 
 
 class EngineOnDevice:
-    """An engine on a stream of its own. Implements msdk_rt.backends.base.Network.
+    """An engine on its own stream. Implements msdk_rt.backends.base.Network.
 
     A captured CUDA graph needs an execution context that keeps its shapes, so every batch size has its own;
-    they share one block of memory to work in, which one stream lets them use in turn.
+    they share one block of work memory, which they can use in turn because they run on one stream.
     """
 
     graphs = True

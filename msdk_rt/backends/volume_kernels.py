@@ -46,7 +46,7 @@ _ARGUMENTS = {
 class VolumeKernels:
     """`kernels.gather(plan, volume, ...)` is msdk_volume_gather, its arguments as volume.h has them.
 
-    Addresses, and the stream, which is the last argument, are integers. What the library refuses is a
+    Addresses, and the stream, which is the last argument, are integers. A call that the library refuses is a
     BackendError. Raises BackendError where the library is missing or does not load.
     """
 

@@ -1,4 +1,4 @@
-"""What a sample of times says, and what it is too small to say."""
+"""Statistics of a sample of times, each only where the sample is large enough for it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ TURN = 0.25  # seconds
 
 @dataclass
 class Latency:
-    """Times of one thing that was run again and again, in seconds."""
+    """Times of repeated runs of one thing, in seconds."""
 
     seconds: list[float] = field(default_factory=list)
 
@@ -59,11 +59,11 @@ def take_turns(
     limit: float,
     least: int = TYPICAL_RUNS,
 ) -> None:
-    """Time the runs turn about, so that a machine that drifts treats them alike; latencies: where to.
+    """Time the runs alternately, so that a drifting machine treats them alike; latencies: get the times.
 
     Each runs for `warm_up` seconds first, at least once, untimed. A turn is TURN seconds of runs, or one that
     takes longer, and begins when the threads of the turn before rest. A run is done after `least` times that
-    took `seconds` in all, or when it has had `limit` seconds. Whoever interrupts has what there is by then.
+    took `seconds` in all, or when it has had `limit` seconds. An interrupt keeps the times until then.
     """
     for run in runs:
         begun = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The machine under the figures: its name, memory, clock, energy, and what it can do at best."""
+"""The machine that was measured: its name, memory, clock, energy, and its peak rates."""
 
 import os
 import platform

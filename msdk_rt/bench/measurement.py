@@ -41,14 +41,23 @@ def benchmark(
     limit: float = 30.0,
     watch: Callable[[str], None] = lambda step: None,
 ) -> Report:
-    """Measure models on this machine; the first one is what the others are compared with.
+    """Measure models on this machine, and compare the others with the first.
 
-    models: artifacts with their manifests. providers: each is a contestant of its own with every model;
-    default: those that Segmenter takes. inputs: NIfTI files of one volume, one per channel, read and its
-    labels written each time; default: random voxels (D, H, W) of `shape`, default 160 x 192 x 160.
-    volumes: whole volumes segmented by each contestant, 0 for none. overlap, batch_size, threads: as in
-    Segmenter. seconds: that the windows of a contestant are timed for, and at least 100 of them, unless that
-    takes more than `limit` seconds; warm_up: before. watch: is told each step as it begins.
+    Args:
+        models: artifacts, with their manifests beside them.
+        inputs: NIfTI files of one volume, one per channel; they are read, and labels written, each time.
+            Default: random voxels of `shape`.
+        shape: (D, H, W) of the random volume. Default: 160 x 192 x 160.
+        volumes: whole volumes that each contestant segments, 0 for none.
+        providers: each makes a separate contestant of every model. Default: those that Segmenter takes.
+        overlap: as in Segmenter.
+        batch_size: as in Segmenter.
+        threads: as in Segmenter.
+        seconds: time for the windows of a contestant, at least 100 of them unless that takes more than
+            `limit`.
+        warm_up: seconds of untimed windows first.
+        limit: seconds for the windows of a contestant, at most.
+        watch: is called with the name of each step as it begins.
 
     An interrupt (Ctrl-C) ends the measurement, not the call: the report holds what was measured until then
     and says so. Raises what Segmenter raises, and InputError for a setting out of its range.

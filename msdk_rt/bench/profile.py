@@ -1,4 +1,4 @@
-"""What each op of a network costs: time, operations and bytes, from ONNX Runtime's own profiler."""
+"""The cost of each op of a network: time, operations and bytes, from ONNX Runtime's own profiler."""
 
 import json
 import math
@@ -20,7 +20,7 @@ class OpCost:
     """All nodes of one op type in one inference. flops is None for ops that mostly move or compare data.
 
     An update of a scan's state counts as 9 operations, its exponential as one of them, as in Mamba's papers.
-    A convolution counts its plain products: one done with fewer can lie above the roof.
+    A convolution counts its plain products: one that is computed with fewer can lie above the roof.
     """
 
     op: str
@@ -33,7 +33,7 @@ class OpCost:
 def profile(
     artifact: Path, providers: Sequence[Provider], threads: int | None, windows: Floats
 ) -> list[OpCost]:
-    """The op types of one inference on windows (B, C, D, H, W), the dearest first; a mean of SECOND_RUNS."""
+    """The op types of one inference on windows (B, C, D, H, W), costliest first; means of SECOND_RUNS."""
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(artifact, providers, threads, profile_prefix=f"{folder}/msdk")
         for _ in range(1 + SECOND_RUNS):

@@ -1,4 +1,4 @@
-"""What was measured, as tables for people and as JSON and CSV for programs."""
+"""The results of a benchmark, as tables for people and as JSON and CSV for programs."""
 
 import csv
 import dataclasses
@@ -44,7 +44,7 @@ class VolumeTime:
 
 @dataclass
 class Contestant:
-    """One model on one set of providers, and all that was measured of it."""
+    """One model on one set of providers, with all its measurements."""
 
     name: str
     path: Path
@@ -129,7 +129,7 @@ class Report:
 
     @property
     def remarks(self) -> list[str]:
-        """What a reader must know of the figures beside them: a line each."""
+        """Return the remarks that a reader needs beside the figures, one a line."""
         lines = [self.gpu.as_text()] if self.gpu else []
         if self.waited is not None and self.waited > CONTENDED:
             lines.append(

@@ -1,4 +1,4 @@
-"""Whether other programs are in the way: how long this process waited for a processor, when it rests."""
+"""Detects other programs in the way: how long this process waited for a processor, and when it rests."""
 
 import time
 from pathlib import Path
@@ -39,7 +39,7 @@ def settle(longest: float = 0.3) -> None:
     """Wait until this process's own threads rest, at most `longest` seconds.
 
     The threads of an inference library keep spinning for a while after a run (ONNX Runtime's: 45 ms), on
-    processors that whoever is timed next needs.
+    processors that the next contestant needs.
     """
     until = time.perf_counter() + longest
     while time.perf_counter() < until:

@@ -10,14 +10,14 @@ from msdk_rt.commands.command import Command
 EXAMPLES = """examples:
   msdk-rt bench model.onnx
   msdk-rt bench model.onnx --input t1.nii.gz --threads 2 --html bench.html
-  msdk-rt bench model.onnx other.onnx                      # turn about, with the second's ratio to the first
+  msdk-rt bench model.onnx other.onnx                      # timed alternately, with ratios to the first
   msdk-rt bench model.onnx --provider CUDAExecutionProvider --provider CPUExecutionProvider
   msdk-rt bench model.onnx --volumes 0 --csv history.csv   # windows only, one more row in the file
 
-A window is timed for --seconds and at least 100 times, or until --limit. A quantile is told only where five
+A window is timed for --seconds and at least 100 times, or until --limit. A quantile is shown only where five
 samples lie beyond it (p99: 500 runs). A spread (standard deviation over mean) above 2.5% is called unstable:
-close other programs, or give --threads. "label" is the argmax. Ctrl-C ends the measurement and shows what
-there is; the exit code is then 1."""
+close other programs, or give --threads. "label" is the argmax. Ctrl-C ends the measurement and shows the
+figures so far; the exit code is then 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,29 +29,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--provider",
         action="append",
         metavar="NAME",
-        help="an execution provider; each is measured by itself",
+        help="an execution provider; repeat it to measure several separately",
     )
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
+    parser.add_argument(
+        "--threads", type=int, help="threads of one inference (default: one per physical core)"
+    )
     parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    what = parser.add_argument_group("what is measured")
+    parser.add_argument(
+        "--overlap", type=float, default=0.5, help="fraction that neighbouring windows share (default: 0.5)"
+    )
+    what = parser.add_argument_group("measurement")
     what.add_argument("--input", type=Path, nargs="+", metavar="NIFTI", help="a volume, one file per channel")
     what.add_argument(
         "--shape",
         type=int,
         nargs=3,
         metavar=("D", "H", "W"),
-        help="of a volume of random voxels (default: 160 192 160)",
+        help="shape of a volume of random voxels (default: 160 192 160)",
     )
-    what.add_argument("--volumes", type=int, default=1, metavar="N", help="whole volumes (default: 1)")
-    what.add_argument("--seconds", type=float, default=3.0, help="that windows are timed (default: 3)")
-    what.add_argument("--warm-up", type=float, default=1.0, help="seconds before that (default: 1)")
-    what.add_argument("--limit", type=float, default=30.0, help="seconds of windows at most (default: 30)")
+    what.add_argument(
+        "--volumes", type=int, default=1, metavar="N", help="whole volumes to segment (default: 1)"
+    )
+    what.add_argument("--seconds", type=float, default=3.0, help="seconds to time windows for (default: 3)")
+    what.add_argument(
+        "--warm-up", type=float, default=1.0, help="seconds of untimed windows first (default: 1)"
+    )
+    what.add_argument("--limit", type=float, default=30.0, help="seconds for windows at most (default: 30)")
     out = parser.add_argument_group("output")
     out.add_argument("--json", action="store_true", help="everything on stdout as JSON")
     out.add_argument("--csv", type=Path, metavar="FILE", help="append one row a model")
     out.add_argument("--html", type=Path, metavar="FILE", help="a page with the distributions and a roofline")
-    out.add_argument("--quiet", action="store_true", help="do not say on stderr what is being measured")
+    out.add_argument("--quiet", action="store_true", help="no progress on stderr")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What the command line needs to know of a command."""
+"""The parts of a command that the command line needs."""
 
 import argparse
 from collections.abc import Callable
@@ -20,7 +20,7 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
     def add_to(self, commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-        """Add the command's own parser; what it parses holds `run` as `command`."""
+        """Add the command's own parser; its result holds `run` as `command`."""
         parser = commands.add_parser(
             self.name,
             help=self.summary,

@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, help="a checkpoint with one channel instead of the demo's own"
     )
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
+    parser.add_argument(
+        "--threads", type=int, help="threads of one inference (default: one per physical core)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The options of `msdk-rt export` that are TensorRT's."""
+"""The options of `msdk-rt export` for TensorRT."""
 
 import argparse
 from pathlib import Path
@@ -19,29 +19,37 @@ _NAMES = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add them; those not given stay None and take msdk_export.EngineOptions' defaults."""
+    """Add the options; those not given stay None and take msdk_export.EngineOptions' defaults."""
     group = parser.add_argument_group("for a .engine, built by TensorRT for this machine's GPU")
-    group.add_argument("--best-batch", type=int, metavar="N", help="windows it is tuned for (default: 1)")
-    group.add_argument("--max-batch", type=int, metavar="N", help="windows at most (default: 4)")
-    group.add_argument("--workspace", type=int, metavar="BYTES", help="of a layer at most (default: all)")
+    group.add_argument(
+        "--best-batch", type=int, metavar="N", help="windows per inference to tune for (default: 1)"
+    )
+    group.add_argument(
+        "--max-batch", type=int, metavar="N", help="windows per inference at most (default: 4)"
+    )
+    group.add_argument(
+        "--workspace", type=int, metavar="BYTES", help="memory for one layer at most (default: all there is)"
+    )
     group.add_argument(
         "--optimization-level",
         type=int,
         metavar="0-5",
         help="higher: slower build, faster engine (default: 3)",
     )
-    group.add_argument("--timing-cache", type=Path, metavar="FILE", help="makes the next build quicker")
+    group.add_argument(
+        "--timing-cache", type=Path, metavar="FILE", help="keep measurements here, for a quicker next build"
+    )
     group.add_argument(
         "--version-compatible",
         action="store_const",
         const=True,
-        help="for later TensorRTs of the same major version too",
+        help="run on later TensorRTs of the same major version too",
     )
     group.add_argument(
         "--hardware-compatible",
         action="store_const",
         const=True,
-        help="for all GPUs of compute capability 8.0 and above",
+        help="run on all GPUs of compute capability 8.0 and above",
     )
 
 

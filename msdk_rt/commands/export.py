@@ -18,8 +18,8 @@ EXAMPLES = """examples:
       --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
   msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
 
-What a checkpoint says of itself (metadata "msdk") need not be repeated; what is given here overrides it.
-Window, channels and labels have no default: releases of one data set disagree on them."""
+A checkpoint's own description (metadata "msdk") need not be repeated; options override it. Window,
+channels and labels have no default: releases of one data set disagree on them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="voxel value of each logit channel, in order",
     )
     parser.add_argument("--activation", choices=ACTIVATIONS, help="sigmoid for overlapping regions")
-    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="of the intensities")
+    parser.add_argument("--normalization", choices=NORMALIZATIONS, help="normalisation of the intensities")
     parser.add_argument("--family", help="the network the weights belong to")
-    parser.add_argument("--config", type=_json_object, metavar="JSON", help="its sizes")
+    parser.add_argument("--config", type=_json_object, metavar="JSON", help="sizes of that network")
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
-        help="fp16 for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
+        help="fp16 is for GPUs: float16 between the layers, its cost measured (default: for .engine alone)",
     )
     parser.add_argument(
         "--sample",
@@ -51,6 +51,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="NIFTI",
         help="a real volume for the check, one file per channel",
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="NIFTI",
+        help="the sample's true label map: tells apart networks that the same weights fit",
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="WHICH",
+        help="of several networks in the checkpoint: model, ema, or its keys joined by dots",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     engine_arguments.add_arguments(parser)
@@ -70,6 +81,8 @@ def run(options: argparse.Namespace) -> int:
         precision=options.precision,
         engine=engine_arguments.engine_options(options),
         sample=options.sample,
+        reference=options.reference,
+        weights=options.weights,
         progress=not options.quiet,
     )
     print(describe(options.model, manifest))

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe(path: Path, manifest: Manifest) -> str:
-    """What a reader wants to know of a model, one fact a line."""
+    """Describe a model for a reader, one fact a line."""
     labels = ", ".join(f"{name} = {value}" for name, value in manifest.labels.items())
     rows = {
         "model": f"{path} ({path.stat().st_size / 1e6:.1f} MB)",
@@ -64,5 +64,5 @@ def _number(value: object) -> str:
 
 
 COMMAND = Command(
-    "info", "show what a model is: channels, labels, window, measured parity", EXAMPLES, add_arguments, run
+    "info", "show a model's channels, labels, window, measured parity", EXAMPLES, add_arguments, run
 )

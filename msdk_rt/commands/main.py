@@ -36,9 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MsdkError, OSError) as error:
         message = one_line(error)
     except KeyboardInterrupt as interrupt:
-        message = (
-            str(interrupt) or "interrupted; results finished before are complete, nothing is half-written"
-        )
+        message = str(interrupt) or "interrupted; finished results are complete, nothing is half-written"
     print(f"msdk-rt: {message}", file=sys.stderr)
     return 1
 
@@ -62,7 +60,7 @@ def _warnings_as_lines() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM, which a shutdown or a batch system sends, ends a command as Ctrl-C does, tidily."""
+    """Make SIGTERM, which a shutdown or a batch system sends, stop a command the way Ctrl-C does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -74,7 +72,7 @@ def _terminate_as_interrupt() -> Iterator[None]:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Of the whole command line; what it parses holds the command to call as `command`."""
+    """The parser of the whole command line; its result holds the command to call as `command`."""
     top = argparse.ArgumentParser(
         prog="msdk-rt",
         description="Segment 3D volumes with bidirectional-Mamba networks, without PyTorch.",

@@ -20,9 +20,9 @@ DATA holds dataset.json in the form of the Medical Segmentation Decathlon ("moda
 or of nnU-Net v2 ("channel_names", "labels", imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz). A list
 "validation" in it names the cases to hold out; without one --validation of them are, chosen by the seed.
 
-OUT gets best.safetensors, last.safetensors, metrics.csv, settings.json and state.pt. Ctrl-C saves and stops;
-the same command goes on, after a kill as well, and on a CPU with as many threads ends with the same weights
-bit for bit. Other settings in the same OUT are refused; --restart begins anew.
+OUT gets best.safetensors, last.safetensors, metrics.csv, settings.json and state.pt. Ctrl-C saves and stops.
+The same command resumes the run, after a kill too; on a CPU with as many threads it ends with the same
+weights bit for bit. Other settings in the same OUT are refused; --restart begins again.
 
 On CUDA the forward pass is float16 (--amp), and the scans run on mamba-ssm's kernel where that is installed.
 Everything here needs the extra [train]: pip install 'msdk_rt[train]'."""
@@ -55,27 +55,33 @@ _NEEDED = ("torch", "monai", "scipy", "safetensors")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `msdk-rt train`; those not given keep the defaults of TrainingSettings."""
     parser.add_argument("data", type=Path, metavar="DATA", help="the dataset folder")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the run, new or to be taken up")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the run, new or to be resumed")
     parser.add_argument("--restart", action="store_true", help="drop the run that OUT holds")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
     network = parser.add_argument_group("network").add_mutually_exclusive_group()
-    network.add_argument("--network", choices=("demo", "base"), help="its size (default: demo)")
+    network.add_argument("--network", choices=("demo", "base"), help="size of the network (default: demo)")
     network.add_argument("--config", type=Path, metavar="JSON", help="a file with MSDKMambaConfig's fields")
 
     group = parser.add_argument_group("training")
     group.add_argument("--init", metavar="CHECKPOINT", help="weights to start from (default: random)")
     group.add_argument("--steps", type=int, metavar="N", help="optimiser steps (default: 20000)")
     group.add_argument(
-        "--window", type=int, nargs=3, metavar=("D", "H", "W"), help="in voxels (default: 64 64 64)"
+        "--window",
+        type=int,
+        nargs=3,
+        metavar=("D", "H", "W"),
+        help="size of a window in voxels (default: 64 64 64)",
     )
     group.add_argument("--batch-size", type=int, metavar="N", help="windows a step (default: 2)")
-    group.add_argument("--learning-rate", type=float, metavar="X", help="highest (default: 0.001)")
+    group.add_argument(
+        "--learning-rate", type=float, metavar="X", help="highest learning rate (default: 0.001)"
+    )
     group.add_argument(
         "--ema-decay",
         type=float,
         metavar="X",
-        help="of the averaged weights, which are kept (default: 0.999)",
+        help="decay of the averaged weights, which are the ones kept (default: 0.999)",
     )
     group.add_argument(
         "--augmentation",
@@ -88,37 +94,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="*",
         metavar="AXIS",
-        help="that may be flipped (default: 0, left-right)",
+        help="axes that may be flipped (default: 0, left-right)",
     )
     group.add_argument(
         "--foreground", type=float, metavar="X", help="share of windows sure to hold a label (default: 0.5)"
     )
-    group.add_argument("--seed", type=int, metavar="N", help="of everything random (default: 0)")
+    group.add_argument("--seed", type=int, metavar="N", help="seed of everything random (default: 0)")
 
     group = parser.add_argument_group("self-distillation")
-    group.add_argument("--distillation", type=float, metavar="X", help="weight of the fused output's lesson")
-    group.add_argument("--feature", type=float, metavar="X", help="weight of the features' lesson")
-    group.add_argument("--temperature", type=float, metavar="T", help="of the lesson's softmax")
     group.add_argument(
-        "--scale-decay", type=float, metavar="X", help="a scale's weight relative to the finer"
+        "--distillation", type=float, metavar="X", help="weight of learning from the fused output"
+    )
+    group.add_argument("--feature", type=float, metavar="X", help="weight of learning from the features")
+    group.add_argument(
+        "--temperature", type=float, metavar="T", help="temperature of the softmax that is learned from"
+    )
+    group.add_argument(
+        "--scale-decay", type=float, metavar="X", help="a scale's weight relative to the next finer one"
     )
 
     group = parser.add_argument_group("validation")
     group.add_argument(
         "--validation", type=float, metavar="X", help="cases held out: fraction or count (default: 0.2)"
     )
-    group.add_argument("--validate-every", type=int, metavar="N", help="steps (default: 1000)")
-    group.add_argument("--overlap", type=float, metavar="X", help="of its windows (default: 0.5)")
+    group.add_argument("--validate-every", type=int, metavar="N", help="steps between (default: 1000)")
+    group.add_argument(
+        "--overlap", type=float, metavar="X", help="fraction that its windows share (default: 0.5)"
+    )
 
     group = parser.add_argument_group("machine")
-    group.add_argument("--save-every", type=int, metavar="N", help="steps (default: 100)")
+    group.add_argument("--save-every", type=int, metavar="N", help="steps between (default: 100)")
     group.add_argument(
         "--amp",
         choices=("auto", "none", "float16", "bfloat16"),
         help="arithmetic of the forward pass (default: auto, which is float16 on CUDA and none on a CPU)",
     )
     group.add_argument("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    group.add_argument("--threads", type=int, metavar="N", help="of PyTorch (default: one per physical core)")
+    group.add_argument(
+        "--threads", type=int, metavar="N", help="threads of PyTorch (default: one per physical core)"
+    )
     group.add_argument("--workers", type=int, metavar="N", help="threads that make samples (default: 1)")
     group.add_argument("--cache", type=float, metavar="X", help="share of cases kept in memory (default: 1)")
 
@@ -128,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
     for module in _NEEDED:
         if importlib.util.find_spec(module) is None:
             raise BackendError(f"train needs {module}, which is not installed: pip install 'msdk_rt[train]'")
-    from msdk_export.distillation import DistillationWeights
+    from msdk_export.training.distillation import DistillationWeights
     from msdk_export.training.run import train
     from msdk_export.training.settings import TrainingSettings
 
@@ -162,7 +176,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 COMMAND = Command(
     "train",
-    "train MSD-KMamba on a folder of labelled NIfTI volumes; a stopped run is taken up where it was",
+    "train MSD-KMamba on a folder of labelled NIfTI volumes, or resume a stopped run",
     EXAMPLES,
     add_arguments,
     run,

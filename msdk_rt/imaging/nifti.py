@@ -16,7 +16,7 @@ from msdk_rt.inference.arrays import Array
 
 @dataclass(frozen=True, eq=False)
 class NiftiHeader:
-    """What a result keeps of its input. image_type: Nifti1Image or Nifti2Image. header: the file's own."""
+    """The part of an input file that its result keeps. image_type: Nifti1Image or Nifti2Image."""
 
     image_type: type[nibabel.Nifti1Image]
     header: nibabel.Nifti1Header

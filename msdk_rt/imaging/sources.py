@@ -1,4 +1,4 @@
-"""What Segmenter.run is given, as volumes one by one: paths, volumes, arrays, arrays on a device."""
+"""Splits the argument of Segmenter.run into volumes: paths, volumes, arrays, arrays on a device."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The voxel space of an image file, and the turn between its axes and the model's."""
+"""The voxel space of an image file, and the reorientation between its axes and the model's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Space:
     """Where the voxels of an input file lie.
 
     affine: voxel to millimetres (4, 4). shape: (X, Y, Z) in the file's axis order. orientation: axis codes of
-    the model's (D, H, W). header: of the file, in the form of its own format, for results in this space; None
+    the model's (D, H, W). header: the file's header as its format keeps it, for results in this space; None
     where there was no file.
     """
 

@@ -62,7 +62,7 @@ def check_finite(volume: Array, channels: Sequence[str]) -> None:
 
 
 def not_finite_input(channel: str, nans: int, infinities: int, voxels: int) -> InputError:
-    """What is raised of a channel that has NaN or infinities."""
+    """Make the error for a channel that has NaN or infinities."""
     return InputError(
         f"channel {channel} has {nans} NaN and {infinities} infinite of {voxels} voxels, expected finite "
         "float32 values: repair the volume first"

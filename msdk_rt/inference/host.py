@@ -1,4 +1,4 @@
-"""A volume through NumPy: only the windows go to the inference library."""
+"""Runs a volume in NumPy; only its windows go to the inference library."""
 
 from collections.abc import Sequence
 from typing import NoReturn

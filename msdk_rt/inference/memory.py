@@ -1,4 +1,4 @@
-"""How much memory there is to be had."""
+"""How much memory is available."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 def available_memory() -> int | None:
     """Bytes that this process can still take without swapping, None where the system does not say.
 
-    What Linux counts as available, or a container's whole limit where that is less.
+    This is Linux's own figure, or a container's whole limit where that is less.
     """
     found = [_number(CGROUP_LIMIT, "", 1), _number(MEMINFO, "MemAvailable:", 1024)]
     return min((number for number in found if number is not None), default=None)

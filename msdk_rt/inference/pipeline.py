@@ -1,4 +1,4 @@
-"""What the host's and the device's pipeline have in common: a volume in, labels and probabilities out."""
+"""The protocol of the host's and the device's pipeline: a volume in, labels and probabilities out."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""How a volume goes through a network, whatever computes it: the settings of a Segmenter and its manifest."""
+"""The recipe: how a volume goes through a network, by a Segmenter's settings and its manifest."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,8 +12,12 @@ from msdk_rt.inference.windows import Start, importance, plan_windows
 
 @dataclass(frozen=True)
 class Recipe:
-    """overlap: fraction of a window shared with the next. blend: "gaussian" or "constant". batch_size:
-    windows per inference. mirror_axes: of (D, H, W) = 0, 1, 2; windows are also seen mirrored along them."""
+    """The settings of a segmentation.
+
+    overlap: fraction of a window that the next one shares. blend: "gaussian" or "constant". batch_size:
+    windows per inference. mirror_axes: of (D, H, W) = 0, 1, 2; each window is also inferred mirrored along
+    them.
+    """
 
     manifest: Manifest
     overlap: float = 0.5
@@ -26,11 +30,14 @@ class Recipe:
         return plan_windows(shape, self.manifest.window, self.overlap)
 
     def weights(self) -> Floats:
-        """Of a window's voxels in the blend, float32 (D, H, W)."""
+        """Weight of each voxel of a window in the blend, float32 (D, H, W)."""
         return importance(self.manifest.window, self.blend, self.manifest.blending["sigma_scale"])
 
     def normalisation(self) -> Normalisation:
-        """Of the intensities. Raises ArtifactError for one that this msdk_rt does not know."""
+        """The normalisation of the intensities.
+
+        Raises ArtifactError for one that this msdk_rt does not know.
+        """
         return normalisation(self.manifest.normalization)
 
     def views(self) -> list[tuple[int, ...]]:

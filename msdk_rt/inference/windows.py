@@ -97,7 +97,7 @@ def blend_windows(
 
 
 def _box(start: Start, window: Sequence[int]) -> tuple[slice, ...]:
-    """Where a window lies in (C, D, H, W)."""
+    """Slices of a window in (C, D, H, W)."""
     return slice(None), *(slice(s, s + side) for s, side in zip(start, window, strict=True))
 
 
@@ -122,7 +122,7 @@ def batches_of(windows: Sequence[T], batch_size: int) -> list[Sequence[T]]:
 
 
 def not_finite_logits(starts: Iterable[Start]) -> BackendError:
-    """What is raised of windows, by their starts, in which the network returned NaN or Inf."""
+    """Make the error for windows, given by their starts, in which the network returned NaN or Inf."""
     return BackendError(
         f"the network returned NaN or Inf in the window(s) starting at {', '.join(map(str, starts))}: the "
         "weights or the input intensities are out of range"
@@ -141,8 +141,8 @@ def _check_shape(logits: Array, expected: tuple[int, ...]) -> None:
 def _add_weighted(total: Array, start: Start, logits: Array, weights: Array) -> bool:
     """Add weighted logits (K, *window) to the accumulator; False at NaN or Inf, which leave it half done.
 
-    Whole rows, with zeros beside the window, lie one after the other in memory: adding twice the numbers is
-    faster than adding pieces of rows.
+    Whole rows, with zeros beside the window, are contiguous in memory: adding twice the numbers is faster
+    than adding pieces of rows.
     """
     classes, depth, height, width = logits.shape
     d, h, w = start

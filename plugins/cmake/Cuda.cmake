@@ -1,4 +1,4 @@
-# Finds the CUDA compiler and defines the target msdk_cuda, the kernels of scan/cuda with the CUDA runtime linked
+# Finds the CUDA compiler and defines the target msdk_cuda, the CUDA kernels of ops/ with the CUDA runtime linked
 # statically; MSDK_CUDA_FOUND says whether it did.
 #
 #   MSDK_CUDA                 AUTO: where nvcc is found, except under sanitizers, which see no device code; ON; OFF
@@ -68,8 +68,7 @@ if(MSDK_CUDA_FOUND)
   add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:--Werror=all-warnings;-Xcompiler=-Wall,-Wextra>")
   message(STATUS "CUDA kernels: nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${CMAKE_CUDA_ARCHITECTURES}")
 
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_LIST_DIR}/../scan/cuda/*.cu")
-  add_library(msdk_cuda STATIC ${sources})
+  add_library(msdk_cuda STATIC ${cuda_ops})
 else()
   message(STATUS "CUDA kernels: not built")
 endif()

@@ -99,7 +99,7 @@ else()
   message(STATUS "TensorRT headers: ${msdk_tensorrt_include}")
   add_library(tensorrt_headers INTERFACE)
   target_include_directories(tensorrt_headers SYSTEM INTERFACE "${msdk_tensorrt_include}")
-  # They name cudaStream_t and cudaEvent_t. Where there is no CUDA toolkit, two declarations of our own are enough.
+  # They name cudaStream_t and cudaEvent_t. Where there is no CUDA toolkit, our two declarations are enough.
   find_path(msdk_cuda_include cuda_runtime_api.h
     HINTS ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES} ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda
     PATH_SUFFIXES include NO_CACHE)

@@ -1,6 +1,6 @@
-#include "checks.h"
+#include "onnxruntime/checks.h"
 
-#include "../scan/directions.h"
+#include "ops/directions.h"
 
 namespace msdk::ort {
 namespace {

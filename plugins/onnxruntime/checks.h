@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "../scan/contract.h"
-#include "ort.h"
+#include "onnxruntime/ort.h"
+#include "ops/contract.h"
 
 namespace msdk::ort {
 
@@ -29,7 +29,7 @@ std::vector<int64_t> ints_attribute(const OrtKernelInfo* info, const char* name,
 // The `directions` attribute of a node, parsed.
 DirectionList directions_attribute(const OrtKernelInfo* info);
 
-// What ConstValue::GetTensorData returns, which asks for API 23.
+// The same as ConstValue::GetTensorData, which needs API 23.
 const void* data_of(const OrtValue* value);
 
 // An input tensor, of T by the op's declared types: its shape must have the rank and the sizes of `expected`.

@@ -1,10 +1,10 @@
-// What makes an op and a device a custom op of ONNX Runtime.
+// Makes a custom op of ONNX Runtime from an op and a device.
 #pragma once
 
 #include <exception>
 #include <type_traits>
 
-#include "ort.h"
+#include "onnxruntime/ort.h"
 
 namespace msdk::ort {
 
@@ -21,7 +21,7 @@ OrtStatusPtr guarded(F&& f) noexcept {
   }
 }
 
-// A node of ops.h on a device, which has `run(const Ort::KernelContext&, const Arguments&)` for the op's arguments.
+// A node of an op on a device, which has `run<Op>(const Ort::KernelContext&, arguments)`.
 template <class Op, class Device>
 class Node {
  public:
@@ -29,7 +29,7 @@ class Node {
   OrtStatusPtr ComputeV2(OrtKernelContext* context) {
     return guarded([&] {
       const Ort::KernelContext kernel(context);
-      Device::run(kernel, op_.arguments(kernel));
+      Device::template run<Op>(kernel, op_.arguments(kernel));
     });
   }
 

@@ -4,11 +4,16 @@
 // the entry msdk.cpu_ops = 1 before this is called. In any other session ONNX Runtime runs their bodies, which are in
 // the model: its CUDA provider would otherwise hand these nodes to the CPU.
 
-#include "cpu_ops.h"
-#include "cuda_ops.h"
-#include "node.h"
-#include "ops.h"
-#include "token_norm.h"
+#include "onnxruntime/checks.h"
+#include "onnxruntime/cpu.h"
+#include "onnxruntime/cuda.h"
+#include "onnxruntime/node.h"
+#include "ops/conv3d/onnxruntime.h"
+#include "ops/directional_conv1d/onnxruntime.h"
+#include "ops/kan_linear/onnxruntime.h"
+#include "ops/selective_scan/onnxruntime.h"
+#include "ops/token_norm/onnxruntime.h"
+#include "ops/trilinear_upsample/onnxruntime.h"
 
 namespace msdk::ort {
 namespace {
@@ -53,10 +58,8 @@ const OrtCustomOpDomain* domain() {
     }
 #ifdef MSDK_CUDA
     add_ops<float, Cuda>(ops);
-    add_ops<Half, Cuda>(ops);
-#else
-    add_ops<Half, CudaNotBuilt>(ops);
 #endif
+    add_ops<Half, Cuda>(ops);
     return ops.release();
   }();
   return registered;

@@ -2,8 +2,8 @@
 //
 // Nothing here calls the registry: its C++ interface differs between TensorRT releases, the plugins' does not.
 
-#include "creators.h"
-#include "log.h"
+#include "tensorrt/creators.h"
+#include "tensorrt/log.h"
 
 extern "C" __attribute__((visibility("default"))) void setLoggerFinder(nvinfer1::ILoggerFinder* finder) {
   msdk::tensorrt::set_logger_finder(finder);

@@ -1,11 +1,11 @@
-#include "fields.h"
+#include "tensorrt/fields.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <string_view>
 
-#include "../scan/directions.h"
-#include "log.h"
+#include "ops/directions.h"
+#include "tensorrt/log.h"
 
 namespace msdk::tensorrt {
 

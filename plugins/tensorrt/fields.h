@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../scan/contract.h"
+#include "ops/contract.h"
 
 namespace msdk::tensorrt {
 

@@ -1,4 +1,4 @@
-#include "log.h"
+#include "tensorrt/log.h"
 
 #include <atomic>
 #include <cstdio>

@@ -1,4 +1,4 @@
-// What goes wrong ends as one sentence in the logger of whoever called the plugin: no exception may cross into
+// Every failure becomes one sentence in the logger of the plugin's caller: no exception may cross into
 // TensorRT.
 #pragma once
 

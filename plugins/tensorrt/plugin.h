@@ -1,4 +1,4 @@
-// What is the same for every msdk op in TensorRT: the plugin with its three capabilities, and its creator.
+// Common to every msdk op in TensorRT: the plugin with its three capabilities, and its creator.
 //
 // Op, a value made from its fields, has:
 //   kName, kInputs (an array of InputSpec, data first), kOptionalInputs (the last ones), kOutput (its name)
@@ -15,10 +15,10 @@
 #include <iterator>
 #include <memory>
 
-#include "../scan/cuda/ops.h"
-#include "fields.h"
-#include "log.h"
-#include "tensors.h"
+#include "cuda/stream.h"
+#include "tensorrt/fields.h"
+#include "tensorrt/log.h"
+#include "tensorrt/tensors.h"
 
 namespace msdk::tensorrt {
 

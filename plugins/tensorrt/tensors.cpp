@@ -1,9 +1,9 @@
-#include "tensors.h"
+#include "tensorrt/tensors.h"
 
 #include <algorithm>
 
-#include "../scan/directions.h"
-#include "log.h"
+#include "ops/directions.h"
+#include "tensorrt/log.h"
 
 namespace msdk::tensorrt {
 

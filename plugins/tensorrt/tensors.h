@@ -1,4 +1,4 @@
-// What the ops expect of their tensors. Shapes are nvinfer1::Dims, in which -1 is a size that is not known yet.
+// Checks of the ops' tensors. Shapes are nvinfer1::Dims, in which -1 is a size that is not known yet.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -6,7 +6,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "../scan/contract.h"
+#include "ops/contract.h"
 
 namespace msdk::tensorrt {
 

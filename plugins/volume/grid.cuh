@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "../scan/cuda/launch.cuh"
-#include "../scan/cuda/sizes.h"
+#include "cuda/launch.cuh"
+#include "cuda/sizes.h"
 
 namespace msdk::volume {
 

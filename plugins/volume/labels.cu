@@ -1,7 +1,7 @@
 #include <cmath>
 
-#include "grid.cuh"
-#include "volume.h"
+#include "volume/grid.cuh"
+#include "volume/volume.h"
 
 namespace msdk::volume {
 namespace {

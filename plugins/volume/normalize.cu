@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "grid.cuh"
-#include "volume.h"
+#include "volume/grid.cuh"
+#include "volume/volume.h"
 
 namespace msdk::volume {
 namespace {

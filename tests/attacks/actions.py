@@ -1,4 +1,4 @@
-"""What a user would do with the files in the folder."""
+"""The calls that a user would make with the files in the folder."""
 
 from pathlib import Path
 

@@ -16,7 +16,7 @@ def entries(folder: Path) -> dict:
 
 
 def seal(folder: Path, **changes) -> None:
-    """Change entries and seal them anew."""
+    """Change entries and seal them again."""
     changed = {name: value for name, value in entries(folder).items() if name != SEAL} | changes
     (folder / "model.onnx.json").write_text(json.dumps(changed | {SEAL: _seal(changed)}))
 

@@ -24,7 +24,7 @@ def test_attack(attack, honest, sandbox):
 
 
 def test_the_honest_files_are_taken(honest, sandbox):
-    """What the attacks change is good: what they end in is their own doing."""
+    """The files are good before an attack changes them, so that the outcome is the attack's doing."""
     outcome = sandbox.run("tests.attacks.actions:segment", honest, "model.onnx", "scan.nii")
     assert outcome.result == "done"
     (honest / "out.nii.gz").unlink()

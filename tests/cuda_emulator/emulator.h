@@ -49,7 +49,8 @@ struct Block {
 
 extern Thread* running;  // the thread whose fiber runs now
 
-// What a lane brings to a warp collective: the result is `value` of lane `source`, or the bits of all lanes together.
+// A lane's contribution to a warp collective: the result is `value` of lane `source`, or the bits of all lanes
+// together.
 enum class WarpOp { sync, shuffle, ballot };
 uint64_t warp_collective(WarpOp op, unsigned mask, uint64_t value, int source, Site site);
 

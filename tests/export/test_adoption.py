@@ -1,4 +1,4 @@
-"""Blocks that other code built, taken up by names and shapes."""
+"""Blocks that other code built, adopted by names and shapes."""
 
 import functools
 

@@ -229,14 +229,50 @@ def test_ss2d_without_attributes_has_a_plain_layer_norm():
         adopt(block)
 
 
-@pytest.mark.parametrize("name", ["CrossScan", "CrossScanTriton"])
-def test_ss2d_may_name_the_cross_scan(name):
+class ByRows(torch.autograd.Function):
+    """Runs, and reads rows alone: one of the classes that VMamba calls CrossScanTriton."""
+
+    @staticmethod
+    def forward(ctx, x):
+        rows = x.flatten(2).unsqueeze(1)
+        return torch.cat([rows, rows, rows.flip(-1), rows.flip(-1)], 1)
+
+
+class BothWays(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ways = torch.stack([x.flatten(2), x.transpose(2, 3).flatten(2)], 1)
+        return torch.cat([ways, ways.flip(-1)], 1)
+
+
+def scanning_by(**options):
+    return having(forward_core=functools.partial(print, **options))
+
+
+def test_ss2d_may_be_given_a_cross_scan_that_shows_its_order():
     block = randomised(FourWayMixer(3))
     x = torch.randn(1, 4, 5, 3, generator=torch.Generator().manual_seed(7))
     expected = in_float64(block, x)
-    cross_scan_of(name)(block)
+    scanning_by(CrossScan=BothWays, force_fp32=True)(block)
 
     assert_computes(adopt(block), expected, x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"CrossScan": type("CrossScanTriton", (ByRows,), {})}, "CrossScanTriton.* in another order"),
+        ({"CrossScan": type("CrossScanTriton", (), {})}, "CrossScanTriton.* does not run here"),
+        ({"cascade2d": True}, "cascade2d=True"),
+        ({"windows": 7}, "the argument windows=7"),
+    ],
+)
+def test_ss2d_is_not_believed_for_the_name_of_its_order(options, message):
+    block = FourWayMixer(3)
+    scanning_by(**options)(block)
+
+    with pytest.raises(ExportError, match=message):
+        adopt(block)
 
 
 def test_norm_of_a_block_is_where_out_norm_shape_says():

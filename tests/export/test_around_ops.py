@@ -5,9 +5,9 @@ import onnx
 import onnx.parser
 import pytest
 
-from msdk_export.around_ops import cut, rejoin
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from msdk_rt.backends.onnxruntime import open_session, run_session
+from tests.support.around_ops import cut, rejoin
 
 GRAPH = """<ir_version: 10, opset_import: ["": 20, "msdk": 1]>
 odd ({T}[B,2,5] image{inputs}) => ({T}[B,3,5] logits{outputs})

@@ -1,4 +1,4 @@
-"""Checkpoints in and out, and a sentence of its own for each way one can be wrong."""
+"""Checkpoints in and out, and a separate sentence for each way one can be wrong."""
 
 import json
 import os

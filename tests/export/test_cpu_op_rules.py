@@ -1,4 +1,4 @@
-"""What becomes a msdk op for the CPU in a graph of standard ops, and what stays as it is."""
+"""Which standard ops of a graph become msdk ops for the CPU, and which stay as they are."""
 
 import collections
 
@@ -8,11 +8,12 @@ import onnx.parser
 import pytest
 import torch
 
-from msdk_export.cpu_ops import standard_ops, with_cpu_ops
-from msdk_export.functions import strip_functions
+from msdk_export.graph import rules
+from msdk_export.graph.functions import attach_functions, strip_functions
+from msdk_export.graph.trace import module_to_onnx
 from msdk_export.layers import TokenNorm
-from msdk_export.onnx_graph import module_to_onnx
 from tests.support import oracle
+from tests.support.around_ops import standard_ops
 from tests.support.nodes import session
 
 GRAPH = """<ir_version: 10, opset_import: ["": 20]>
@@ -33,6 +34,11 @@ PARTS = {
     "coordinates": "half_pixel",
     "nodes": "y = Add (doubled, skip)",
 }
+
+
+def with_cpu_ops(model):
+    """As an export does: the bodies at the end."""
+    return attach_functions(rules.with_cpu_ops(model))
 
 
 def graph(**parts):

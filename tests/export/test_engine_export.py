@@ -2,10 +2,25 @@
 
 import onnx
 import pytest
+import torch
 
 from msdk_export import EngineOptions, export
+from msdk_export.description import ModelDescription
+from msdk_export.graph.trace import to_onnx
+from msdk_export.models import MSDKMamba, MSDKMambaConfig
+from msdk_export.ops.registry import SPECS
 from msdk_rt.commands.main import main
 from msdk_rt.errors import ExportError
+
+SIZES = MSDKMambaConfig(in_channels=1, num_classes=2, dims=(4, 8), depths=(1, 1), d_state=4)
+DESCRIPTION = ModelDescription(
+    "msd_kmamba", {}, (8, 8, 8), ("t1",), {"background": 0, "tissue": 1}, "softmax", "none"
+)
+
+
+def network():
+    torch.manual_seed(0)
+    return MSDKMamba(SIZES).eval().requires_grad_(False)
 
 
 def test_without_tensorrt_the_export_ends_before_it_reads_the_checkpoint(import_tensorrt, tmp_path, capsys):
@@ -39,7 +54,7 @@ def test_engine_options_for_an_onnx_file_are_refused(tmp_path, capsys):
 
 def test_msdk_nodes_name_their_plugin_and_lose_their_bodies(import_tensorrt):
     import_tensorrt(pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux"))
-    from msdk_export.engine import with_plugins
+    from msdk_export.engine.builder import with_plugins
 
     model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["": 20, "msdk": 1]>
         graph (float[1,2,3] x, float[2,2] w, float[2,2,8] s) => (float[1,2,3] y)
@@ -51,3 +66,32 @@ def test_msdk_nodes_name_their_plugin_and_lose_their_bodies(import_tensorrt):
     assert attributes == {"plugin_version": b"1", "plugin_namespace": b"msdk"}
     assert not named.functions
     assert len(model.functions) == 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_the_builder_reads_is_valid_onnx(import_tensorrt, precision):
+    """An exported graph's nodes name their plugin already: twice is not valid."""
+    import_tensorrt(pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux"))
+    from msdk_export.engine.builder import with_plugins
+
+    graph = to_onnx(network(), DESCRIPTION, precision)
+    named = with_plugins(with_plugins(graph))
+    onnx.checker.check_model(named, full_check=True)
+    plugins = [node for node in named.graph.node if node.domain == "msdk"]
+    assert {node.op_type for node in plugins} == {op.name for op in SPECS.values() if op.plugin}
+    for node in plugins:
+        names = [entry.name for entry in node.attribute]
+        assert len(set(names)) == len(names)
+        assert {"plugin_version", "plugin_namespace", *SPECS[node.op_type].attributes} == set(names)
+
+
+def test_a_graph_that_is_not_valid_never_reaches_the_builder(import_tensorrt):
+    import_tensorrt(pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux"))
+    from msdk_export.engine.builder import with_plugins
+
+    graph = to_onnx(network(), DESCRIPTION)
+    node = next(node for node in graph.graph.node if node.domain == "msdk")
+    node.attribute.append(onnx.helper.make_attribute("directions", "forward"))
+    node.attribute.append(onnx.helper.make_attribute("directions", "forward"))
+    with pytest.raises(ExportError, match="appeared multiple times"):
+        with_plugins(graph)

@@ -9,8 +9,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from msdk_export import ops  # noqa: F401  registers torch.ops.msdk
-from msdk_export.functions import attach_functions, strip_functions
-from msdk_export.onnx_translation import custom_translation_table
+from msdk_export.graph.functions import attach_functions, strip_functions
+from msdk_export.ops.registry import translation_table
 from tests.support import cases, oracle
 
 SCANS = [case for case in cases.scan_grid(max_updates=60_000, seed=21) if case.L <= 372][::3]
@@ -186,7 +186,7 @@ def exported():
         ThreeOps().eval(),
         (torch.randn(2, 5, 4, 3, 2),),
         dynamo=True,
-        custom_translation_table=custom_translation_table(),
+        custom_translation_table=translation_table(),
         dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
         input_names=["image"],
         output_names=["logits"],

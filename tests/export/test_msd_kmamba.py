@@ -116,6 +116,8 @@ def test_an_image_of_other_channels_or_rank_is_refused(shape):
         ({"kan_ratio": 0.01}, "no hidden channel"),
         ({"kan_ratio": float("nan")}, "kan_ratio must be"),
         ({"kan_ratio": "half"}, "kan_ratio must be"),
+        ({"scale": 0}, "scale must be a positive number, got 0"),
+        ({"scale": "half"}, "scale must be a positive number"),
         ({"directions": ["forward"]}, "directions must be a string"),
         ({"directions": "sideways"}, "sideways"),
     ],

@@ -5,8 +5,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdk_export import kan_spline, ops, selective_scan
-from msdk_export.directions import parse_directions, to_steps, to_tokens
+from msdk_export.ops import kan_spline, scan_segments
+from msdk_export.ops.directional_conv1d import directional_conv1d
+from msdk_export.ops.directions import parse_directions, to_steps, to_tokens
+from msdk_export.ops.kan_linear import kan_linear
+from msdk_export.ops.selective_scan import bidirectional_selective_scan
 from msdk_rt.errors import InputError
 from tests.support import cases, oracle
 
@@ -54,8 +57,8 @@ def kan_arguments(length, dtype=torch.float64):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Several segments, and a chunk that is cut short, even in a case of a few tokens."""
-    monkeypatch.setattr(selective_scan, "SEGMENT_BYTES", 600)
-    monkeypatch.setattr(selective_scan, "CHUNK_TOKENS", 3)
+    monkeypatch.setattr(scan_segments, "SEGMENT_BYTES", 600)
+    monkeypatch.setattr(scan_segments, "CHUNK_TOKENS", 3)
     monkeypatch.setattr(kan_spline, "BLOCK_BYTES", 600)
 
 
@@ -68,7 +71,7 @@ def assert_close(actual, expected, relative_l2=2e-6):
 
 @pytest.mark.parametrize("case", [*SCANS, LONG_SCAN], ids=str)
 def test_scan_is_the_oracle(case):
-    y = ops.bidirectional_selective_scan(*tensors(case), case.directions, case.scale)
+    y = bidirectional_selective_scan(*tensors(case), case.directions, case.scale)
     expected = oracle.bidirectional_selective_scan(
         **case.inputs(), directions=case.directions, scale=case.scale
     )
@@ -77,13 +80,13 @@ def test_scan_is_the_oracle(case):
 
 @pytest.mark.parametrize("case", cases.conv_grid(seed=12), ids=str)
 def test_conv_is_the_oracle(case):
-    u = ops.directional_conv1d(*tensors(case), case.directions)
+    u = directional_conv1d(*tensors(case), case.directions)
     assert_close(u.numpy(), oracle.directional_conv1d(**case.inputs(), directions=case.directions))
 
 
 @pytest.mark.parametrize("case", cases.kan_grid(seed=13), ids=str)
 def test_kan_is_the_oracle(case):
-    y = ops.kan_linear(*tensors(case), case.grid_min, case.grid_max)
+    y = kan_linear(*tensors(case), case.grid_min, case.grid_max)
     expected = oracle.kan_linear(**case.inputs(), grid_min=case.grid_min, grid_max=case.grid_max)
     assert_close(y.numpy(), expected)
 
@@ -92,27 +95,27 @@ def test_kan_is_the_oracle(case):
 @pytest.mark.parametrize(("directions", "length", "gated"), TRAINABLE)
 def test_scan_gradients(directions, length, gated):
     arguments = scan_arguments(directions, length, gated)
-    assert torch.autograd.gradcheck(ops.bidirectional_selective_scan, arguments)
+    assert torch.autograd.gradcheck(bidirectional_selective_scan, arguments)
 
 
 @pytest.mark.parametrize(("directions", "length", "gated"), TRAINABLE)
 def test_conv_gradients(directions, length, gated):
-    assert torch.autograd.gradcheck(ops.directional_conv1d, conv_arguments(directions, length))
+    assert torch.autograd.gradcheck(directional_conv1d, conv_arguments(directions, length))
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("length", [1, 7])
 def test_kan_gradients(length):
-    assert torch.autograd.gradcheck(ops.kan_linear, kan_arguments(length))
+    assert torch.autograd.gradcheck(kan_linear, kan_arguments(length))
 
 
 def test_scan_gradients_do_not_depend_on_segments_and_chunks(monkeypatch):
     gradients = []
     for segment_bytes, chunk_tokens in ((1, 1), (5000, 16), (1, 7), (5000, 5), (1 << 30, 200)):
-        monkeypatch.setattr(selective_scan, "SEGMENT_BYTES", segment_bytes)
-        monkeypatch.setattr(selective_scan, "CHUNK_TOKENS", chunk_tokens)
+        monkeypatch.setattr(scan_segments, "SEGMENT_BYTES", segment_bytes)
+        monkeypatch.setattr(scan_segments, "CHUNK_TOKENS", chunk_tokens)
         arguments = scan_arguments("forward,backward", 129, True)
-        ops.bidirectional_selective_scan(*arguments).square().sum().backward()
+        bidirectional_selective_scan(*arguments).square().sum().backward()
         gradients.append([a.grad for a in arguments[:7]])
     for segmented in gradients[:-1]:
         torch.testing.assert_close(segmented, gradients[-1], rtol=1e-10, atol=1e-12)
@@ -123,7 +126,7 @@ def test_training_step_repeats_bit_for_bit():
     for _ in range(2):
         scan = scan_arguments("forward,backward", 1031, True, torch.float32)
         kan = kan_arguments(1031, torch.float32)
-        y = ops.bidirectional_selective_scan(*scan), ops.kan_linear(*kan)
+        y = bidirectional_selective_scan(*scan), kan_linear(*kan)
         sum(output.square().sum() for output in y).backward()
         results.append([*y, *(leaf.grad for leaf in (*scan[:7], *kan[:3]))])
     assert all(first.equal(second) for first, second in zip(*results, strict=True))
@@ -132,11 +135,9 @@ def test_training_step_repeats_bit_for_bit():
 @pytest.mark.parametrize(("directions", "length", "gated"), TRAINABLE)
 def test_opcheck(directions, length, gated):
     float32 = torch.float32
-    torch.library.opcheck(
-        ops.bidirectional_selective_scan, scan_arguments(directions, length, gated, float32)
-    )
-    torch.library.opcheck(ops.directional_conv1d, conv_arguments(directions, length, float32))
-    torch.library.opcheck(ops.kan_linear, kan_arguments(length, float32))
+    torch.library.opcheck(bidirectional_selective_scan, scan_arguments(directions, length, gated, float32))
+    torch.library.opcheck(directional_conv1d, conv_arguments(directions, length, float32))
+    torch.library.opcheck(kan_linear, kan_arguments(length, float32))
 
 
 class LargestTensor(TorchDispatchMode):
@@ -155,15 +156,15 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_no_tensor_of_all_tokens_and_states(monkeypatch):
-    monkeypatch.setattr(selective_scan, "SEGMENT_BYTES", 1 << 16)
+    monkeypatch.setattr(scan_segments, "SEGMENT_BYTES", 1 << 16)
     case = cases.ScanCase(
         B=1, K=2, D=16, L=2048, N=16, R=3, directions="forward,backward",
         has_z=True, scale=1.0, seed=2, extreme=False,
     )  # fmt: skip
     inputs, paths = tensors(case), parse_directions(case.directions)
     with LargestTensor() as largest:
-        y = selective_scan.scan_forward(*inputs, paths, case.scale)
-        selective_scan.scan_backward(torch.ones_like(y), *inputs, paths, case.scale)
+        y = scan_segments.scan_forward(*inputs, paths, case.scale)
+        scan_segments.scan_backward(torch.ones_like(y), *inputs, paths, case.scale)
     x_dbl_numel = case.K * (2 * case.N + case.R) * case.L
     assert largest.numel <= x_dbl_numel < case.updates // 7
 
@@ -171,7 +172,7 @@ def test_no_tensor_of_all_tokens_and_states(monkeypatch):
 def test_half_precision_keeps_its_type_and_the_state_in_float32():
     arguments = [a.detach() if isinstance(a, torch.Tensor) else a for a in scan_arguments(*TRAINABLE[1])]
     half = [a.half() if i in (0, 1, 6) else a.float() for i, a in enumerate(arguments[:7])]
-    y = ops.bidirectional_selective_scan(*half, *arguments[7:])
+    y = bidirectional_selective_scan(*half, *arguments[7:])
     exact = oracle.bidirectional_selective_scan(*(a.numpy() for a in half), *arguments[7:])
     assert y.dtype == torch.float16
     np.testing.assert_allclose(y.numpy(), exact, rtol=2**-10, atol=1e-6)
@@ -234,7 +235,7 @@ def test_steps_and_tokens_are_inverse_and_the_oracles(direction):
 )
 def test_unknown_direction(directions):
     with pytest.raises(InputError, match=r"unknown direction .*write e.g."):
-        ops.directional_conv1d(torch.zeros(1, 2, 4), torch.zeros(1, 2, 3), torch.zeros(1, 2), directions)
+        directional_conv1d(torch.zeros(1, 2, 4), torch.zeros(1, 2, 3), torch.zeros(1, 2), directions)
 
 
 @pytest.mark.parametrize(
@@ -254,25 +255,25 @@ def test_scan_names_the_tensor_that_does_not_fit(position, shape, message):
     arguments = scan_arguments("forward,backward", 8, True)
     arguments[position] = torch.zeros(shape)
     with pytest.raises(InputError, match=message):
-        ops.bidirectional_selective_scan(*arguments)
+        bidirectional_selective_scan(*arguments)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (
-            lambda z: ops.directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(1, 2), "forward,backward"),
+            lambda z: directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(1, 2), "forward,backward"),
             "weight: exp",
         ),
         (
-            lambda z: ops.directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(2, 2), "forward"),
+            lambda z: directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(2, 2), "forward"),
             "bias: expected shape",
         ),
-        (lambda z: ops.directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(1, 2), "slices:3"), "got L = 8: choose"),
-        (lambda z: ops.kan_linear(z(1, 2, 8), z(3, 4), z(3, 4, 8), -1, 1), r"base_weight: .*\(3, 2\)"),
-        (lambda z: ops.kan_linear(z(1, 2, 8), z(3, 2), z(3, 4, 8), -1, 1), r"spline_weight: .*\(3, 2, 8\)"),
-        (lambda z: ops.kan_linear(z(1, 2, 8), z(3, 2), z(3, 2, 3), -1, 1), "at least 4 cubic bases"),
-        (lambda z: ops.kan_linear(z(1, 2, 8), z(3, 2), z(3, 2, 8), 1, 1), "expected grid_min < grid_max"),
+        (lambda z: directional_conv1d(z(1, 2, 8), z(1, 2, 3), z(1, 2), "slices:3"), "got L = 8: choose"),
+        (lambda z: kan_linear(z(1, 2, 8), z(3, 4), z(3, 4, 8), -1, 1), r"base_weight: .*\(3, 2\)"),
+        (lambda z: kan_linear(z(1, 2, 8), z(3, 2), z(3, 4, 8), -1, 1), r"spline_weight: .*\(3, 2, 8\)"),
+        (lambda z: kan_linear(z(1, 2, 8), z(3, 2), z(3, 2, 3), -1, 1), "at least 4 cubic bases"),
+        (lambda z: kan_linear(z(1, 2, 8), z(3, 2), z(3, 2, 8), 1, 1), "expected grid_min < grid_max"),
     ],
 )
 def test_misfits_are_input_errors(call, message):

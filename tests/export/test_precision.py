@@ -16,10 +16,12 @@ from torch import nn
 import msdk_export.onnx_export
 from msdk_export import export
 from msdk_export.description import describe
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.precision import layer_of
+from msdk_export.graph.precision_check import ROUNDING, check_range, simulated, worst_layer
+from msdk_export.graph.trace import to_onnx
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
-from msdk_export.onnx_graph import to_onnx
-from msdk_export.precision import HALF_INPUTS, layer_of
-from msdk_export.precision_check import ROUNDING, check_range, simulated, worst_layer
+from msdk_export.ops.registry import spec
 from msdk_rt import Segmenter
 from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ExportError
@@ -58,7 +60,8 @@ def graphs(request):
     make, window = NETWORKS[request.param]
     network = make().eval().requires_grad_(False)
     precisions = ("float32", "float16")
-    return *(to_onnx(network, description(window), precision) for precision in precisions), window
+    graphs = (to_onnx(network, description(window), precision) for precision in precisions)
+    return *map(attach_functions, graphs), window
 
 
 def types_of(model):
@@ -77,7 +80,7 @@ def test_the_graph_is_strongly_typed_and_typed_by_rule(graphs):
     for node in model.graph.node:
         found = [types[name] for name in node.input if name]
         if node.domain == "msdk":
-            halves = HALF_INPUTS[node.op_type]
+            halves = spec(node.op_type).half_inputs
             expected = [TensorProto.FLOAT16 if i in halves else TensorProto.FLOAT for i in range(len(found))]
             assert found == expected
         elif node.op_type in ("InstanceNormalization", "Sqrt", "LayerNormalization"):

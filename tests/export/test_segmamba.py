@@ -1,5 +1,6 @@
 """SegMamba against the published layers with the oracle's scan, in PyTorch and as an artifact."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from monai.networks.blocks.dynunet_block import UnetResBlock as MonaiResBlock
 
 import msdk_rt
+from msdk_export.families.segmamba.unetr_blocks import UnetResBlock
 from msdk_export.models import SegMamba, SegMambaConfig
-from msdk_export.models.unetr_blocks import UnetResBlock
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import open_session, run_session
 from msdk_rt.errors import InputError
@@ -54,10 +55,11 @@ def relative_error(found, expected):
     [
         (SMALL, WINDOW),
         (SegMambaConfig(6, 2, (6, 6, 10, 4), (2, 1, 1, 2), 4, (64, 32, 2, 2), 4, 4, 3), (16, 48, 32)),
+        (dataclasses.replace(SMALL, residual=False), WINDOW),
     ],
 )
 def test_logits_are_those_of_the_published_layers(config, window):
-    """The second has blocks whose residual needs no convolution."""
+    """The second has blocks whose residual needs no convolution, the third is of before 2024-06-05."""
     reference, network = published(config), SegMamba(config).eval()
     network.load_state_dict(reference.state_dict(), strict=True)
     x = image(config.in_channels, window)
@@ -189,6 +191,7 @@ def test_an_image_of_other_channels_or_rank_is_refused(shape):
         ({"nslices": ()}, "nslices must have one entry"),
         ({"nslices": (64, 32, 16, 1)}, "nslices must be 2 or more"),
         ({"hidden_size": 7.5}, "hidden_size must be a whole number"),
+        ({"residual": 1}, "residual must be true or false, got 1"),
         ({"expand": True}, "expand must be a whole number"),
     ],
 )

@@ -10,14 +10,14 @@ import onnx
 import pytest
 import torch
 
-from msdk_export.around_ops import cut, rejoin
 from msdk_export.checkpoints import build_model, load_checkpoint
 from msdk_export.demo_network import OWN_WEIGHTS
 from msdk_export.description import describe
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
+from msdk_export.graph.trace import to_onnx
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
-from msdk_export.onnx_graph import to_onnx
 from tests.support import rtx_build
+from tests.support.around_ops import cut, rejoin
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="TensorRT-RTX is for x86-64 Linux"

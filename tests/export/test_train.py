@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 
 import msdk_rt
-from msdk_export.distillation import DistillationWeights
+from msdk_export.training.distillation import DistillationWeights
 from msdk_export.training.optimisation import Optimisation, learning_rate
 from msdk_export.training.run import BEST, LAST, METRICS, STATE, _Run, train
 from msdk_export.training.settings import TrainingSettings
@@ -255,7 +255,7 @@ def test_other_settings_are_refused_and_restart_begins_anew(data, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04."])
 def test_a_damaged_state_is_refused(data, tmp_path, content):
     (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(CheckpointError, match="begin anew"):
+    with pytest.raises(CheckpointError, match="begin again"):
         train(data, tmp_path, TINY_RUN)
 
 
@@ -355,7 +355,7 @@ class FullDisk(io.BytesIO):
 
 
 def test_a_disk_that_is_full_when_the_state_is_saved(tmp_path, monkeypatch):
-    """What the file raises reaches atomic_write; PyTorch's writer made a RuntimeError of it."""
+    """The file's own error reaches atomic_write; PyTorch's writer made a RuntimeError of it."""
     monkeypatch.setattr(
         "msdk_export.training.state.atomic_write", lambda *_: contextlib.nullcontext(FullDisk())
     )

@@ -1,7 +1,7 @@
 """The scan and the convolution in float16 at batch 1, two directions, D = 96, timed by CUDA events.
 
-Peers stand beside them, and every time beside its floor: what the GPU's special-function units and memory
-need at the least (rates.py).
+Peers are timed with them, and every time is shown beside its floor: the least time that the GPU's
+special-function units and memory need (rates.py).
 """
 
 import ctypes
@@ -53,7 +53,7 @@ def work_of(op: str, length: int) -> Work:
 
 
 def benchmark(ops: Ops, lengths=LENGTHS) -> Iterator[Timing | Missing]:
-    """Ours and every peer at every length; a peer that cannot run yields why."""
+    """Yield ours and every peer at every length; for a peer that cannot run, the reason."""
     for length in lengths:
         inputs = rounded(scan_case(length).inputs(), ("u", "x_dbl", "z"), np.float16)
         call = ops.scan(inputs, "forward,backward", 1.0)
@@ -107,7 +107,7 @@ def peers_of(
 
 
 def scan_peers(peers) -> dict[str, Callable]:
-    """By name, what imports a peer and gives a function of the op's inputs."""
+    """By name, a function that imports a peer and returns a function of the op's inputs."""
 
     def mamba_ssm():
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
@@ -132,7 +132,7 @@ def conv_peers(peers) -> dict[str, Callable]:
 
 
 def peer_at(op: str, who: str, length: int, call, expected: np.ndarray, timed) -> Timing | Missing:
-    """A peer's failure is its own: it is reported, and does not fail the check of ours."""
+    """Time a peer; its failure is reported and does not fail the check of ours."""
     expected = expected.astype(np.float64)
     try:
         actual = call().double().cpu().numpy()

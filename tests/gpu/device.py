@@ -29,7 +29,7 @@ class Library:
         return call
 
     def size(self, name: str, *arguments) -> int:
-        """What a function that returns a size_t returns."""
+        """Return the result of a function that returns a size_t."""
         function = getattr(self._library, name)
         function.restype = ctypes.c_size_t
         return function(*arguments)

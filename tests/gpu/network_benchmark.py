@@ -35,9 +35,9 @@ def segmenter(name: str, model: Path, **options) -> Contestant:
 def compare(
     contestants: Sequence[Contestant], volume: np.ndarray, memory: Reader, seconds: float
 ) -> list[dict[str, str | float]]:
-    """A row a contestant: latency of the volume, turn about, for so many seconds each; memory.
+    """Return a row for each contestant: latency, timed alternately for so many seconds each, and memory.
 
-    mb is what a contestant takes at its peak, opened anew, over what its libraries keep once they are loaded.
+    mb: a contestant's peak, opened again, above the memory that its libraries keep once they are loaded.
     labels alike: with those of the first one. A quantile is empty where the sample is too small for it.
     """
     rows = [{"contestant": contestant.name} for contestant in contestants]

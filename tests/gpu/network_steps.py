@@ -78,7 +78,7 @@ class Networks:
         return in_words(windows)
 
     def volumes(self) -> str:
-        """A table of the scan's latency from host to host, turn about with PyTorch under MONAI."""
+        """A table of the scan's latency from host to host, timed alternately with PyTorch under MONAI."""
         onnxruntime_checks.require_cuda_provider()
         contestants = [
             network_benchmark.segmenter(f"msdk_rt {precision}", self.model(precision), providers=CUDA)

@@ -68,7 +68,7 @@ def check_nodes(library: Path, cases: list[tuple]) -> int:
 
 
 def cases_of(scan, conv, kan) -> list[tuple]:
-    """What check_nodes takes, of one case an op."""
+    """Return arguments of check_nodes, one case for each op."""
     grid = {"grid_min": kan.grid_min, "grid_max": kan.grid_max}
     attributes = {"directions": scan.directions, "scale": scan.scale}
     scan_op, scan_names = oracle.bidirectional_selective_scan, ("u", "x_dbl", "z")
@@ -97,7 +97,7 @@ def check_demo(model: Path, exact: Path, scan: Path, least: float) -> str:
         window, channels = segmenter.manifest.window, len(segmenter.manifest.channels)
     with Segmenter(model, providers=CUDA) as segmenter:
         *_, actual = (result.labels for result in segmenter.run([[scan]] * 3))
-        memory = segmenter.device_memory(actual.shape)  # an error where volumes are worked on by the CPU
+        memory = segmenter.device_memory(actual.shape)  # an error where the CPU works on volumes
     against = check_agreement(actual, expected, least)
     with tempfile.TemporaryDirectory() as folder:
         session = session_on_cuda(onnxruntime, str(model), ops_library(), folder)

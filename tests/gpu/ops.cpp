@@ -1,10 +1,12 @@
 // The CUDA ops on arrays in device memory, for tests/gpu/op_checks.py. Each call returns null or what is wrong, in a
 // buffer that the next call overwrites.
-#include "../../plugins/scan/cuda/ops.h"
+#include "ops/directional_conv1d/cuda.h"
+#include "ops/kan_linear/cuda.h"
+#include "ops/selective_scan/cuda.h"
 
 #include <string>
 
-#include "../../plugins/scan/directions.h"
+#include "ops/directions.h"
 
 #define CHECK_API extern "C" __attribute__((visibility("default")))
 

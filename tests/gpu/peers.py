@@ -1,4 +1,4 @@
-"""What the ops are timed against, where it is installed: the authors' kernels with flips, torch.compile.
+"""Peers of the ops, where they are installed: the authors' kernels with flips, torch.compile.
 
 Each computes what the op does, the scan with delta from its rows, two directions and gate. Inputs are torch
 tensors on the GPU, named and shaped as the op's, with directions forward, backward.

@@ -1,4 +1,4 @@
-"""A checkpoint in PyTorch eager under MONAI's sliding window: what the runtime takes the place of.
+"""A checkpoint in PyTorch eager under MONAI's sliding window, which the runtime replaces.
 
 Windows, overlap and Gaussian are the runtime's; on a GPU the volume is blended there too.
 The scans run on mamba-ssm's kernel where that is installed, else on the op's own form in PyTorch.
@@ -16,7 +16,7 @@ from monai.transforms import NormalizeIntensity
 
 from msdk_export import build_model, load_checkpoint
 from msdk_export.layers import bimamba
-from msdk_export.mamba_ssm_scan import installed_selective_scan_fn, scan_with
+from msdk_export.ops.mamba_ssm_scan import installed_selective_scan_fn, scan_with
 
 
 class PyTorchSegmenter:

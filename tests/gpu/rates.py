@@ -1,4 +1,4 @@
-"""What a GPU can do at best, and how long a piece of work takes at that: its floor."""
+"""Peak rates of a GPU, and the time that a piece of work takes at them: its floor."""
 
 import ctypes
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ class Rates:
         return cls(sms.value, clock.value or unknown, bandwidth.value or unknown)
 
     def floor_ms(self, work: "Work") -> float:
-        """Whichever takes longer of the exponentials and the bytes; of one, if that is all that is known."""
+        """The longer time of the exponentials and the bytes; of one, if the other is unknown."""
         exponentials = work.exponentials / (EXPONENTIALS_A_CLOCK * self.sms * self.clock)
         return 1e3 * np.fmax(exponentials, work.bytes / self.bandwidth)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What no implementation can do without: one ex2 an update, each tensor read or written once."""
+    """The least work of any implementation: one ex2 an update, each tensor read or written once."""
 
     exponentials: int
     bytes: int

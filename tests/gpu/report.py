@@ -1,4 +1,4 @@
-"""What a command on a GPU did: a line a step while it runs, a page and its tables as CSV at the end."""
+"""The report of a command on a GPU: a line a step while it runs, a page and its tables as CSV at the end."""
 
 import csv
 import time

@@ -2,9 +2,8 @@
 
 `python -m tests.gpu.rtx_checks MODEL` checks one model.
 
-It takes no plugins and ends the process that asks for one, so that the graph is cut at the msdk ops and
-this is a process of its own. Random values stand for what the ops return; ONNX Runtime on the CPU is the
-reference.
+It takes no plugins and ends the process that asks for one. So the graph is cut at the msdk ops, and this runs
+in a separate process. Random values stand for the ops' outputs; ONNX Runtime on the CPU is the reference.
 """
 
 import importlib.util
@@ -22,7 +21,7 @@ NOT_HERE = "not here: "
 
 
 def check_rtx(model: Path) -> str:
-    """The model's float32 or float16 graph, built and run in a process of its own."""
+    """Build and run the model's float32 or float16 graph in a separate process."""
     if importlib.util.find_spec("tensorrt_rtx") is None:
         raise Skip("TensorRT-RTX is not installed: pip install tensorrt-rtx")
     if importlib.util.find_spec("onnx") is None:
@@ -39,9 +38,8 @@ def main(path: Path) -> None:
         return
     import onnx
 
-    from msdk_export.around_ops import cut
-    from msdk_export.cpu_ops import standard_ops
     from msdk_rt.artifact.manifest import read_manifest
+    from tests.support.around_ops import cut, standard_ops
     from tests.support.rtx_build import plan_of
 
     precision = read_manifest(path).precision

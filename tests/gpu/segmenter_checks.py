@@ -1,4 +1,4 @@
-"""What must hold of a Segmenter on any backend: threads agree, memory is flat, damaged files are refused."""
+"""Checks of a Segmenter on any backend: threads agree, memory is flat, damaged files are refused."""
 
 import dataclasses
 import shutil
@@ -98,7 +98,7 @@ def refused(artifact: Path, damage: Callable[[Path], None], kind: type[MsdkError
 
 
 def sentence_of(kind: type[MsdkError], artifact: Path) -> str:
-    """What a Segmenter over the artifact fails with, or nothing."""
+    """Return the sentence that a Segmenter over the artifact fails with, or nothing."""
     try:
         Segmenter(artifact).close()
     except kind as error:

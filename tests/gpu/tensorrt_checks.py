@@ -47,7 +47,7 @@ def missing() -> list[str]:
 
 
 def problem(probe: Callable[[], object]) -> str:
-    """What the probe fails with, or nothing."""
+    """Return the sentence that the probe fails with, or nothing."""
     try:
         probe()
     except MsdkError as error:
@@ -77,7 +77,7 @@ def device_used() -> int:
 
 
 def answer_of(call: tuple) -> tuple:
-    """What a call of CUDA returned beside its status, which must be success."""
+    """Return the values of a call of CUDA without its status, which must be success."""
     status, *values = call
     assert status == 0, f"CUDA says {status.name}"
     return tuple(values)

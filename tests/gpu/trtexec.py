@@ -58,7 +58,7 @@ def check_version(said: str) -> None:
 
 
 def rows_of(times: list[dict[str, float]]) -> list[dict]:
-    """What --exportTimes wrote, an entry a run in milliseconds, as rows of latency."""
+    """Turn the file of --exportTimes, an entry a run in milliseconds, into rows of latency."""
     return [
         {"contestant": name}
         | quantiles(Latency([sum(entry[part] for part in parts) / 1e3 for entry in times]))

@@ -1,7 +1,7 @@
 """`make verify-tensorrt`: engines of the demo's checkpoint, built, compared and timed on this machine.
 
-For a machine with TensorRT 10 or 11 and a GPU. What needs neither runs anywhere. Needs `make setup`; writes
-summary.md and latency.csv into build/verify-tensorrt/report, to be pasted into a bug report whole.
+For a machine with TensorRT 10 or 11 and a GPU. Steps that need neither run anywhere. Needs `make setup`;
+writes summary.md and latency.csv into build/verify-tensorrt/report, to be pasted into a bug report whole.
 
 exit codes: 0 every step passed or was skipped, 1 a step failed, 3 there is no TensorRT or no GPU to run on.
 """
@@ -58,7 +58,10 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
 
 
 def portable(report: Report, arguments: argparse.Namespace, volume: np.ndarray) -> dict[str, np.ndarray]:
-    """What needs neither TensorRT nor a GPU; the labels by PYTORCH and ONNX_RUNTIME, if nothing failed."""
+    """Run the steps that need neither TensorRT nor a GPU.
+
+    Returns the labels by PYTORCH and ONNX_RUNTIME, if nothing failed.
+    """
     model, labels = arguments.work / "model.onnx", {}
 
     def export() -> str:

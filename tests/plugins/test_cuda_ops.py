@@ -141,17 +141,17 @@ def test_what_a_kernel_cannot_do_is_refused(ops):
 
 PLANTED_BUGS = {
     "missing barrier": (
-        "selective_scan.cu",
+        "selective_scan",
         "walk.stage(first);\n        __syncwarp();",
         "walk.stage(first);",
     ),
     "off by one at a chunk's edge": (
-        "selective_scan.cu",
+        "selective_scan",
         "first + i < end && first + i < chunks - 1",
         "first + i < end && first + i < chunks - 2",
     ),
     "unwritten tail": (
-        "selective_scan.cu",
+        "selective_scan",
         "for (int step = lane; step < chunk.count; step += kWarp)",
         "for (int step = lane; step + 1 < chunk.count; step += kWarp)",
     ),
@@ -160,10 +160,10 @@ PLANTED_BUGS = {
 
 @pytest.mark.parametrize("bug", PLANTED_BUGS)
 def test_a_planted_bug_is_caught(bug, tmp_path: Path):
-    name, right, wrong = PLANTED_BUGS[bug]
-    source = (emulated_ops.SCAN / "cuda" / name).read_text()
-    assert source.count(right) == 1, "the planted bug's place is gone: plant it anew"
-    (tmp_path / name).write_text(source.replace(right, wrong))
-    broken = emulated_ops.build(tmp_path / "build", {name: tmp_path / name})
+    op, right, wrong = PLANTED_BUGS[bug]
+    source = (emulated_ops.PLUGINS / "ops" / op / "cuda.cu").read_text()
+    assert source.count(right) == 1, "the planted bug's place is gone: plant it again"
+    (tmp_path / "cuda.cu").write_text(source.replace(right, wrong))
+    broken = emulated_ops.build(tmp_path / "build", {op: tmp_path / "cuda.cu"})
     with pytest.raises(AssertionError):
         check_scan(broken, scan_case(), np.float32)

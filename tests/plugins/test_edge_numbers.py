@@ -48,7 +48,7 @@ def test_denormal_inputs_of_a_scan(home, unit):
 
 @pytest.mark.parametrize("op", OPS)
 def test_a_session_that_flushes_denormals(op):
-    """What users set against slow denormals: whatever is dropped is below float32's normal numbers."""
+    """Users set this against slow denormals: it drops only numbers below float32's normal ones."""
     inputs = {name: array * np.float32(1e-38) if name in OPS[op][2] else array
               for name, array in OPS[op][0].inputs().items()}  # fmt: skip
     node = session(node_model(op, inputs, **attributes_of(op)), set_denormal_as_zero="1")

@@ -1,4 +1,4 @@
-"""What of `make gpu-check` needs no GPU: its checks on the emulator, its peers on the CPU, its report."""
+"""The parts of `make gpu-check` that need no GPU: checks on the emulator, peers on the CPU, the report."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from tests.support import oracle
 from tests.support.cases import ConvCase, KanCase, ScanCase
 
 ROOT = Path(__file__).resolve().parents[2]
-EMULATOR, GPU, SCAN = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/scan"
+EMULATOR, GPU, PLUGINS = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins"
 CASE = ScanCase(B=1, K=2, D=5, L=43, N=8, R=2, directions="forward,backward", has_z=True, scale=1.0, seed=51,
                 extreme=False)  # fmt: skip
 
@@ -32,8 +32,8 @@ def ops(tmp_path_factory):
         "-shared",
         "-Wno-unknown-pragmas",
     ]
-    command += [f"-I{EMULATOR}", f"-I{SCAN / 'cuda'}", "-x", "c++"]
-    kernels = [*sorted((SCAN / "cuda").glob("*.cu")), SCAN / "directions.cpp", GPU / "ops.cpp"]
+    command += [f"-I{EMULATOR}", f"-I{PLUGINS}", "-x", "c++"]
+    kernels = [*sorted(PLUGINS.glob("ops/*/cuda.cu")), PLUGINS / "ops/directions.cpp", GPU / "ops.cpp"]
     for name, sources in (("check_device", [GPU / "device.cu"]), ("check_ops", kernels)):
         library = folder / f"lib{name}.so"
         subprocess.run([*command, EMULATOR / "emulator.cpp", *sources, "-o", library], check=True)
@@ -84,7 +84,7 @@ def test_a_refusal_is_raised_with_its_sentence(ops):
 
 
 def selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus):
-    """What mamba-ssm's function of this name computes, a step at a time."""
+    """Compute what mamba-ssm's function of this name computes, a step at a time."""
     assert delta_softplus
     delta = F.softplus(delta + delta_bias[:, None])
     h, steps = torch.zeros(u.shape[0], *A.shape, dtype=u.dtype), []
@@ -111,7 +111,7 @@ def test_the_peer_of_the_convolution_computes_what_the_op_does():
 
 
 def test_the_floor_is_that_of_the_page_on_the_kernels():
-    """docs/cuda-kernels.md counts an H100: 132 SMs at 1.7 GHz, 3.35 TB/s."""
+    """docs/explanation/cuda-kernels.md counts an H100: 132 SMs at 1.7 GHz, 3.35 TB/s."""
     h100 = rates.Rates(sms=132, clock=1.7e9, bandwidth=3.35e12)
     assert h100.floor_ms(benchmark.work_of("scan", 262144)) == pytest.approx(0.224, abs=5e-4)
     assert h100.floor_ms(benchmark.work_of("conv", 262144)) == pytest.approx(0.045, abs=5e-4)

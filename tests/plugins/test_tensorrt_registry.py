@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     not LIBRARY.exists() and not HAS_NVCC, reason="no CUDA compiler: the TensorRT plugins were not built"
 )
 
-# A process of its own, since a library stays in the registry. No Runtime is made: without a GPU TensorRT
+# A separate process, since a library stays in the registry. No Runtime is made: without a GPU TensorRT
 # crashes at exit after one.
 REGISTRY = """
 import json, sys

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support import oracle
 from tests.support.nodes import node_model, run_node, session
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from msdk_export.functions import attach_functions
+from msdk_export.graph.functions import attach_functions
 from tests.support import oracle
 from tests.support.cases import UpsampleCase, upsample_grid
 from tests.support.nodes import node_model, session

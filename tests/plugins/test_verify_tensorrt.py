@@ -1,4 +1,4 @@
-"""What of `make verify-tensorrt` and of gpu-check's networks needs neither TensorRT nor a GPU."""
+"""The parts of `make verify-tensorrt` and of gpu-check's networks that need neither TensorRT nor a GPU."""
 
 import itertools
 import subprocess
@@ -15,8 +15,6 @@ import torch
 
 import msdk_rt
 from msdk_export import save_checkpoint
-from msdk_export.around_ops import cut
-from msdk_export.cpu_ops import standard_ops
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
 from tests.gpu import (
     memory,
@@ -30,6 +28,7 @@ from tests.gpu import (
 )
 from tests.gpu.pytorch_peer import PyTorchSegmenter
 from tests.gpu.report import Report, Skip
+from tests.support.around_ops import cut, standard_ops
 from tests.support.small_model import describe, write_artifact
 
 MB = 1 << 20

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EMULATOR, GPU, VOLUME = ROOT / "tests/cuda_emulator", ROOT / "tests/gpu", ROOT / "plugins/volume"
 COMPILER = os.environ.get("CXX", "g++")
 FLAGS = ["-std=gnu++17", "-O1", "-g1", "-fPIC", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-         "-Wno-unknown-pragmas", f"-I{EMULATOR}", f"-I{VOLUME}"]  # fmt: skip
+         "-Wno-unknown-pragmas", f"-I{EMULATOR}", f"-I{VOLUME.parent}"]  # fmt: skip
 
 
 def compiled(source, folder):
@@ -92,7 +92,7 @@ PLANTED_BUGS = {
 def test_a_planted_bug_is_caught(bug, objects, tmp_path):
     name, right, wrong, report = PLANTED_BUGS[bug]
     source = (VOLUME / name).read_text()
-    assert right in source, "the planted bug's place is gone: plant it anew"
+    assert right in source, "the planted bug's place is gone: plant it again"
     (tmp_path / name).write_text(source.replace(right, wrong))
     broken = {**objects, name: compiled(tmp_path / name, tmp_path)}
     done = run_checks(libraries(broken, tmp_path), seed=7)

@@ -1,4 +1,4 @@
-"""Runs campaigns in full, appends what they found to tests/reliability/results, rewrites docs/reliability.md.
+"""Runs campaigns in full, appends their results to tests/reliability/results, rewrites their page.
 
 Exit code 1 when a promise was broken.
 """

@@ -1,6 +1,6 @@
-"""Each attack of [tests/attacks](../tests/attacks) ends in an MsdkError with one sentence that says what to
-do, or in a result where the file is legal; within 2 s of processor time and 500 MB of memory beyond the
-imports; and leaves nothing behind in the folder.
+"""Each attack of [tests/attacks](../../tests/attacks) ends in an MsdkError with one sentence that says what
+to do, or in a result where the file is legal. It takes at most 2 s of processor time and 500 MB of memory
+beyond the imports, and leaves nothing behind in the folder.
 """
 
 import os
@@ -57,7 +57,7 @@ FOUND = [
 
 
 def honest_folder(folder: Path) -> Path:
-    """What an attack changes: model.onnx with its manifest, scan.nii, weights.safetensors."""
+    """Make the files that attacks change: model.onnx with its manifest, scan.nii, weights.safetensors."""
     import torch
 
     from msdk_export import save_checkpoint

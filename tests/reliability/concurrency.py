@@ -1,5 +1,5 @@
 """Many at once give what one gives, bit for bit: threads that share a Segmenter, processes that share an
-artifact. Exports to one path, and whoever opens it meanwhile, never meet a model with another model's
+artifact. Exports to one path, and a process that opens it meanwhile, never see a model with another model's
 manifest. A Segmenter that came to another process says so.
 """
 
@@ -95,7 +95,7 @@ def processes(model: Path, volumes: int, count: int = 4) -> Row:
 
 
 def replace_again_and_again(model: Path, shared: Path, seconds: float) -> int:
-    """What the end of an export does, from a pair that is ready. Returns how often."""
+    """Repeat the end of an export, from a pair that is ready. Returns how often."""
     times, end = 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory(dir=shared.parent) as name:
         staged = Path(name) / model.name

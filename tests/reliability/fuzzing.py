@@ -1,5 +1,5 @@
 """A mutated file ends in an MsdkError or, where the mutation did no harm, in a result: no signal, no hang, no
-exception of another kind. What the hash covers is refused before ONNX Runtime is even imported.
+exception of another kind. A file that the hash covers is refused before ONNX Runtime is even imported.
 
 A mutation is a function of its kind and index: `python -m tests.reliability.fuzzing KIND INDEX
 FOLDER` writes its files into FOLDER and tries them again.
@@ -164,7 +164,7 @@ def seeds() -> Iterator[Path]:
     import safetensors.torch
     import torch
 
-    from msdk_export.functions import attach_functions
+    from msdk_export.graph.functions import attach_functions
 
     with tempfile.TemporaryDirectory(prefix="msdk-fuzzing-") as place:
         folder = honest_folder(Path(place, "seeds"))

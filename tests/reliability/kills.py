@@ -28,7 +28,7 @@ MODULES = (
     "msdk_rt.cohort.run",
     "msdk_rt.backends.onnxruntime",
     "msdk_export.onnx_export",
-    # what PyTorch's exporter would import in every child anew
+    # modules that PyTorch's exporter would import again in every child
     "onnxscript",
     "sympy",
     "torch._dynamo",
@@ -110,7 +110,7 @@ def _half_results(out: Path, whole: Path) -> list[str]:
 
 
 def _half_artifact(out: Path, whole: Path) -> list[str]:
-    """What is not the whole one's in a pair that would be taken; half a pair is refused by its hash."""
+    """Return the differences of a pair that would be taken from the whole one; a hash refuses half a pair."""
     try:
         read_manifest(out / "model.onnx")
     except ArtifactError:

@@ -46,7 +46,7 @@ def build() -> None:
 
 
 def fuzz(target: str, seconds: int) -> Row:
-    """What is found stays beside the corpus, which the next run starts from."""
+    """Findings stay beside the corpus, from which the next run starts."""
     corpus = BUILD / "corpus" / target
     corpus.mkdir(parents=True, exist_ok=True)
     command = [BUILD / "tests" / "fuzz" / f"fuzz_{target}", f"-max_total_time={seconds}", "-max_len=128"]

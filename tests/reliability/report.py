@@ -1,4 +1,4 @@
-"""What a campaign found: kept in tests/reliability/results/<campaign>.csv, shown in docs/reliability.md."""
+"""Keeps the results of campaigns in tests/reliability/results/<campaign>.csv, and writes their page."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -9,12 +9,12 @@ from benchmarks.measure import append_rows
 from benchmarks.report import origin, read
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PAGE = RESULTS.parents[2] / "docs" / "reliability.md"
+PAGE = RESULTS.parents[2] / "docs" / "explanation" / "reliability.md"
 HEAD = """# Reliability
 
-Nothing lost, nothing crashed, nobody let in: written by `make reliability` from
-[tests/reliability/results](../tests/reliability/results), where every run's figures are kept. A failure is a
-broken promise of the campaign; the table shows what was run last. The tests run a quick slice of each.
+`make reliability` writes this page from [tests/reliability/results](../../tests/reliability/results), which
+keeps every run's figures. Each campaign promises something; a failure is a case that broke the promise. The
+tables show the latest run. `make test` runs a quick slice of each campaign.
 """
 
 

@@ -1,4 +1,4 @@
-"""Runs an action in a process of its own, under limits, and says how that ended.
+"""Runs an action in a separate process, under limits, and reports how it ended.
 
 A server that has imported what the actions need forks one child for each of them, so a start costs
 milliseconds and a crash of one is a line in the report of all.

@@ -121,7 +121,7 @@ class Starving:
         if how:
             resumed = self._run(action, *self.work.arguments, out)
             if resumed.result != "done" or self._differing(out):
-                return f"not taken up: {resumed.message[:200]} {self._differing(out)}; {said}"
+                return f"not resumed: {resumed.message[:200]} {self._differing(out)}; {said}"
             shutil.rmtree(out)
         if outcome.result == "done" and not left and not half:
             return "coped"

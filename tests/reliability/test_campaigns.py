@@ -1,4 +1,4 @@
-"""A quick slice of every campaign that `make reliability` runs in full; attacks have tests of their own."""
+"""A quick slice of every campaign that `make reliability` runs in full; attacks have their own tests."""
 
 import pytest
 

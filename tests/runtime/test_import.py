@@ -1,4 +1,4 @@
-"""What importing the package costs, measured in a fresh interpreter."""
+"""The cost of importing the package, measured in a fresh interpreter."""
 
 import json
 import subprocess

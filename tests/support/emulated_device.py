@@ -1,6 +1,6 @@
 """msdk_rt.backends.cuda over host memory, with the volume kernels on the emulator.
 
-Streams are queues that run as late as they may, or earlier by chance: each has a speed, from never before
+Streams are queues that run as late as they may, or earlier at random: each has a speed, from never before
 somebody waits to at once, and some of its work runs after each piece that is enqueued anywhere. So a wait or
 an event that is missing shows as a wrong result under some seed. Memory starts as NaN, and freeing it waits
 for all streams, as cudaFree does.
@@ -203,7 +203,9 @@ class EmulatedKernels(VolumeKernels):
 
     def __init__(self, device: EmulatedDevice):
         library = COMPILED / "libmsdk_volume.so"
-        super().__init__(emulated_library(library, sorted(VOLUME.glob("*.cu")), VOLUME, VOLUME.glob("*.*h")))
+        super().__init__(
+            emulated_library(library, sorted(VOLUME.glob("*.cu")), VOLUME.parent, VOLUME.glob("*.*h"))
+        )
         self.device = device
 
     def call(self, function, *arguments):

@@ -7,17 +7,17 @@ import numpy as np
 
 from tests.support.emulator_build import COMPILED, EMULATOR, ROOT, emulated_library
 
-SCAN = ROOT / "plugins" / "scan"
+PLUGINS = ROOT / "plugins"
 
 
 def build(folder: Path = COMPILED, replaced: dict[str, Path] | None = None) -> "EmulatedOps":
-    """The ops as a library in `folder`. `replaced` gives another file for some names in plugins/scan/cuda."""
+    """The ops as a library in `folder`. `replaced`: {op: a file in place of its cuda.cu}."""
     replaced = replaced or {}
-    headers = [*SCAN.glob("*.h"), *SCAN.glob("cuda/*.*h")]
-    sources = [replaced.get(path.name, path) for path in sorted(SCAN.glob("cuda/*.cu"))]
-    sources += [SCAN / "directions.cpp", EMULATOR / "tests" / "c_abi.cpp"]
+    headers = [*PLUGINS.glob("ops/**/*.*h"), *PLUGINS.glob("cuda/*.*h")]
+    sources = [replaced.get(path.parent.name, path) for path in sorted(PLUGINS.glob("ops/*/cuda.cu"))]
+    sources += [PLUGINS / "ops" / "directions.cpp", EMULATOR / "tests" / "c_abi.cpp"]
     library = folder / "libmsdk_cuda_emulated.so"
-    return EmulatedOps(emulated_library(library, sources, SCAN / "cuda", headers))
+    return EmulatedOps(emulated_library(library, sources, PLUGINS, headers))
 
 
 def _pointer(array):

@@ -27,7 +27,7 @@ def emulated_library(library: Path, sources: Iterable[Path], include: Path, head
         objects = []
         for source in (*sources, EMULATOR / "emulator.cpp"):
             folder = COMPILED if source.is_relative_to(ROOT) else library.parent
-            compiled = folder / (source.name + ".o")
+            compiled = folder / f"{source.parent.name}.{source.name}.o"
             if not compiled.exists() or compiled.stat().st_mtime < max(newest_header, source.stat().st_mtime):
                 subprocess.run([*command, source, "-o", compiled], check=True)
             objects.append(compiled)

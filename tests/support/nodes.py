@@ -1,4 +1,4 @@
-"""One msdk node as a model of its own, run by ONNX Runtime: for tests and benchmarks of a single op."""
+"""One msdk node as a whole model, run by ONNX Runtime: for tests and benchmarks of a single op."""
 
 from collections.abc import Collection
 

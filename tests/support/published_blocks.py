@@ -13,7 +13,7 @@ from torch import nn
 
 
 def randomised(module, seed=1):
-    """The module with every parameter drawn anew, so that no initial zero or one hides a mistake."""
+    """The module with every parameter drawn again, so that no initial zero or one hides a mistake."""
     print(f"seed {seed}")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -25,7 +25,7 @@ def randomised(module, seed=1):
 
 
 def in_float64(module, *inputs):
-    """What the module computes in double precision."""
+    """Compute the module in double precision."""
     with torch.no_grad():
         return copy.deepcopy(module).double()(*(value.double() for value in inputs))
 

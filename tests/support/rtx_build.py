@@ -1,7 +1,7 @@
 """TensorRT-RTX's own parser and builder, which need no GPU, on what of a graph lies around the msdk ops.
 
 TensorRT-RTX takes no plugins and ends the process that asks for one: the graph is cut at the msdk nodes, and
-the build is a process of its own, `python rtx_build.py model.onnx SM86 ...`, one line of JSON per target. Its
+the build is a separate process, `python rtx_build.py model.onnx SM86 ...`, one line of JSON per target. Its
 Python interface is TensorRT's, so that msdk_export.engine runs on it as it would on TensorRT. "interrupt" in
 place of a target presses Ctrl-C in the middle of a build.
 """
@@ -43,7 +43,7 @@ def plan_of(model: onnx.ModelProto, target: str) -> tuple:
 
 
 def interrupted(model: onnx.ModelProto) -> str:
-    """What TensorRT-RTX said last when Ctrl-C was pressed in the middle of a build."""
+    """Return TensorRT-RTX's last message when Ctrl-C was pressed in the middle of a build."""
     engine = engine_module()
 
     class CtrlC(engine.ProgressMonitor):
@@ -65,7 +65,7 @@ def engine_module():
     import tensorrt_rtx
 
     sys.modules["tensorrt"] = tensorrt_rtx
-    from msdk_export import engine
+    from msdk_export.engine import builder as engine
 
     return engine
 

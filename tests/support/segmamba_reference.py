@@ -55,14 +55,18 @@ class Mamba(nn.Module):
 
 
 class MambaLayer(nn.Module):
-    def __init__(self, channels, *sizes):
+    """residual: False for the code before its commit 1039e37 of 2024-06-05."""
+
+    def __init__(self, channels, *sizes, residual):
         super().__init__()
+        self.residual = residual
         self.norm = nn.LayerNorm(channels)
         self.mamba = Mamba(channels, *sizes)
 
     def forward(self, x):
         tokens = x.flatten(2).transpose(1, 2)
-        return self.mamba(self.norm(tokens)).transpose(1, 2).reshape(x.shape) + x
+        scanned = self.mamba(self.norm(tokens)).transpose(1, 2).reshape(x.shape)
+        return scanned + x if self.residual else scanned
 
 
 class GSC(nn.Module):
@@ -91,7 +95,7 @@ class Mlp(nn.Module):
 
 
 class Encoder(nn.Module):
-    def __init__(self, in_channels, dims, depths, nslices, *sizes):
+    def __init__(self, in_channels, dims, depths, nslices, *sizes, residual):
         super().__init__()
         stem = nn.Sequential(nn.Conv3d(in_channels, dims[0], 7, stride=2, padding=3))
         downsamples = [
@@ -100,7 +104,9 @@ class Encoder(nn.Module):
         ]
         self.downsample_layers = nn.ModuleList([stem, *downsamples])
         self.stages = nn.ModuleList(
-            nn.Sequential(*(MambaLayer(dims[i], nslices[i], *sizes) for _ in range(depths[i])))
+            nn.Sequential(
+                *(MambaLayer(dims[i], nslices[i], *sizes, residual=residual) for _ in range(depths[i]))
+            )
             for i in range(4)
         )
         self.gscs = nn.ModuleList(GSC(width) for width in dims)
@@ -121,7 +127,9 @@ class PublishedSegMamba(nn.Module):
         super().__init__()
         dims, hidden = config.dims, config.hidden_size
         sizes = (config.d_state, config.d_conv, config.expand)
-        self.vit = Encoder(config.in_channels, dims, config.depths, config.nslices, *sizes)
+        self.vit = Encoder(
+            config.in_channels, dims, config.depths, config.nslices, *sizes, residual=config.residual
+        )
 
         def basic(channels, out_channels):
             return UnetrBasicBlock(3, channels, out_channels, 3, 1, "instance", res_block=True)

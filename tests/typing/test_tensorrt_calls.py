@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = (ROOT / "export" / "engine.py", ROOT / "msdk_rt" / "backends" / "tensorrt.py")
-# What the stubs' generator wrote that is no Python (a keyword as a name, a default before none) or that means
-# another type (their module has a data type of the name bool).
+MODULES = (ROOT / "export" / "engine" / "builder.py", ROOT / "msdk_rt" / "backends" / "tensorrt.py")
+# Repairs the stubs: their generator wrote lines that are no Python (a keyword as a name, a default before
+# none) or that mean another type (their module has a data type of the name bool).
 REPAIRS = (
     (r"\bin: ", "in_: "),
     (r"channel_axis: int\)", "channel_axis: int = 0)"),
@@ -47,7 +47,7 @@ def stubs(tmp_path_factory):
 
 
 def complaints(modules, stubs):
-    """What mypy says of these modules, a line each; it says much of the stubs too."""
+    """Return mypy's messages about these modules, one a line; others are about the stubs."""
     command = [
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""A GPU's sensor: what one tells, how often, and the error where there is none."""
+"""The protocol of a GPU's sensor, and the error where there is none."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ INTERVAL = 0.1  # seconds between two samples
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sensor said at time.perf_counter() == `at`; None for what it does not know.
+    """A sensor's reading at time.perf_counter() == `at`; None for a value that it does not have.
 
-    memory_mb: in use on the device, by all programs. joules: since some fixed moment. limits: what held the
-    clock down, such as "power cap".
+    memory_mb: in use on the device, by all programs. joules: since some fixed moment. limits: reasons for a
+    lowered clock, such as "power cap".
     """
 
     at: float
@@ -35,4 +35,4 @@ class Sensor(Protocol):
 
 
 class SensorProblem(Exception):
-    """Why there is no sensor."""
+    """There is no sensor; the message says why."""

@@ -42,7 +42,7 @@ class Nvml:
             raise SensorProblem(f"NVML does not know the device: {error}") from None
 
     def samples(self) -> Iterator[Sample]:
-        """One every INTERVAL until stop()."""
+        """Yield one sample every INTERVAL until stop()."""
         while True:
             yield self._sample()
             if self._stopped.wait(INTERVAL):

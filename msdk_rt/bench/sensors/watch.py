@@ -16,7 +16,7 @@ from msdk_rt.bench.sensors.tegrastats import Tegrastats
 
 @dataclass
 class GpuState:
-    """What a GPU did during a measurement, or in `problem` why nobody knows.
+    """The state of a GPU during a measurement, or in `problem` the reason why it is unknown.
 
     clock_mhz: lowest, median, highest. temperature_c, memory_mb: highest. power_w: mean. limits: the share of
     the samples in which each of them held the clock down.
@@ -85,7 +85,7 @@ class GpuWatch:
         return float(np.interp(end, at, joules) - np.interp(begin, at, joules))
 
     def state(self) -> GpuState:
-        """What the samples so far amount to."""
+        """Summarise the samples so far."""
         if not self._samples:
             return GpuState(problem=self._problem or f"{self._name()} said nothing yet")
         clocks = self._known("clock_mhz")

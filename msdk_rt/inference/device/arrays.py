@@ -22,8 +22,10 @@ def is_device_array(value: object) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class DeviceVolume:
-    """float32 in C order at an address of the device. owner: keeps the memory. stream: None, or the handle of
-    the stream that whoever reads must follow."""
+    """float32 in C order at an address of the device.
+
+    owner: keeps the memory. stream: the handle of a stream that a reader must wait for, or None.
+    """
 
     address: int
     shape: tuple[int, ...]
@@ -46,7 +48,9 @@ class DeviceVolume:
 
 
 def device_volume(value: object, cuda: Device, device: int, stream: int) -> DeviceVolume:
-    """What is_device_array says yes to, as it lies there. device: the network's. stream: that will read it.
+    """Take an array for which is_device_array is true, without a copy.
+
+    device: the network's. stream: the one that will read it.
 
     Raises InputError for another type than float32, another order than C, or memory of another device.
     """

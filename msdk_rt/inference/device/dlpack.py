@@ -73,7 +73,7 @@ def is_on_cuda(value: Any) -> bool:
 
 
 def taken(value: Any, stream: int) -> Taken:
-    """What `value` lends to the work on the stream of this handle: the lender lets that wait for its own.
+    """Borrow the tensor `value` for the stream of this handle; the lender makes it wait for its own.
 
     Raises InputError for a tensor that is not lent, such as one that requires a gradient.
     """

@@ -1,4 +1,4 @@
-"""A volume through a GPU: nothing comes back to the host but its results."""
+"""Runs a volume on a GPU; only its results come back to the host."""
 
 import ctypes
 import warnings
@@ -23,7 +23,7 @@ from msdk_rt.inference.windows import batches_of, not_finite_logits
 
 
 class DevicePipeline:
-    """One thread's way of volumes through a GPU. Every thread has a pipeline of its own.
+    """Runs volumes on one GPU, for one thread. Every thread has its own pipeline.
 
     `start` enqueues a volume and returns; the Pending that it returns waits for the results. Start one volume
     more before asking for those, and its upload and their download run beside the inference: uploads, work
@@ -53,7 +53,7 @@ class DevicePipeline:
         return volume
 
     def memory(self, shape: Sequence[int]) -> DeviceBytes:
-        """What a volume (D, H, W) takes at the batch size that was asked for."""
+        """Bytes that a volume (D, H, W) takes at the batch size that was asked for."""
         size = self.recipe.batch_size
         return DeviceBytes(size, self._bytes(shape, size), self.network.memory)
 
@@ -107,7 +107,7 @@ class DevicePipeline:
         return self._workspace
 
     def _fitting_batch_size(self, shape: tuple[int, ...]) -> int:
-        """Windows per inference: what was asked for, or as many as fit in the free memory, with a warning."""
+        """Windows per inference: as asked for, or as many as fit in the free memory, with a warning."""
         asked, free = self.recipe.batch_size, self.cuda.free_memory()
         sizes = (size for size in range(asked, 0, -1) if self._bytes(shape, size) <= free)
         size = next(sizes, 0)
@@ -129,7 +129,7 @@ class DevicePipeline:
         return layout(self.recipe, self.kernels, shape, batch_size).total
 
     def _upload(self, workspace: Workspace, volume: Floats | DeviceVolume) -> int:
-        """Where the volume is, or will be when the work comes to it."""
+        """Return the address where the volume is, or will be when the enqueued work reads it."""
         if isinstance(volume, DeviceVolume):
             return volume.address
         workspace.uploaded.synchronize()  # the one before has left the page-locked memory
@@ -141,7 +141,7 @@ class DevicePipeline:
         return workspace["upload"]
 
     def _normalize(self, workspace: Workspace, source: int, foreign: bool) -> None:
-        """`source` into the workspace's volume. foreign: nobody has looked for NaN and infinities in it."""
+        """Normalise `source` into the workspace's volume. foreign: not yet checked for NaN and infinities."""
         stream, manifest = self.work, self.recipe.manifest
         channels, voxels = len(manifest.channels), int(np.prod(workspace.shape, dtype=np.int64))
         if foreign:
@@ -154,7 +154,7 @@ class DevicePipeline:
         stream.record(workspace.consumed)
 
     def _blend(self, workspace: Workspace, watch: Watch | None) -> None:
-        """The logits of all windows, blended, into the workspace's total."""
+        """Blend the logits of all windows into the workspace's total."""
         stream = self.work
         stream.wait(workspace.read)
         for name in ("total", "weight_sum"):
@@ -168,7 +168,7 @@ class DevicePipeline:
         self.kernels.divide(workspace["total"], workspace["weight_sum"], classes, voxels, stream.handle)
 
     def _infer(self, workspace: Workspace, first: int, count: int) -> None:
-        """`count` windows from number `first` on."""
+        """Run `count` windows from number `first` on."""
         stream, graphs = self.work, workspace.graphs
         starts = workspace["starts"] + STARTS_BYTES * first
         stream.copy(starts, workspace["batch_starts"], STARTS_BYTES * count)
@@ -182,7 +182,7 @@ class DevicePipeline:
         stream.copy(workspace["batch_flags"], workspace["flags"] + 4 * first, 4 * count)
 
     def _captured(self, workspace: Workspace, count: int) -> Graph | None:
-        """The graph of a batch; None, with a warning once, where the network cannot be captured."""
+        """Return the graph of a batch; None, with one warning, where the network cannot be captured."""
         try:
             return self.work.capture(lambda: self._enqueue_batch(workspace, count))
         except BackendError as error:

@@ -91,7 +91,7 @@ class Slot:
         self.arrived = cuda.Event()
 
     def room_for_probabilities(self) -> Array:
-        """float32 (K, D, H, W), there from the first time on that somebody asks."""
+        """Memory for float32 (K, D, H, W), allocated at the first request."""
         if self.probabilities is None:
             self.probabilities = self._cuda.pinned(self._maps, np.float32)
         return self.probabilities
@@ -100,8 +100,8 @@ class Slot:
 class Workspace:
     """The arrays of `layout` on the device, and all else that volumes of one shape have in common.
 
-    `workspace[name]` is an array's address. What never changes is uploaded here. Two slots take results, so
-    that those of one volume are read while the next one's come.
+    `workspace[name]` is an array's address. Values that never change are uploaded here. Two slots take
+    results, so that those of one volume are read while the next one's arrive.
 
     uploaded, consumed: events of the volume's arrival in "upload", and of its last use there. labelled, read:
     of the results, and of their last use on the device. graphs: {windows in a batch: its CUDA graph, or None

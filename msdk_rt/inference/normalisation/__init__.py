@@ -7,7 +7,10 @@ from msdk_rt.inference.normalisation.zscore import NonzeroZScore, normalize
 
 __all__ = ["DeviceWork", "Normalisation", "normalisation", "normalize"]
 
-_BY_NAME: dict[str, Normalisation] = {"nonzero_zscore": NonzeroZScore(), "none": Identity()}
+_BY_NAME: dict[str, Normalisation] = {
+    "nonzero_zscore": NonzeroZScore(),
+    "none": Identity(),
+}
 
 
 def normalisation(name: str) -> Normalisation:

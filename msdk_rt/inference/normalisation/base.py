@@ -1,4 +1,4 @@
-"""What a normalisation of intensities has to do, on the host and on a GPU."""
+"""The protocol of an intensity normalisation, on the host and on a GPU."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,7 +10,7 @@ from msdk_rt.inference.arrays import Floats
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """A volume on a GPU, and what a normalisation may use there.
+    """A volume on a GPU, and the memory that a normalisation may use there.
 
     source, target, scratch: addresses of (C, D, H, W) float32, of where the result goes, and of
     kernels.normalize_workspace(channels, voxels) bytes. stream: all work is enqueued on it.

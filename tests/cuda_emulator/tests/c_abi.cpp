@@ -5,9 +5,11 @@
 #include <memory>
 #include <string>
 
-#include "../../../plugins/scan/cuda/ops.h"
-#include "../../../plugins/scan/directions.h"
 #include "emulator.h"
+#include "ops/directional_conv1d/cuda.h"
+#include "ops/directions.h"
+#include "ops/kan_linear/cuda.h"
+#include "ops/selective_scan/cuda.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#include "launch.cuh"
+#include "cuda/launch.cuh"
 
 namespace kernels {
 namespace {

@@ -10,11 +10,15 @@
 #include <string>
 #include <vector>
 
-#include "../../../plugins/scan/cpu/ops.h"
-#include "../../../plugins/scan/cuda/ops.h"
-#include "../../../plugins/scan/directions.h"
 #include "cuda_fp16.h"
 #include "emulator.h"
+#include "ops/directional_conv1d/cpu.h"
+#include "ops/directional_conv1d/cuda.h"
+#include "ops/directions.h"
+#include "ops/kan_linear/cpu.h"
+#include "ops/kan_linear/cuda.h"
+#include "ops/selective_scan/cpu.h"
+#include "ops/selective_scan/cuda.h"
 
 using namespace msdk;
 
@@ -196,8 +200,8 @@ void expect(bool ok, const char* what) {
   ++failures;
 }
 
-// By arithmetic alone: no tensor of these sizes exists. What no launch can do is refused, and a workspace of more than
-// 2^32 bytes, or of more than there can be, has its right size.
+// By arithmetic alone: no tensor of these sizes exists. A size that no launch can have is refused, and a workspace of
+// more than 2^32 bytes, or of more than there can be, has its right size.
 template <class T>
 void test_sizes() {
   SelectiveScanArgs<T> scan{};

@@ -65,7 +65,7 @@ def test_check_writable_refuses_a_file_in_the_way(tmp_path):
 
 
 def test_a_full_disk(tmp_path):
-    """A file size limit stands in for a full disk: the write fails half-way, in a process of its own."""
+    """A file size limit stands in for a full disk: the write fails half-way, in a separate process."""
     script = (
         "import signal, sys\n"
         "from msdk_rt.errors import OutputError\n"

@@ -34,7 +34,7 @@ def test_providers(artifact):
 
 
 def test_a_provider_that_does_not_start(artifact, monkeypatch):
-    """What happens where a provider is built in but its driver is missing: ONNX Runtime says nothing."""
+    """A provider is built in but its driver is missing, and ONNX Runtime says nothing."""
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["HalProvider", "CPUExecutionProvider"]
     )
@@ -135,7 +135,7 @@ class Numbered:
 @pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.parametrize("stream", [None, Numbered()])
 def test_a_gpu_without_our_stream_is_used_with_a_warning(artifact, stream, monkeypatch):
-    """What a session on the CPU says of its providers stands for one on a GPU."""
+    """A session on the CPU, with other answers about its providers, stands for one on a GPU."""
     name, available = GPU_PROVIDERS[0], onnxruntime.get_available_providers()
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [name, *available])
     monkeypatch.setattr(OnnxRuntimeBackend, "providers", property(lambda self: [name, *available]))
@@ -143,7 +143,7 @@ def test_a_gpu_without_our_stream_is_used_with_a_warning(artifact, stream, monke
     if stream:
         monkeypatch.setattr(msdk_rt.backends.onnxruntime, "_stream_for", lambda providers: (stream, ""))
         reason = "the provider did not take our stream"
-    with pytest.warns(RuntimeWarning, match=f"volumes are worked on by the CPU.*: {reason}"):
+    with pytest.warns(RuntimeWarning, match=f"the CPU works on the volumes.*: {reason}"):
         segmenter = Segmenter(artifact, providers=[name])
     volume = np.random.default_rng(1).random((1, 9, 8, 7), np.float32)
     np.testing.assert_array_equal(

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from msdk_export.distillation import DistillationWeights
 from msdk_export.training import run as training
+from msdk_export.training.distillation import DistillationWeights
 from msdk_export.training.settings import TrainingSettings
 from msdk_rt.commands.main import main
 from msdk_rt.commands.train import EXAMPLES

@@ -40,7 +40,7 @@ from tests.support.small_model import describe
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_equals_the_host(data):
-    """Two shapes, the first three times: eager, captured, replayed. Streams in an order drawn by chance."""
+    """Two shapes, the first three times: eager, captured, replayed. Streams in a random order."""
     draw = data.draw
     channels, classes, batch_size = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     shapes = draw(st.lists(st.tuples(*[st.integers(1, 7)] * 3), min_size=2, max_size=2))

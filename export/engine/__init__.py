@@ -1,0 +1,1 @@
+"""model.engine: a graph compiled by TensorRT for the GPU of this machine."""

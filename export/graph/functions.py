@@ -1,0 +1,57 @@
+"""Give a model the bodies of its msdk nodes in standard ops, so that it runs without the op library too.
+
+Each combination of op and direction list found in a graph becomes a model-local function with its own
+`overload` (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any other runs the body.
+"""
+
+import onnx
+import onnx.parser
+
+from msdk_export.ops.registry import spec
+from msdk_rt.artifact.ops_version import OPS_DOMAIN, OPS_VERSION
+
+_IR_WITH_OVERLOADS = 10
+
+
+def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` with a body for every msdk node of its graph, each node naming its overload."""
+    attached = strip_functions(model)
+    attached.ir_version = max(attached.ir_version, _IR_WITH_OVERLOADS)
+    opset = next(entry.version for entry in attached.opset_import if entry.domain in ("", "ai.onnx"))
+    functions = {}
+    for node in attached.graph.node:
+        if node.domain == OPS_DOMAIN:
+            function = _function(node, opset)
+            node.overload = function.overload
+            functions[function.name, function.overload] = function
+    attached.functions.extend(functions.values())
+    return attached
+
+
+def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` without the msdk bodies, for a builder that looks for plugins."""
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(model)
+    kept = [function for function in stripped.functions if function.domain != OPS_DOMAIN]
+    del stripped.functions[:]
+    stripped.functions.extend(kept)
+    for node in stripped.graph.node:
+        if node.domain == OPS_DOMAIN:
+            node.ClearField("overload")
+    return stripped
+
+
+def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
+    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    directions = attributes.get("directions", b"").decode()
+    op = spec(node.op_type)
+    complete = len(node.input) == len(op.inputs)
+    header = f'<domain: "{OPS_DOMAIN}", opset_import: ["" : {opset}, "{OPS_DOMAIN}" : {OPS_VERSION}]>'
+    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(directions, complete)}")
+    function.overload = _overload(directions, op.effect if complete else "")
+    return function
+
+
+def _overload(directions: str, effect: str) -> str:
+    """'forward,slices:4:backward' with z -> 'forward_slices4backward_gated'."""
+    return "_".join(filter(None, [*directions.replace(":", "").split(","), effect]))

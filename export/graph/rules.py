@@ -1,0 +1,22 @@
+"""Standard ops that have a faster kernel of ours on the CPU, under the names of msdk ops.
+
+Their bodies are the very ops they stand for, so that a runtime without our kernels, or on another device,
+runs those as before. Engines are built from the graph without these names.
+"""
+
+import onnx
+from onnxscript.rewriter import rewrite
+
+from msdk_export.graph.functions import strip_functions
+from msdk_export.ops.registry import rule_passes
+
+
+def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model`, without bodies, in which msdk ops replace standard ops that they outrun on a CPU.
+
+    All in float32: see the modules of msdk_export.ops that have RULES.
+    """
+    named = strip_functions(model)
+    for rules in rule_passes():
+        named = rewrite(named, pattern_rewrite_rules=rules)
+    return named

@@ -1,0 +1,40 @@
+"""The ops by name. To add one: a module with a SPEC, and its name in _MODULES.
+
+An op that stands for standard ops on a CPU has RULES too: passes of onnxscript's rewriting rules.
+"""
+
+from collections.abc import Callable
+from itertools import zip_longest
+from typing import Any
+
+from msdk_export.ops import (
+    conv3d,
+    directional_conv1d,
+    kan_linear,
+    selective_scan,
+    token_norm,
+    trilinear_upsample,
+)
+from msdk_export.ops.spec import OpSpec
+from msdk_rt.errors import ExportError
+
+_MODULES = (directional_conv1d, selective_scan, kan_linear, conv3d, trilinear_upsample, token_norm)
+SPECS: dict[str, OpSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}
+
+
+def spec(name: str) -> OpSpec:
+    """The op of this name. Raises ExportError for a name that the domain does not have."""
+    if found := SPECS.get(name):
+        return found
+    raise ExportError(f"domain msdk has no op {name!r}, expected one of {', '.join(SPECS)}")
+
+
+def translation_table() -> dict[Any, Callable[..., Any]]:
+    """For torch.onnx.export(..., dynamo=True, custom_translation_table=translation_table())."""
+    return {op.torch_op: op.translation() for op in SPECS.values() if op.torch_op is not None}
+
+
+def rule_passes() -> list[list[Any]]:
+    """The rewriting rules that put ops of ours in place of standard ones, pass by pass."""
+    passes = zip_longest(*(getattr(module, "RULES", ()) for module in _MODULES), fillvalue=())
+    return [[rule for rules in each for rule in rules] for each in passes]

@@ -1,0 +1,74 @@
+"""msdk::TokenNorm stands for a layer norm over the channels of tokens, as layers.TokenNorm writes it."""
+
+import numpy as np
+import onnx_ir as ir
+from onnxscript.rewriter import pattern
+
+from msdk_export.ops.matching import OURS, is_float_constant
+from msdk_export.ops.spec import FLOAT, OpSpec
+
+
+class Norm(pattern.RewriteRuleClassBase):
+    """Products with a row of 1/C and what follows -> TokenNorm."""
+
+    def pattern(self, op, x, average, epsilon, weight, bias):
+        centred = op.Sub(x, op.MatMul(average, x))
+        variance = op.MatMul(average, op.Mul(centred, centred))
+        scale = op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
+        return op.Add(op.Mul(op.Mul(centred, scale), weight), bias, _outputs=["y"])
+
+    def check(self, context, x, average, epsilon, weight, bias, y):
+        if not all(map(is_float_constant, (average, epsilon, weight, bias))) or x.dtype != ir.DataType.FLOAT:
+            return False
+        row, weights, biases = (value.const_value.numpy() for value in (average, weight, bias))
+        channels = len(weights)
+        return (
+            row.shape == (1, channels)
+            and np.all(row == np.float32(1 / channels))
+            and weights.shape == biases.shape == (channels, 1)
+            and epsilon.const_value.size == 1
+        )
+
+    def rewrite(self, op, x, average, epsilon, weight, bias, y):
+        rows = (
+            op.initializer(ir.tensor(column.const_value.numpy().reshape(-1), name=f"{y.name}_{role}"))
+            for role, column in (("weight", weight), ("bias", bias))
+        )
+        return op.TokenNorm(x, *rows, epsilon=epsilon.const_value.numpy().item(), **OURS)
+
+
+def _body(directions: str, complete: bool) -> str:
+    """The norm as msdk_export.layers.TokenNorm writes it: means over channels are products with a row."""
+    return """
+    <epsilon: float = 1e-5> (x, weight, bias) => (y)
+    {
+        channels = Shape <start = 1, end = 2> (x)
+        one = Constant <value_ints = [1]> ()
+        row = Concat <axis = 0> (one, channels)
+        ones = ConstantOfShape <value = float[1] {1.0}> (row)
+        count = Cast <to = 1> (channels)
+        average = Div (ones, count)
+        mean = MatMul (average, x)
+        centred = Sub (x, mean)
+        square = Mul (centred, centred)
+        variance = MatMul (average, square)
+        least = Constant <value_float: float = @epsilon> ()
+        positive = Add (variance, least)
+        deviation = Sqrt (positive)
+        scale = Reciprocal (deviation)
+        normalised = Mul (centred, scale)
+        weight_column = Unsqueeze (weight, one)
+        bias_column = Unsqueeze (bias, one)
+        weighted = Mul (normalised, weight_column)
+        y = Add (weighted, bias_column)
+    }"""
+
+
+SPEC = OpSpec(
+    name="TokenNorm",
+    inputs=["x", "weight", "bias"],
+    attributes={"epsilon": FLOAT},
+    body=_body,
+    plugin=False,
+)
+RULES = ((Norm.rule(),),)

@@ -1,0 +1,67 @@
+"""msdk::TrilinearUpsample stands for ONNX's Resize by two in 3D, and the addition of a skip after it."""
+
+import onnx_ir as ir
+from onnxscript.rewriter import pattern
+
+from msdk_export.ops.matching import OURS
+from msdk_export.ops.spec import OpSpec
+
+
+class Upsampling(pattern.RewriteRuleClassBase):
+    """Resize -> TrilinearUpsample."""
+
+    def pattern(self, op, x, scales):
+        return op.Resize(x, None, scales, _outputs=["doubled"])
+
+    def check(self, context, x, scales, doubled):
+        given = doubled.producer().attributes
+        return (
+            x.dtype == ir.DataType.FLOAT
+            and scales.const_value is not None
+            and scales.const_value.numpy().tolist() == [1, 1, 2, 2, 2]
+            and given.get_string("mode", "nearest") == "linear"
+            and given.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
+            and "axes" not in given
+        )
+
+    def rewrite(self, op, x, scales, doubled):
+        return op.TrilinearUpsample(x, **OURS)
+
+
+class AddedUpsampling(Upsampling):
+    """Resize and Add -> TrilinearUpsample."""
+
+    def pattern(self, op, x, scales, addend):
+        return op.Add(op.Resize(x, None, scales, _outputs=["doubled"]), addend)
+
+    def check(self, context, x, scales, doubled, addend):
+        shapes = [value.shape for value in (doubled, addend)]
+        known = all(shape is not None and not shape.has_unknown_dim() for shape in shapes)
+        alike = known and shapes[0] == shapes[1] and addend is not doubled
+        return alike and super().check(context, x, scales, doubled)
+
+    def rewrite(self, op, x, scales, doubled, addend):
+        return op.TrilinearUpsample(x, addend, **OURS)
+
+
+def _body(directions: str, complete: bool) -> str:
+    doubled = """scales = Constant <value_floats = [1.0, 1.0, 2.0, 2.0, 2.0]> ()
+        doubled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)"""
+    return f"""
+    ({"x, addend" if complete else "x"}) => (y)
+    {{
+        {doubled}
+        y = {"Add (doubled, addend)" if complete else "Identity (doubled)"}
+    }}"""
+
+
+SPEC = OpSpec(
+    name="TrilinearUpsample",
+    inputs=["x", "addend?"],
+    attributes={},
+    body=_body,
+    effect="added",
+    plugin=False,
+)
+# In two passes: nodes are visited in order, and a Resize comes before its Add.
+RULES = (tuple(AddedUpsampling.rule().commute()), (Upsampling.rule(),))

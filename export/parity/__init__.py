@@ -1,0 +1,16 @@
+"""An artifact against the PyTorch module that it came from: measured, judged, and the layer that lost most."""
+
+from msdk_export.parity.gate import LIMITS, Limits, check_parity
+from msdk_export.parity.lost import worst_step
+from msdk_export.parity.measure import measure_parity, on_cpu, random_window, relative_error
+
+__all__ = [
+    "LIMITS",
+    "Limits",
+    "check_parity",
+    "measure_parity",
+    "on_cpu",
+    "random_window",
+    "relative_error",
+    "worst_step",
+]

@@ -1,0 +1,85 @@
+"""The network in float64: what rounding alone does to it, for the gate to compare an artifact with."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
+_SLAB_BYTES = 1 << 28
+_CONVOLUTION = torch.ops.aten.convolution.default
+
+
+class Exact:
+    """A network's logits in float64, where that is cheap or asked for.
+
+    compute: a window (1, C, D, H, W) in float64 -> logits, or None where the network does not run in it.
+    seconds: what a float32 run of the window took.
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Tensor | None], seconds: float):
+        self._compute = compute
+        self.affordable = seconds <= AFFORDABLE_SECONDS
+
+    def __call__(self, window: np.ndarray) -> np.ndarray | None:
+        """None where the memory free is too little, or the network does not run in float64."""
+        if _free_bytes() < 2 * _peak_bytes():
+            return None
+        with ConvolutionsInSlabs():
+            found = self._compute(torch.from_numpy(window).double())
+        return None if found is None else found.numpy()
+
+
+class ConvolutionsInSlabs(TorchDispatchMode):
+    """3D convolutions in float64 a few planes at a time: PyTorch writes out all their products' operands."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        if operation is _CONVOLUTION and _is_large(*args):
+            return _in_slabs(*args)
+        return operation(*args, **(kwargs or {}))
+
+
+def _is_large(x: Tensor, weight: Tensor, *options: object) -> bool:
+    transposed = options[4]
+    plain = x.dim() == 5 and x.dtype is torch.float64 and not transposed
+    return plain and x.numel() * x.element_size() * weight[0, 0].numel() > _SLAB_BYTES
+
+
+def _in_slabs(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups) -> Tensor:
+    """The convolution, cut along the depth of its output."""
+    depth, extent = x.shape[2], dilation[0] * (weight.shape[2] - 1) + 1
+    planes = (depth + 2 * padding[0] - extent) // stride[0] + 1
+    a_plane = x[0, :, 0].numel() * x.shape[0] * x.element_size() * weight[0, 0].numel()
+    step = max(1, _SLAB_BYTES // a_plane)
+    slabs = []
+    for first in range(0, planes, step):
+        last = min(first + step, planes) - 1
+        start, end = first * stride[0] - padding[0], last * stride[0] - padding[0] + extent
+        slab = x[:, :, max(start, 0) : min(end, depth)]
+        slab = F.pad(slab, (0, 0, 0, 0, max(-start, 0), max(end - depth, 0)))
+        around = [0, *padding[1:]]
+        slabs.append(
+            _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
+        )
+    return torch.cat(slabs, dim=2)
+
+
+def _free_bytes() -> float:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            entries = dict(line.split(":", 1) for line in file)
+        return float(entries["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return float("inf")
+
+
+def _peak_bytes() -> float:
+    """The most memory this process has held: about what a float32 run needs."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

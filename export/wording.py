@@ -1,0 +1,10 @@
+"""Names from a checkpoint or a graph, as an error lists them."""
+
+LONGEST = 150  # of a name that is shown
+
+
+def listed(names: list[str], limit: int = 8) -> str:
+    """The first names, and how many more there are."""
+    shown = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in names[:limit]]
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(shown) + rest

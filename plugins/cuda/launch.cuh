@@ -1,0 +1,36 @@
+// Lets nvcc compile a kernel's source for a GPU, and a C++ compiler compile it for tests/cuda_emulator:
+// a launch without <<<>>>, and shared memory without __shared__. A block may use 48 KiB of shared memory.
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#ifndef MSDK_CUDA_EMULATOR
+// A variable in shared memory, and what follows it in the launch's shared_bytes.
+#define MSDK_SHARED(Type, name) __shared__ Type name
+#define MSDK_DYNAMIC_SHARED(Type, name)                                 \
+  extern __shared__ __align__(128) unsigned char msdk_dynamic_shared[]; \
+  Type* name = reinterpret_cast<Type*>(msdk_dynamic_shared)
+#endif
+
+namespace msdk::cuda {
+
+// Enqueues a kernel. Null, or a sentence that says what the launch was refused for.
+template <class... Params, class... Args>
+const char* launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                   Args... args) {
+#ifdef MSDK_CUDA_EMULATOR
+  static_cast<void>(stream);
+  return ::cuda_emulator::launch(grid, block, shared_bytes, [&] { kernel(static_cast<Params>(args)...); });
+#else
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = stream;
+  if (cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...) == cudaSuccess) return nullptr;
+  return cudaGetErrorString(cudaGetLastError());
+#endif
+}
+
+}  // namespace msdk::cuda

@@ -1,0 +1,44 @@
+// The msdk ops on ONNX Runtime's CUDA provider: their CUDA kernels on the provider's own stream.
+#pragma once
+
+#include "cuda/stream.h"
+#include "onnxruntime/ort.h"
+
+namespace msdk::ort {
+
+// What an op says of a library that was built without its CUDA kernels.
+constexpr const char* kNoCuda =
+    "this msdk library was built without CUDA: rebuild it where nvcc is, or open the session with the CPU alone";
+
+cuda::Stream stream_of(const Ort::KernelContext& context);
+
+// Device memory from the provider's own arena. It is given back as soon as the work is enqueued: what the arena next
+// makes of it is on the same stream, or waits for that stream.
+class Workspace {
+ public:
+  Workspace(const Ort::KernelContext& context, size_t bytes);
+  ~Workspace() {
+    if (data_) allocator_.Free(data_);
+  }
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  void* data() const { return data_; }
+
+ private:
+  Ort::Allocator allocator_{nullptr};
+  void* data_ = nullptr;
+};
+
+// In a library without CUDA it stands for float16 alone: ONNX Runtime must know of an op of that type to give the CPU a
+// float16 graph, with casts around the float32 op.
+struct Cuda {
+  static constexpr const char* kProvider = "CUDAExecutionProvider";
+
+  template <class Op, class Call>
+  static void run(const Ort::KernelContext& context, const Call& call) {
+    if (const char* refusal = Op::on_cuda(call, context)) throw Ort::Exception(refusal, ORT_FAIL);
+  }
+};
+
+}  // namespace msdk::ort

@@ -1,0 +1,26 @@
+// Conv3d: what an instruction set offers for it. C headers only, see cpu/isa.h.
+#pragma once
+
+#include "ops/conv3d/args.h"
+
+namespace msdk::cpu {
+
+// Some rows of y and some blocks of output channels, the last block of a group filled up. Rows count
+// from 0 to depth * height; by Winograd, tiles of rows.
+struct Conv3dTask {
+  int64_t batch, first_row, rows, first_block, blocks;
+};
+
+// A way to convolve: `weight` is packed for it (cpu.cpp).
+struct Conv3dKernel {
+  int64_t (*scratch_floats)(const Conv3dArgs&, int64_t rows);
+  void (*run)(const Conv3dArgs&, const float* weight, const Conv3dTask&, float* scratch);
+};
+
+struct Conv3dKernels {
+  int outputs;                          // channels of a block
+  Conv3dKernel direct;                  // a task stays within a plane of y
+  Conv3dKernel winograd_2, winograd_4;  // rows are of tiles of 2 x 2, of 4 x 4 rows of y
+};
+
+}  // namespace msdk::cpu

@@ -1,0 +1,19 @@
+// The arguments of TokenNorm.
+#pragma once
+
+#include <cstdint>
+
+namespace msdk {
+
+// y[b,c,l] = (x[b,c,l] - mean) / sqrt(variance + epsilon) * weight[c] + bias[c], mean and variance over the channels of
+// a token: a layer norm whose channels are not last.
+struct TokenNormArgs {
+  int64_t batch, channels, length;
+  float epsilon;
+  const float* x;       // (batch, channels, length)
+  const float* weight;  // (channels)
+  const float* bias;    // (channels)
+  float* y;             // (batch, channels, length)
+};
+
+}  // namespace msdk

@@ -1,0 +1,12 @@
+// TrilinearUpsample on the CPU, float32. Arguments must have been checked (args.h has the shapes).
+#pragma once
+
+#include "cpu/kernel_set.h"
+#include "cpu/parallel.h"
+#include "ops/trilinear_upsample/args.h"
+
+namespace msdk::cpu {
+
+void trilinear_upsample(const TrilinearUpsampleArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
+
+}  // namespace msdk::cpu
