@@ -95,10 +95,5 @@ def test_a_browser_sorts(tmp_path):
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom"]
     place = f"file://{tmp_path / 'qc.html'}"
     command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", place]
-        CHROMIUM,
-        *options,
-        f"--user-data-dir={tmp_path / 'profile'}",
-        f"file://{tmp_path / 'qc.html'}",
-    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert f"<title>acb bca true {3 * SIDE}</title>" in done.stdout
