@@ -154,7 +154,8 @@ def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _family_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
     """The prefixes behind which names of a known family begin, "" among them.
 
-    One prefix inside another counts where it has the same names again, as a copy of a network inside it.
+    One prefix inside another counts where it has the same names again, as a copy of a network inside it. None
+    count where most of the names are of something else, of which a block may look like a family's.
     """
     counts = Counter("")
     for name in weights:
@@ -170,7 +171,8 @@ def _family_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
             copied = inside.keys() == {name.removeprefix(outer) for name in rest}
         if recognise(inside) and (outer is None or copied):
             found.append(prefix)
-    return found
+    behind = sum(name.startswith(tuple(found)) for name in weights)
+    return found if 2 * behind > len(weights) else []
 
 
 def _usual_prefix(weights: Mapping[str, Tensor]) -> str:

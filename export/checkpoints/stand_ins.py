@@ -7,6 +7,8 @@ takes its arguments and its state, keeps nothing and does nothing.
 
 import contextlib
 import re
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,7 @@ def _named(name: str) -> tuple[Any, str]:
     return type(name.rpartition(".")[2], (StandIn,), {}), name
 
 
+_one_at_a_time = threading.RLock()  # PyTorch's list of what it takes is the process's
 _STAND_INS = [
     (NumPyDtype, "numpy.dtype"),
     (no_bytes, "builtins.bytes"),
@@ -88,6 +91,8 @@ _STAND_INS = [
 ]
 
 
-def stand_ins() -> contextlib.AbstractContextManager[None]:
-    """Within this, torch.load(weights_only=True) takes the objects above."""
-    return torch.serialization.safe_globals(_STAND_INS)
+@contextlib.contextmanager
+def stand_ins() -> Iterator[None]:
+    """Within this, torch.load(weights_only=True) takes the objects above; for one thread at a time."""
+    with _one_at_a_time, torch.serialization.safe_globals(_STAND_INS):
+        yield

@@ -8,7 +8,7 @@ from typing import TypeVar
 from msdk_rt.artifact.files import check_writable
 from msdk_rt.cohort.cases import SUFFIX, Case, LeftOut, case_at, file_fault, name_fault, picture_of
 from msdk_rt.cohort.folder import FoundCase, case_name, find_in_folder
-from msdk_rt.cohort.part import Part
+from msdk_rt.cohort.part import WHOLE, Part
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.imaging.formats import SUFFIXES, foreign_suffix, is_image_name
 
@@ -26,7 +26,7 @@ class Plan:
     other_cases: tuple[Case, ...] = ()
     other_left_out: tuple[LeftOut, ...] = ()
     folder: Path | None = None
-    part: Part = Part()
+    part: Part = WHOLE
 
 
 def plan(inputs: Sequence[Path], channels: Sequence[str], output: Path) -> Plan:

@@ -51,7 +51,11 @@ def model_of(manifest: Manifest) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Of msdk_rt, Python and the libraries that this process uses."""
-    loaded = {name: str(sys.modules[name].__version__) for name in LIBRARIES if name in sys.modules}
+    loaded = {
+        name: str(sys.modules[name].__version__)
+        for name in LIBRARIES
+        if hasattr(sys.modules.get(name), "__version__")
+    }
     return {"msdk_rt": msdk_rt.__version__, "python": sys.version.split()[0], **loaded}
 
 

@@ -88,6 +88,8 @@ def run_cases(
         ThreadPoolExecutor(1, "msdk-read") as reader,
         ThreadPoolExecutor(1, "msdk-write") as writer,
     ):
+        for executor in (reader, writer):  # one interrupted while its thread starts would not wait for it
+            executor.submit(int).result()
         work = _Work(segmenter, request, tell, progress, warned)
         reading = [reader.submit(work.read, case) for case in cases[:1]]
         writing: list[Future[Outcome]] = []
