@@ -51,7 +51,7 @@ class LeakyReluNorm(Norm):
 
 
 class _Added:
-    """Of a rule whose norm is followed by the addition of a tensor of its own shape."""
+    """For a rule whose norm is followed by the addition of a tensor of the same shape."""
 
     def check(self, context, x, norm, addend, **others):
         known = all(v.shape is not None and v.shape.is_static() for v in (norm, addend))

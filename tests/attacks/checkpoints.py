@@ -316,6 +316,6 @@ def _(folder):
     torch.save(content, folder / PT)
 
 
-@attack("Ten thousand names of no network, each behind a prefix of its own.", "CheckpointError", PT)
+@attack("Ten thousand names of no network, each behind another prefix.", "CheckpointError", PT)
 def _(folder):
     torch.save({f"p{index}.model.x": torch.zeros(1) for index in range(10_000)}, folder / PT)

@@ -247,7 +247,8 @@ def test_an_artifact_gives_its_standard_ops_back(feeds):
 
 
 NORMS = """<ir_version: 10, opset_import: ["": 20]>
-norms ({type}[B,3,4,5,6] x, {type}[3] weight, {type}[3] bias, {type}[{skip}] skip) => ({type}[B,3,4,5,6] y{outputs})
+norms ({type}[B,3,4,5,6] x, {type}[3] weight, {type}[3] bias, {type}[{skip}] skip)
+=> ({type}[B,3,4,5,6] y{outputs})
 <{type}[B,3,4,5,6] norm, {type}[B,3,4,5,6] sum>
 {{
     norm = InstanceNormalization <epsilon = 0.001> (x, weight, bias)
