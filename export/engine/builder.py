@@ -137,7 +137,7 @@ def configure(
 
 
 def _load_timings(config: trt.IBuilderConfig, path: Path) -> None:
-    """Give TensorRT the timings of earlier builds, or none, with a warning, where they are not for this GPU."""
+    """Give TensorRT the timings of earlier builds; none, with a warning, where they do not fit."""
     known = path.read_bytes() if path.exists() else b""
     cache = config.create_timing_cache(known)
     if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
