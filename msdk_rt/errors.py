@@ -46,6 +46,11 @@ def shown(value: object, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
+def writable(text: str) -> str:
+    """The text with what UTF-8 cannot say, such as bytes of a file's name, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def one_line(error: Exception) -> str:
     """The message without line breaks, which those of other libraries may hold."""
     return " ".join(str(error).split())

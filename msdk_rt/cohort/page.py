@@ -19,12 +19,15 @@ caption { text-align: left; font-weight: 600; font-size: 1.15rem; padding: .5rem
 th, td { padding: .35rem .7rem; border-bottom: 1px solid color-mix(in srgb, CanvasText 20%, Canvas);
   text-align: left; vertical-align: top; }
 thead th { position: sticky; top: 0; background: Canvas; white-space: nowrap; }
+tbody th { min-width: 8rem; max-width: 20rem; overflow-wrap: anywhere; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 .flag { background: color-mix(in srgb, #D55E00 28%, Canvas); font-weight: 600; }
 .failed th { border-left: 4px solid #D55E00; }
 button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0; padding: .2rem 0;
   cursor: pointer; }
 button:focus-visible { outline: 3px solid #0072B2; outline-offset: 2px; }
+button::after { content: " \\2195"; opacity: .45; }
+[aria-sort] button::after { opacity: 1; }
 [aria-sort=ascending] button::after { content: " \\2191"; }
 [aria-sort=descending] button::after { content: " \\2193"; }
 img { display: block; background: #000; }
@@ -76,8 +79,8 @@ def page(lines: Sequence[Shown], labels: Mapping[str, int]) -> Iterator[str]:
 """
     if failed:
         yield from _failures(failed)
-    yield f'<p class="key">Colours:{_key(shown)}. Planes: axial, coronal, sagittal, each where most is '
-    yield "labelled; the subject's right and front are on the right.</p>\n"
+    yield f'<p class="key">Colours:{_key(shown)}. Planes: axial, coronal, sagittal, each where the '
+    yield "colours have the largest shares of their voxels; right and front are on the right.</p>\n"
     yield from _results(done, shown)
     yield f"</main><script>{SCRIPT}</script></body></html>\n"
 

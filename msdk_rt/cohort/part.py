@@ -15,6 +15,9 @@ class Part:
         return f"{self.index}-of-{self.count}"
 
 
+WHOLE = Part()
+
+
 def parse_part(text: str) -> Part:
     """`2/8` as Part(2, 8). Raises ValueError."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)

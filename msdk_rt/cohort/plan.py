@@ -1,4 +1,4 @@
-"""What the command line's inputs and output mean: cases, where each result goes, and what is left out."""
+"""Plans a run from the command line's inputs and output: cases, where each result goes, entries left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ from typing import TypeVar
 from msdk_rt.artifact.files import check_writable
 from msdk_rt.cohort.cases import SUFFIX, Case, LeftOut, case_at, file_fault, name_fault, picture_of
 from msdk_rt.cohort.folder import FoundCase, case_name, find_in_folder
-from msdk_rt.cohort.part import Part
+from msdk_rt.cohort.part import WHOLE, Part
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.imaging.formats import SUFFIXES, foreign_suffix, is_image_name
 
@@ -26,7 +26,7 @@ class Plan:
     other_cases: tuple[Case, ...] = ()
     other_left_out: tuple[LeftOut, ...] = ()
     folder: Path | None = None
-    part: Part = Part()
+    part: Part = WHOLE
 
 
 def plan(inputs: Sequence[Path], channels: Sequence[str], output: Path) -> Plan:
@@ -142,7 +142,7 @@ def _check_output(output: Path) -> None:
 
 
 def _without_shared_names(cases: Sequence[Case]) -> tuple[list[Case], list[LeftOut]]:
-    """The cases of a folder; left out are those whose labels have no place of their own."""
+    """The cases of a folder; cases whose labels would share a file are left out."""
     maps = {case.probabilities: case for case in cases}
     kept, left_out = [], []
     for case in cases:

@@ -1,7 +1,7 @@
-"""What came of a cohort: a report of JSON types; report.json, volumes.tsv and qc.html in the results' folder.
+"""The outcome of a cohort: a report of JSON types; report.json, volumes.tsv and qc.html among the results.
 
-Jobs that share a cohort (`--part`) each write a report of their own; the table and the page are made again by
-each, under a lock, from all that is there by then.
+Jobs that share a cohort (`--part`) each write their own report. Each job makes the table and the page again,
+under a lock, from all results so far.
 """
 
 import json
@@ -14,11 +14,12 @@ import msdk_rt
 from msdk_rt.artifact.files import atomic_write, folder_lock
 from msdk_rt.cohort.cases import Case, LeftOut
 from msdk_rt.cohort.page import HTML_START, page
-from msdk_rt.cohort.plan import Part, Plan
+from msdk_rt.cohort.part import Part
+from msdk_rt.cohort.plan import Plan
 from msdk_rt.cohort.records import Request, read_record
 from msdk_rt.cohort.run import Outcome
 from msdk_rt.cohort.volumes import MOST_DEVIATIONS, robust_scores
-from msdk_rt.errors import OutputError
+from msdk_rt.errors import OutputError, writable
 
 COLUMNS = ("case", "label", "voxels", "ml", "spacing", "warnings")
 TSV_START = "\t".join(COLUMNS) + "\n"
@@ -87,9 +88,10 @@ def check_summary_places(folder: Path) -> None:
 def write_summary(plan: Plan, outcomes: Sequence[Outcome], request: Request, entries: dict[str, Any]) -> None:
     """Write report.json (report.<part>.json for a part), volumes.tsv and qc.html into the plan's folder.
 
-    entries: what `report` gave. Raises OutputError.
+    entries: what `report` gave. A single case that failed leaves no files. Raises OutputError.
     """
-    if plan.folder is None:
+    count = len(plan.cases + plan.other_cases) + len(plan.left_out + plan.other_left_out)
+    if plan.folder is None or (count == 1 and not is_complete(plan, outcomes)):
         return
     with folder_lock(plan.folder):
         with atomic_write(plan.folder / _report_name(plan.part), "w") as file:
@@ -97,9 +99,9 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], request: Request, ent
             file.write("\n")
         lines = _lines(plan, outcomes, request)
         with atomic_write(plan.folder / "volumes.tsv", "w") as file:
-            file.write(volumes_table(lines))
+            file.write(writable(volumes_table(lines)))
         with atomic_write(plan.folder / "qc.html", "w") as file:
-            file.writelines(page(lines, request.labels))
+            file.writelines(map(writable, page(lines, request.labels)))
 
 
 def volumes_table(lines: Sequence[Line]) -> str:
@@ -132,7 +134,7 @@ def _case_entry(outcome: Outcome, request: Request) -> dict[str, Any]:
 
 
 def _lines(plan: Plan, outcomes: Sequence[Outcome], request: Request) -> list[Line]:
-    """What is known of every case of the cohort and every entry left out, those without result first."""
+    """A line for every case of the cohort and every entry left out, those without a result first."""
     lines = [_line(outcome.case, outcome.error, outcome.record) for outcome in outcomes]
     failed = _failures_elsewhere(plan)
     for case in plan.other_cases:

@@ -82,7 +82,6 @@ def _write_aside(
             file.write(text)
         targets.append(path)
     if case.picture:
-        check_writable(case.picture.parent)
         values = [value for value in request.labels.values() if value != 0]
         with atomic_write(aside / case.picture.name) as file:
             file.write(three_planes(image, on_host(segmentation.labels), space, values))
@@ -97,6 +96,8 @@ def _write_aside(
 def _put_in_place(
     aside: Path, case: Case, targets: list[Path], record: dict[str, Any], request: Request
 ) -> None:
+    if case.picture:
+        check_writable(case.picture.parent)
     before = read_record(case)
     if case.output.exists():
         record["replaces"] = sha256_of(case.output)

@@ -1,4 +1,4 @@
-"""What `msdk-rt run` and `msdk-rt bids` share: a cohort from plan to report."""
+"""Shared by `msdk-rt run` and `msdk-rt bids`: a cohort from plan to report."""
 
 import argparse
 import json
@@ -14,6 +14,7 @@ from msdk_rt.cohort.plan import Plan, part_of
 from msdk_rt.cohort.records import Request, model_of, versions
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
 from msdk_rt.cohort.run import run_cases
+from msdk_rt.errors import writable
 from msdk_rt.segmenter import Segmenter
 
 
@@ -49,7 +50,7 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
 
 def say(message: str) -> None:
     """A line on stderr, above a progress bar. Called from several threads."""
-    tqdm.write(f"msdk-rt: {message}", file=sys.stderr)
+    tqdm.write(f"msdk-rt: {writable(' '.join(message.split()))}", file=sys.stderr)
 
 
 def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:

@@ -3,7 +3,7 @@
 import argparse
 
 from msdk_rt.artifact.vocabulary import BLENDS
-from msdk_rt.cohort.part import Part, parse_part
+from msdk_rt.cohort.part import WHOLE, Part, parse_part
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         type=_part,
-        default=Part(),
+        default=WHOLE,
         metavar="I/N",
         help="only every N-th case by name, from the I-th on: one job of an array (results go to one folder)",
     )

@@ -21,7 +21,7 @@ def three_planes(image: Array, labels: Array, space: Space, values: Sequence[int
     """A PNG of an axial, a coronal and a sagittal plane side by side, right and front at the right, top up.
 
     image, labels: (X, Y, Z) in the file's axis order. values: voxel values to colour, in this order. Each
-    plane is the one with most of them, the middle one where there are none.
+    plane is the one with the largest share of every colour's voxels, the middle one where there are none.
     """
     space = replace(space, orientation="RAS")
     sides = _sides(space)
@@ -75,9 +75,11 @@ def _colour_index(labels: Array, values: Sequence[int]) -> Array:
 
 
 def _plane(painted: Array, axis: int) -> tuple[slice | int, ...]:
-    others = tuple(other for other in range(3) if other != axis)
-    counts = np.count_nonzero(painted, axis=others)
-    place = int(counts.argmax()) if counts.any() else painted.shape[axis] // 2
+    """The plane across `axis` with the largest share of every colour's voxels, so that small ones count."""
+    planes = np.moveaxis(painted, axis, 0)
+    counts = np.stack([np.bincount(plane.ravel(), minlength=1 + len(PALETTE)) for plane in planes])[:, 1:]
+    shares = (counts / np.maximum(counts.sum(axis=0), 1)).sum(axis=1)
+    place = int(shares.argmax()) if shares.any() else len(planes) // 2
     return tuple(place if other == axis else slice(None) for other in range(3))
 
 

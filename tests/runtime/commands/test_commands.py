@@ -31,6 +31,10 @@ def scan(tmp_path):
     return write_scan(tmp_path / "scans" / "a.nii.gz")
 
 
+def images_in(folder):
+    return sorted(path.name for path in folder.glob("*.nii.gz"))
+
+
 def run(*arguments):
     return main(["run", *map(str, arguments)])
 
@@ -56,7 +60,9 @@ def test_json_report(artifact, scan, tmp_path, capsys):
     assert sum(label["voxels"] for label in case["labels"].values()) == np.prod(SHAPE)
     assert sum(label["ml"] for label in case["labels"].values()) == pytest.approx(np.prod(SHAPE) * 2 / 1000)
     assert nibabel.load(case["probabilities"]).shape == (*SHAPE, 2)
-    assert sorted(os.listdir(tmp_path / "out")) == ["a.nii.gz", "a_probabilities.nii.gz"]
+    written = ["a.nii.gz", "a.nii.gz.json", "a_probabilities.nii.gz", "qc", "qc.html", "report.json"]
+    assert sorted(os.listdir(tmp_path / "out")) == [*written, "volumes.tsv"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
 
 
 def test_a_folder_is_taken_up_where_it_stopped(artifact, scan, tmp_path, capsys):
@@ -67,7 +73,7 @@ def test_a_folder_is_taken_up_where_it_stopped(artifact, scan, tmp_path, capsys)
     assert run(artifact, scan.parent, "-o", out, "--quiet", "--json") == 0
     assert [case.get("kept") for case in json.loads(capsys.readouterr().out)["cases"]] == [True, None]
     assert (out / "a.nii.gz").stat().st_mtime_ns == written
-    assert sorted(os.listdir(out)) == ["a.nii.gz", "b.nii.gz"]
+    assert images_in(out) == ["a.nii.gz", "b.nii.gz"]
     assert run(artifact, scan.parent, "-o", out, "--quiet", "--overwrite") == 0
     assert (out / "a.nii.gz").stat().st_mtime_ns > written
 
@@ -95,37 +101,37 @@ def moved(path):
 def test_a_result_is_kept_only_when_it_is_one(artifact, scan, tmp_path, capsys, damage, name, why):
     out = tmp_path / "out"
     assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
-    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    whole = {path.name: path.read_bytes() for path in out.glob("*.nii.gz")}
     damage(out / name)
     capsys.readouterr()
     assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
     error = capsys.readouterr().err
     assert error.startswith("msdk-rt: a: segmented again, since ")
     assert why in error
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    assert {path.name: path.read_bytes() for path in out.glob("*.nii.gz")} == whole
 
 
 def test_overwriting_leaves_no_probabilities_of_an_earlier_run(artifact, scan, tmp_path):
     out = tmp_path / "out"
     assert run(artifact, scan, "-o", out, "--quiet", "--probabilities") == 0
     assert run(artifact, scan, "-o", out, "--quiet") == 0
-    assert sorted(os.listdir(out)) == ["a.nii.gz", "a_probabilities.nii.gz"]
+    assert images_in(out) == ["a.nii.gz", "a_probabilities.nii.gz"]
     assert run(artifact, scan, "-o", out, "--quiet", "--overwrite") == 0
-    assert os.listdir(out) == ["a.nii.gz"]
+    assert images_in(out) == ["a.nii.gz"]
 
 
 def test_several_channels(tmp_path, capsys):
     path = write_artifact(tmp_path / "model.onnx", channels=2)
     files = [write_scan(tmp_path / "scans" / f"{case}_000{c}.nii.gz", c) for case in "xy" for c in (0, 1)]
     assert run(path, tmp_path / "scans", "-o", tmp_path / "out", "--quiet") == 0
-    assert sorted(os.listdir(tmp_path / "out")) == ["x.nii.gz", "y.nii.gz"]
+    assert images_in(tmp_path / "out") == ["x.nii.gz", "y.nii.gz"]
     assert run(path, *files[:2], "-o", tmp_path / "x.nii.gz", "--quiet") == 0
     assert (tmp_path / "x.nii.gz").read_bytes() == (tmp_path / "out" / "x.nii.gz").read_bytes()
 
     capsys.readouterr()
     files[1].unlink()
     assert run(path, tmp_path / "scans", "-o", tmp_path / "out") == 1
-    assert "case x in" in capsys.readouterr().err
+    assert "x_0000.nii.gz is of case x, which lacks the channel m1 (_0001)" in capsys.readouterr().err
     files[0].rename(tmp_path / "scans" / "x.nii.gz")
     assert run(path, tmp_path / "scans", "-o", tmp_path / "out") == 1
     assert "such as x_0000.nii.gz for m0" in capsys.readouterr().err
@@ -142,7 +148,7 @@ def test_one_wrong_case_does_not_stop_the_others(artifact, scan, tmp_path, capsy
     assert "truncated" in broken["error"]
     assert good["seconds"] > 0
     assert "msdk-rt: 0_truncated: cannot read" in captured.err
-    assert os.listdir(out) == ["a.nii.gz"]
+    assert images_in(out) == ["a.nii.gz"]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_wrong_usage_is_exit_code_2(arguments, capsys):
     assert "usage: msdk-rt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["info"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["export"], ["run"], ["bids"], ["info"], ["demo"]])
 def test_help_teaches(command, capsys):
     with pytest.raises(SystemExit) as caught:
         main([*command, "--help"])
@@ -252,7 +258,7 @@ def test_interrupted_between_windows(artifact, scan, tmp_path, capsys, monkeypat
     monkeypatch.setattr(OnnxRuntimeBackend, "infer", interrupted)
     assert run(artifact, scan.parent, "-o", tmp_path / "out") == 1
     assert "msdk-rt: interrupted" in capsys.readouterr().err
-    assert os.listdir(tmp_path / "out") == ["a.nii.gz"]
+    assert images_in(tmp_path / "out") == ["a.nii.gz"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
