@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
-from msdk_rt.artifact.files import atomic_write, folder_lock
+from msdk_rt.artifact.files import atomic_write, file_at, folder_lock
 from msdk_rt.artifact.manifest_rules import complaints
 from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, OutputError, shown
@@ -127,10 +127,9 @@ def read_manifest(artifact: str | Path) -> Manifest:
     Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field
     missing, unknown or wrong, or the manifest or the artifact not as they were written.
     """
-    artifact = Path(artifact)
+    missing = f"no model at {artifact}: expected a file written by msdk_rt.export"
+    artifact = file_at(artifact, ArtifactError, missing)
     path = manifest_path(artifact)
-    if not artifact.is_file():
-        raise ArtifactError(f"no model at {artifact}: expected a file written by msdk_rt.export")
     entries = _read_json(path)
     newest = entries.get("format_version")
     if isinstance(newest, int) and newest > FORMAT_VERSION:
