@@ -96,6 +96,8 @@ def _sides(raw: nibabel.Nifti1Header) -> list[str]:
     has_sform = int(raw["sform_code"]) > 0
     sides = np.linalg.norm(raw.get_sform()[:3, :3], axis=0) * unit if has_sform else pixdim
     said = []
+    if not has_sform and not pixdim.all():
+        return ["says that a side of its voxels is 0: it was taken for 1 mm"]
     with np.errstate(invalid="ignore", over="ignore"):
         if not np.all((sides >= USUAL_SIDES[0]) & (sides <= USUAL_SIDES[1])):
             said.append(

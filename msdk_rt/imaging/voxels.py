@@ -3,6 +3,7 @@
 import gzip
 import math
 import zlib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.memory import available_memory
 
 BLOCK = 1 << 16
-LEAST_SLICE = 512  # bytes: less may be padding, however small a slice is
+LEAST_BEYOND = 512  # bytes: fewer may be padding, however small the volume is
 NO_STREAM = "Not a gzipped file"
 COMPRESSED = (".gz", ".bz2", ".zst")
 UNREADABLE = (
@@ -36,18 +37,18 @@ def read_voxels(image: nibabel.Nifti1Image, path: Path) -> tuple[Floats, str]:
     that follow them, "" for none).
 
     nibabel's get_fdata fills a buffer of the size that the header names before it reads, so a header of a few
-    bytes could take all of the memory. Raises InputError, also where a slice follows that is not all zero:
-    then the header's dimensions are not those of the voxels.
+    bytes could take all of the memory. Raises InputError, also where as much follows as the smallest
+    face of the volume has and it is not all zero: then the header's dimensions are not those of the voxels.
     """
     shape, dtype = image.shape, image.get_data_dtype()
     _check_memory(shape, dtype, path)
     proxy: Any = image.dataobj  # an ArrayProxy: the image was opened from a file
-    slice_bytes = max(LEAST_SLICE, math.prod(shape[:2]) * dtype.itemsize)
+    least = max(LEAST_BEYOND, min(math.prod(face) for face in combinations(shape[:3], 2)) * dtype.itemsize)
     try:
-        stored, beyond = _stored(path, int(proxy.offset), math.prod(shape), dtype, slice_bytes)
+        stored, beyond = _stored(path, int(proxy.offset), math.prod(shape), dtype, least)
     except UNREADABLE as error:
         raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error
-    if len(beyond) == slice_bytes and any(beyond):
+    if len(beyond) == least and any(beyond):
         raise InputError(
             f"{path} holds more voxels than the shape {shape} of {dtype} that its header says: the header is "
             "damaged, or a series is called one volume. Convert the original again"
