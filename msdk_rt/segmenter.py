@@ -14,7 +14,7 @@ from msdk_rt.backends.registry import Settings, open_backend, providers_of
 from msdk_rt.errors import ArtifactError, BackendError
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
-from msdk_rt.imaging.space import Space
+from msdk_rt.imaging.space import Space, warn_of_spacing
 from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
@@ -111,7 +111,7 @@ class Segmenter:
         | volumes | returns |
         | --- | --- |
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
-        | path of a NIfTI file, for a model with one channel | Segmentation |
+        | path of a NIfTI file, 4D for a model with several channels | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
         | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
@@ -119,6 +119,7 @@ class Segmenter:
 
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
         manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
+        What a file leaves open, or voxels far from those that the model knows, are an InputWarning.
 
         Raises InputError on a volume that does not fit: for arrays before the first inference, for files
         before their own. Raises BackendError if inference fails.
@@ -153,6 +154,7 @@ class Segmenter:
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)
         if isinstance(source, Volume):
+            warn_of_spacing(source.space, self.manifest.spacing)
             pending = pipeline.start(as_volume(source.data, self.manifest.channels), probabilities, watch)
             return partial(_of_file, pending, source.space)
         pending = pipeline.start(self._check(source), probabilities, watch)

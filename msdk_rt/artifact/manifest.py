@@ -22,6 +22,7 @@ from msdk_rt.errors import ArtifactError, OutputError, shown
 
 FORMAT_VERSION = 1
 SEAL = "seal"
+OPTIONAL = {"notes", "spacing"}  # left out of a file where they say nothing
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
 _DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
@@ -47,6 +48,8 @@ class Manifest:
         blending: scheme, mode and sigma_scale of the windows' weights.
         precision: "float32" or "float16", of the values between layers.
         engine: the machine that a .engine needs (msdk_rt.artifact.engine_entry); None for a .onnx.
+        spacing: {"low": (D, H, W), "high": (D, H, W)} in millimetres, of the voxels that the network was
+            trained or checked with; None where nobody knows. A file without it has no such entry.
         notes: sentences about what the export assumed or could not check. A file without notes has no such
             entry.
         ops_version: version of the ops' contract.
@@ -67,6 +70,7 @@ class Manifest:
     blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
     precision: str = "float32"
     engine: dict[str, Any] | None = None
+    spacing: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     ops_version: int = OPS_VERSION
     format_version: int = FORMAT_VERSION
@@ -99,8 +103,9 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
     path = manifest_path(artifact)
     try:
         entries = dataclasses.asdict(manifest)
-        if not manifest.notes:
-            del entries["notes"]
+        for name in OPTIONAL:
+            if not entries[name]:
+                del entries[name]
         text = json.dumps(entries | {SEAL: _seal(entries)}, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
@@ -138,7 +143,7 @@ def read_manifest(artifact: str | Path) -> Manifest:
             "msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
-    if missing := sorted(fields - entries.keys() - {"notes"}):
+    if missing := sorted(fields - entries.keys() - OPTIONAL):
         raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
     if unknown := sorted(entries.keys() - fields):
         raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")

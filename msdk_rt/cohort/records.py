@@ -23,7 +23,7 @@ FORMAT_VERSION = 1
 MOST_BYTES = 4 << 20
 LIBRARIES = ("numpy", "nibabel", "onnxruntime", "tensorrt")
 # A manifest's entries about its own history; all other entries shape the result.
-HISTORY = ("parity", "created_by", "notes")
+HISTORY = ("parity", "created_by", "notes", "spacing")
 
 
 @dataclass(frozen=True)
