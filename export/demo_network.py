@@ -13,9 +13,12 @@ from msdk_rt.artifact.manifest import Manifest
 OWN_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
 
 
-def export_demo(artifact: Path, weights: Path | None = None) -> Manifest:
-    """Export the demo network, or that of another checkpoint, to `artifact`; raises what export raises."""
-    return export(weights or OWN_WEIGHTS, artifact, progress=True)
+def export_demo(artifact: Path, weights: Path | None = None, progress: bool = True) -> Manifest:
+    """Export the demo network, or that of another checkpoint, to `artifact`; raises what export raises.
+
+    progress: show the steps.
+    """
+    return export(weights or OWN_WEIGHTS, artifact, progress=progress)
 
 
 def reference_labels() -> tuple[np.ndarray, dict[str, int]]:

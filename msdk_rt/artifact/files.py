@@ -30,14 +30,16 @@ def path_of(given: object, error: type[MsdkError]) -> Path:
 
 
 def file_at(given: object, error: type[MsdkError], missing: str) -> Path:
-    """The Path of a file that is there. Raises `error`, with `missing` for a file that is not."""
+    """The Path of a file that can be read. Raises `error`, with `missing` where there is none."""
     path = path_of(given, error)
     try:
         if path.is_file():
-            return path
-    except OSError as refused:  # a folder that is locked, a name too long for any file
+            with path.open("rb"):
+                return path
+        is_folder = path.is_dir()
+    except OSError as refused:  # no permission, a name too long for any file
         raise error(f"cannot read {path}: {refused.strerror or refused}") from refused
-    raise error(missing)
+    raise error(f"{missing}; it is a folder" if is_folder else missing)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from msdk_rt.cohort.plan import Plan, part_of
 from msdk_rt.cohort.records import Request, model_of, versions
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
 from msdk_rt.cohort.run import run_cases
+from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import writable
 from msdk_rt.segmenter import Segmenter
 
@@ -39,7 +40,7 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
             if not entry.harmless:
                 say(f"left out: {entry.path} {entry.reason}")
         request = _request(segmenter, options)
-        outcomes = list(run_cases(segmenter, plan.cases, request, say, progress=not options.quiet))
+        outcomes = list(run_cases(segmenter, plan.cases, request, say, progress=shows_bars(options.quiet)))
         run = {"model": str(model), "providers": segmenter.providers, "threads": options.threads}
     entries = report(plan, outcomes, request, **run)
     write_summary(plan, outcomes, request, entries)

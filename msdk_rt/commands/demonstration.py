@@ -9,6 +9,7 @@ import numpy as np
 from msdk_rt.artifact.files import check_writable
 from msdk_rt.cohort.volumes import voxel_counts
 from msdk_rt.commands.info import parity_lines
+from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.nifti import NiftiHeader
@@ -31,7 +32,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
 
     from msdk_export.demo_network import export_demo, reference_labels
 
-    manifest = export_demo(folder / "model.onnx", weights)
+    manifest = export_demo(folder / "model.onnx", weights, progress=shows_bars())
     if len(manifest.channels) != 1:
         raise InputError(
             f"the demo volume has one channel (T1), the model takes {', '.join(manifest.channels)}"
@@ -39,7 +40,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
 
     with Segmenter(folder / "model.onnx", threads=threads) as segmenter:
         start = time.perf_counter()
-        segmentation = segmenter.run(t1, progress=True)
+        segmentation = segmenter.run(t1, progress=shows_bars())
         seconds = time.perf_counter() - start
         windows = segmenter.count_windows(segmentation.space.to_model(segmentation.labels).shape)
         providers = ", ".join(segmenter.providers)

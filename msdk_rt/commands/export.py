@@ -10,6 +10,7 @@ from msdk_rt.artifact.vocabulary import ACTIVATIONS, NORMALIZATIONS
 from msdk_rt.commands import engine_arguments
 from msdk_rt.commands.command import Command
 from msdk_rt.commands.info import describe
+from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import InputError
 
 EXAMPLES = """examples:
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         sample=options.sample,
         reference=options.reference,
         weights=options.weights,
-        progress=not options.quiet,
+        progress=shows_bars(options.quiet),
     )
     print(describe(options.model, manifest))
     return 0

@@ -14,6 +14,7 @@ from tqdm import tqdm
 import msdk_rt
 from msdk_rt.artifact.notes import ExportWarning, InputWarning
 from msdk_rt.commands import bench, bids, demo, export, info, run, train
+from msdk_rt.commands.terminal import print_every_name
 from msdk_rt.errors import MsdkError, one_line
 
 COMMANDS = (
@@ -30,6 +31,7 @@ OURS = (ExportWarning, InputWarning)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; every error is one line on stderr."""
+    print_every_name()
     options = parser().parse_args(arguments)
     try:
         with _terminate_as_interrupt(), _warnings_as_lines():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from msdk_rt.commands.command import Command
+from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import BackendError, InputError
 
 EXAMPLES = """examples:
@@ -153,7 +154,9 @@ def run(options: argparse.Namespace) -> int:
         given["network"] = options.network
     weights = DistillationWeights(**_given(options, _WEIGHTS))
     settings = TrainingSettings(**given, distillation=weights)
-    result = train(options.data, options.out, settings, restart=options.restart, progress=not options.quiet)
+    result = train(
+        options.data, options.out, settings, restart=options.restart, progress=shows_bars(options.quiet)
+    )
     print(f"best      {result.best}, mean Dice {result.dice:.4f} at step {result.best_step}")
     print(f"last      {result.last}, step {result.steps}")
     print(f"export    msdk-rt export {result.best} model.onnx")

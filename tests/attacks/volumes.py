@@ -286,3 +286,38 @@ def _(folder):
         bytes([1, 0, 0, 0]) + (0xFFFFFFF0).to_bytes(4, "little") + bytes([6, 0, 0, 0])
     )
     (folder / "scan.nii").write_bytes(content)
+
+
+@attack("vox_offset is 0: the header would be read as voxels.", "InputError")
+def _(folder):
+    edit(folder / "scan.nii", vox_offset=0)
+
+
+@attack("vox_offset is 0 in a NIfTI-2 file.", "InputError")
+def _(folder):
+    edit(write(folder, scan(), kind=nibabel.Nifti2Image), vox_offset=0)
+
+
+@attack("A series of three says that it has three dimensions: two volumes would be lost.", "InputError")
+def _(folder):
+    edit(write(folder, scan((9, 8, 7, 3))), dim=[3, 9, 8, 7, 1, 1, 1, 1])
+
+
+@attack("A quarter of the slices is all that the header says.", "InputError")
+def _(folder):
+    edit(write(folder, scan((32, 32, 32))), dim=[3, 32, 32, 8, 1, 1, 1, 1])
+
+
+@attack("The unit is the metre: converted, legal.", "")
+def _(folder):
+    edit(folder / "scan.nii", xyzt_units=1)
+
+
+@attack("The unit does not exist: taken for millimetres, legal.", "")
+def _(folder):
+    edit(folder / "scan.nii", xyzt_units=7)
+
+
+@attack("The header is in one byte order and its size in the other.", "InputError")
+def _(folder):
+    edit(folder / "scan.nii", sizeof_hdr=np.int32(HEADER).byteswap())

@@ -150,6 +150,16 @@ def test_a_byte_that_no_name_has(tmp_path, artifact, name):
         pass
 
 
+def test_folders_are_no_volumes(tmp_path, artifact):
+    for folders in (tmp_path, [tmp_path], [[tmp_path], [tmp_path]]):
+        with pytest.raises(InputError, match="no file at .*; it is a folder"):
+            Segmenter(artifact).run(folders)
+    with pytest.raises(InputError, match=r"expected 1 file\(s\), one per channel \(m0\), got 2"):
+        Segmenter(artifact).run([tmp_path, tmp_path])
+    with pytest.raises(ArtifactError, match="no model at .*; it is a folder"):
+        Segmenter(tmp_path)
+
+
 MASKED = np.ma.masked_greater(VOLUME, 300)
 
 

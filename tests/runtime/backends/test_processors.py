@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -16,6 +15,7 @@ import msdk_rt
 from msdk_rt.backends import processors
 from msdk_rt.backends.onnxruntime import VERSION, open_session, spinning
 from msdk_rt.backends.processors import cgroup_quota, physical_cores, threads_for, usable_processors
+from tests.support.terminal import OnTerminal
 
 V2 = "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = (
@@ -182,22 +182,15 @@ def test_sigterm_ends_a_run_that_asked_for_100_000(tmp_path, artifact):
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "scan.nii")
     code = "from msdk_rt.commands.main import main; raise SystemExit(main())"
     arguments = ["run", artifact, tmp_path / "scan.nii", "-o", tmp_path / "out.nii.gz", "--overlap", "0.9"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments, "--threads", "100000"], stderr=subprocess.PIPE, text=True
-    )
-    seen = ""
-    while "window/s" not in seen:
-        character = process.stderr.read(1)
-        assert character, seen
-        seen += character
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    running = OnTerminal([sys.executable, "-c", code, *arguments, "--threads", "100000"])
+    running.wait_for("window/s")
+    status = Path(f"/proc/{running.process.pid}/status").read_text()
     threads = int(status.partition("Threads:")[2].split()[0])
-    process.send_signal(signal.SIGTERM)
+    running.process.send_signal(signal.SIGTERM)
     began = time.perf_counter()
-    rest = process.communicate(timeout=60)[1]
+    assert running.ended() == 1
     print(f"{threads} threads, ended {time.perf_counter() - began:.1f} s after SIGTERM")
-    assert process.returncode == 1
     assert threads < 40
-    assert "100000 threads were asked for" in seen
-    assert "interrupted" in rest
+    assert "100000 threads were asked for" in running.shown
+    assert "interrupted" in running.shown
     assert not (tmp_path / "out.nii.gz").exists()

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -15,6 +14,7 @@ from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
 from msdk_rt.commands.main import main
 from msdk_rt.segmenter import Segmenter
 from tests.support.small_model import write_artifact
+from tests.support.terminal import OnTerminal
 
 SHAPE = (9, 10, 11)
 
@@ -269,18 +269,13 @@ def test_interrupted_by_a_signal(artifact, tmp_path, sent):
     volume = np.random.default_rng(0).standard_normal((90, 90, 90)).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), scans / "big.nii")
     command = "import sys; from msdk_rt.commands.main import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", command, "run", artifact, scans, "-o", tmp_path / "out", "--overlap", "0.9"],
-        stderr=subprocess.PIPE,
-        text=True,
+    running = OnTerminal(
+        [sys.executable, "-c", command, "run", artifact, scans, "-o", tmp_path / "out", "--overlap", "0.9"]
     )
-    seen = ""
-    while "segment" not in seen:
-        seen += process.stderr.read(1)
+    running.wait_for("segment")
     time.sleep(0.3)
-    process.send_signal(sent)
-    _, rest = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "msdk-rt: interrupted" in rest
-    assert "Traceback" not in rest
+    running.process.send_signal(sent)
+    assert running.ended(timeout=30) == 1
+    assert "msdk-rt: interrupted" in running.shown
+    assert "Traceback" not in running.shown
     assert os.listdir(tmp_path / "out") == []
