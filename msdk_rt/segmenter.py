@@ -154,7 +154,8 @@ class Segmenter:
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)
         if isinstance(source, Volume):
-            pending = pipeline.start(as_volume(source.data, self.manifest.channels), probabilities, watch)
+            check_shape(source.data.shape, self.manifest.channels)
+            pending = pipeline.start(source.data, probabilities, watch)
             return partial(_of_file, pending, source.space)
         pending = pipeline.start(self._check(source), probabilities, watch)
         return partial(_of_array, pending, probabilities)
