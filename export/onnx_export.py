@@ -69,8 +69,8 @@ def export(
         config: sizes of that network. Those not given are read in the same way.
         precision: "fp32", or "fp16": float16 between the layers, which GPUs run faster and at half the
             memory; norms, the scan's state and parameters, image and logits stay float32
-            (msdk_export.graph.precision). What it costs is measured and in the manifest. Default: "fp16" for
-            an .engine, else "fp32".
+            (msdk_export.graph.precision). Its cost is measured and written in the manifest. Default: "fp16"
+            for an .engine, else "fp32".
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
             Default: the MNI152 T1 template, where nilearn is installed.
@@ -80,8 +80,8 @@ def export(
         weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
             weights), or the keys where it is, joined by dots. Default: the model.
         unverified: export a module although one of its blocks does not run on this machine, so that nothing
-            shows what it computes: it is taken for the published block of its parameters. A UserWarning and
-            the manifest say so.
+            shows its computation: it is assumed to be the published block of its parameters. A UserWarning
+            and the manifest say so.
         progress: show the steps.
 
     Arguments override the checkpoint's own description; window, channels and labels must come from one of
@@ -93,8 +93,8 @@ def export(
     each other: both files are of one export. Where the file system cannot lock, a pair that does not match
     is an ArtifactError, here and when it is read.
 
-    What the inputs do not determine, and what could not be checked, is an ExportWarning and a sentence among
-    the manifest's notes.
+    Whatever the inputs do not determine, or the export could not check, is an ExportWarning and a sentence
+    among the manifest's notes.
 
     Raises CheckpointError, ExportError (incomplete description, graph too large, parity out of limits),
     InputError (a window or sample that does not fit the network), OutputError (`path` cannot be written),

@@ -1,4 +1,4 @@
-"""What a reference says about weights that fit several networks: which reading of them agrees with it."""
+"""Weights that fit several networks: picks the reading of them that agrees with a reference."""
 
 import itertools
 from collections.abc import Mapping

@@ -24,7 +24,10 @@ ON_TENSORRT = ("msdk_export.engine.builder", "msdk_rt.backends.tensorrt")
 
 @pytest.fixture
 def import_tensorrt(monkeypatch):
-    """Call with what `import tensorrt` shall give: what is on top of it is imported anew, later forgotten."""
+    """Call with what `import tensorrt` shall give:
+
+    modules on top of it are imported again, later forgotten.
+    """
 
     def become(module):
         monkeypatch.setitem(sys.modules, "tensorrt", module)

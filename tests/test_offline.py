@@ -1,5 +1,5 @@
 """Export and run reach for no network: every attempt to connect or to look up a name is an error, and where
-the system allows it, they are in a network namespace of their own, which has none.
+the system allows it, they are in a separate network namespace, which has none.
 """
 
 import subprocess

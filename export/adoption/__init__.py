@@ -1,4 +1,4 @@
-"""Take up Mamba blocks that other code built, whatever their class is called, for export."""
+"""Adopts Mamba blocks that other code built, whatever their class is called, for export."""
 
 import copy
 import warnings
@@ -29,14 +29,14 @@ def adopt(module: nn.Module) -> nn.Module:
 
     Biases of in_proj, out_proj and conv1d, any d_state, d_conv, expand and dt_rank, Vim's init_layer_scale
     (gamma) and its if_divide_out (spelled if_devide_out in its blocks) are honoured. A v2 block without that
-    attribute is taken not to halve the sum, which a UserWarning says. Vim's and SegMamba's own code with
+    attribute is assumed not to halve the sum, and a UserWarning says so. Vim's and SegMamba's own code with
     use_fast_path=False silently runs the forward scan alone; here every direction runs, as in training.
 
     The meaning of a block is taken from these repositories, so whatever else a block holds (further
     parameters or buffers, norms of dt, B and C, another activation, hooks) is refused rather than ignored,
     and a block that runs on this machine must agree with its replacement on a few random tokens. Modules
-    whose forward reaches into a block's parts, say calls block.in_proj, cannot be served: the parts are
-    gone. The copy keeps what is shared: parameters between blocks, and a block used in several places.
+    whose forward uses a block's parts, such as block.in_proj, cannot be exported: the parts are gone. The
+    copy keeps all sharing: parameters between blocks, and a block used in several places.
 
     Raises ExportError when a block lacks some of the names (they are listed), or has anything above; when
     its recurrence is Mamba-2's; when the module cannot be copied.
@@ -60,7 +60,7 @@ def adopt(module: nn.Module) -> nn.Module:
 
 
 def _replaced(module: nn.Module, name: str, done: dict[nn.Module, nn.Module], unsaid: list[str]) -> nn.Module:
-    """The module with its blocks replaced, or what replaces it; each object once, however often used."""
+    """The module with its blocks replaced, or its replacement; each object once, however often used."""
     if module not in done:
         done[module] = module
         label = name or type(module).__name__

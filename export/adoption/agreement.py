@@ -1,4 +1,4 @@
-"""Whether two computations agree: on whole outputs, relative to the largest value."""
+"""Compares two computations on whole outputs, relative to the largest value."""
 
 import copy
 import logging
@@ -25,8 +25,8 @@ def agree(found: object, expected: object, limit: float = SAME) -> bool:
 def check_agreement(block: nn.Module, adopted: nn.Module, label: str, shape: tuple[int, ...]) -> None:
     """Raise ExportError if the block, on a random input of this shape, computes something else.
 
-    Code that has the published names may give them a meaning of its own, another order of the tokens for
-    instance. Blocks that cannot run here, for want of a GPU or of mamba_ssm, are taken at their names; so are
+    Code that has the published names may give them another meaning, for instance another order of the tokens.
+    Blocks that cannot run here, because there is no GPU or no mamba_ssm, are trusted by their names; so are
     those with use_fast_path=False, whose published code leaves out every direction but the first.
     """
     if getattr(block, "use_fast_path", True) is False:
@@ -40,7 +40,7 @@ def check_agreement(block: nn.Module, adopted: nn.Module, label: str, shape: tup
             found = theirs(tokens)
         except Exception:
             logging.getLogger(__name__).debug(
-                "%s does not run here: it is taken at its names", label, exc_info=True
+                "%s does not run here: it is trusted by its names", label, exc_info=True
             )
             return
     if not isinstance(found, Tensor) or found.shape != expected.shape:
@@ -55,5 +55,5 @@ def check_agreement(block: nn.Module, adopted: nn.Module, label: str, shape: tup
             f"on this machine its own forward differs from the published block's by {error:.2g}, where the "
             f"largest output is {scale:.2g}",
             "either its parameters mean something else, or it fell back to code that runs one direction "
-            "alone: in that case set its attribute use_fast_path to False, and it is taken at its names",
+            "alone: in that case set its attribute use_fast_path to False, and it is trusted by its names",
         )

@@ -1,4 +1,4 @@
-"""A forward whose own Python refuses to run without a GPU, run past that one check.
+"""Runs a forward whose own Python refuses to run without a GPU, without that one check.
 
 Some code says `if not x.is_cuda: raise ...` before it computes what a CPU could compute as well. The check is
 taken out of a copy of the function; everything else in it stays the user's.
@@ -17,9 +17,9 @@ _OF_A_DEVICE = re.compile(r"cuda|gpu|device|triton|kernel", re.IGNORECASE)
 
 
 def without_device_check(function: Callable, error: BaseException) -> Callable | None:
-    """The function without the `raise` or `assert` of its own that gave this error.
+    """The function without the `raise` or `assert` in it that gave this error.
 
-    None where the error came from elsewhere or does not speak of a device, or the source is not to be had.
+    None where the error came from elsewhere or does not name a device, or the source is not available.
     """
     if not isinstance(function, types.FunctionType) or not _OF_A_DEVICE.search(str(error)):
         return None

@@ -1,4 +1,4 @@
-"""Where in the user's own code an error of the export comes from."""
+"""Names the place in the user's own code that an error of the export comes from."""
 
 import contextlib
 import linecache
@@ -44,7 +44,7 @@ def located(network: nn.Module, replaced: Sequence[str], running: bool = False) 
 
 
 def _reason(error: BaseException) -> str:
-    """What the first of several errors said, if the last does not say it."""
+    """The message of the first of several errors, if the last does not contain it."""
     first = error
     while first.__cause__ is not None:
         first = first.__cause__

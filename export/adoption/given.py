@@ -21,7 +21,8 @@ class Given:
     """A user's module, run in evaluation mode as it is; and `network`, a float32 copy on the CPU to be traced.
 
     Where compiled functions of mamba_ssm, causal_conv1d or VMamba do not run here, ours run in their place;
-    all other Python is the module's own. A module of another precision is run as a float32 copy. It is left as it was, whatever it does when it runs.
+    all other Python is the module's own. A module of another precision is run as a float32 copy. It is left
+    as it was, whatever it does when it runs.
 
     unverified: export although a block does not run here, so that nothing shows what it computes.
     """

@@ -1,4 +1,4 @@
-"""Functions of other people's code, intercepted wherever they are bound.
+"""Intercepts functions of other code wherever they are bound.
 
 A function's code object is exchanged, not a name in some module: `from x import f`, methods already bound,
 closures, default arguments and calls by super() all reach the same function object.
@@ -26,7 +26,7 @@ def call(*args, **kwargs):
 
 @contextlib.contextmanager
 def intercepted(handlers: Mapping[types.FunctionType, Handler]) -> Iterator[None]:
-    """Every call of these functions goes to its handler, on any thread, until the context ends.
+    """Send every call of these functions to its handler, on any thread, until the context ends.
 
     Contexts on several threads wait for one another.
     """
@@ -52,7 +52,7 @@ def intercepted_applies(handlers: Mapping[type[torch.autograd.Function], Handler
 
 
 def copied(function: types.FunctionType, code: types.CodeType | None = None) -> types.FunctionType:
-    """A function of its own that does what this one does, or what `code` does in its place."""
+    """A separate function that does the same as this one, or runs `code` in its place."""
     copy = types.FunctionType(
         code or function.__code__,
         function.__globals__,

@@ -1,8 +1,8 @@
 """The compiled functions of mamba_ssm, causal_conv1d and VMamba, found in what is imported, and supplied.
 
 Where such a function does not run here, because it wants a GPU, ours runs in its place, so that the Python
-around it, which is the user's, still decides what is computed. One that runs is left to run: what it gives is
-compared with ours, and ours goes into the graph only where the two agree.
+around it, which is the user's, still decides what is computed. A function that runs is left to run: its
+outputs are compared with ours, and ours goes into the graph only where the two agree.
 """
 
 import functools
@@ -86,7 +86,7 @@ class _Kernel:
 
 
 class KernelFunctions:
-    """The kernel functions that are imported now, and what was found out about each."""
+    """The kernel functions that are imported now, and the findings about each."""
 
     def __init__(self):
         self.tracing = False

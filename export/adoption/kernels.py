@@ -1,8 +1,8 @@
-"""What the compiled functions under published Mamba code compute, on the msdk ops.
+"""The compiled functions under published Mamba code, computed on the msdk ops.
 
-Each function here takes the published function's arguments by name, whatever the order of its release, and
-refuses by name what it does not compute. Sources: state-spaces/mamba (mamba_ssm/ops), Dao-AILab/causal-conv1d,
-hustvl/Vim, ge-xing/SegMamba, MzeroMiko/VMamba.
+Each function takes the published function's arguments by name, whatever the order of its release, and refuses
+by name an argument that it does not compute. Sources: state-spaces/mamba (mamba_ssm/ops),
+Dao-AILab/causal-conv1d, hustvl/Vim, ge-xing/SegMamba, MzeroMiko/VMamba.
 """
 
 import torch
@@ -79,7 +79,7 @@ def mamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **
 
 
 def bimamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned) -> Tensor:
-    """The same with a second scan from the end, of its own A_b; it shares the rest, the convolution too."""
+    """The same with a second scan from the end, with its own A_b; it shares the rest, the convolution too."""
     return F.linear(mamba_inner_no_out_proj(**scanned).transpose(1, 2), out_proj_weight, out_proj_bias)
 
 

@@ -1,7 +1,7 @@
 """In which order a VMamba block reads its tokens, where its own code does not run to show it.
 
 A class's name says nothing: VMamba's getCSM returns different classes that are all called CrossScanTriton.
-What runs is run on a small map; what does not is known by being the very class of VMamba's csm_triton module.
+An order that runs is run on a small map; one that does not run must be the very class of VMamba's csm_triton.
 """
 
 import functools

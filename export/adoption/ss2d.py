@@ -128,7 +128,10 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
 
 
 def _in_stacks(block: nn.Module) -> dict[str, nn.Parameter]:
-    """The block's parameters, and the newest names' weights under the older names too: views, four scans first."""
+    """The block's parameters, and the newest names' weights under the older names too:
+
+    views, four scans first.
+    """
     parameters = parameters_of(block)
     for name in _GROUPED:
         weight = parameters.get(f"{name}.weight")

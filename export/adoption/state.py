@@ -1,4 +1,4 @@
-"""Running a module that is not ours, and leaving it as it was."""
+"""Runs a module that is not ours, and leaves it as it was."""
 
 import contextlib
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,7 @@
-"""Modules that only hand their inputs on to another, and weights made of others: gone from the exported copy."""
+"""Modules that only hand their inputs on to another, and weights made of others:
+
+gone from the exported copy.
+"""
 
 import torch
 from torch import nn
@@ -42,7 +45,7 @@ def _settle(module: nn.Module) -> None:
 
 
 def inner(module: nn.Module) -> nn.Module:
-    """What a wrapper holds, a wrapper in a wrapper too; another module is returned as it is."""
+    """The module inside a wrapper, or inside a wrapper in a wrapper; another module is returned as it is."""
     while (holder := _HOLDERS.get(type(module))) and not _has_hooks(module):
         module = getattr(module, holder)
     return module

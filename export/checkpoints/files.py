@@ -85,7 +85,7 @@ def _check_kind(path: Path) -> None:
 
 
 def _folder(path: Path) -> str:
-    """What a folder is, and which file to give."""
+    """Describe a folder, and name the file to give instead."""
     names = sorted(entry.name for entry in path.iterdir())
     if any(name.endswith(".distcp") for name in names):
         return f"a folder, with {_OTHER_KINDS['.distcp']}"

@@ -28,9 +28,9 @@ def describe_model(model: nn.Module) -> dict:
 def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
     """The network that these weights belong to, with them, in evaluation mode.
 
-    What the description leaves out, family or sizes, is read from the names and shapes of the weights, as far
-    as they tell (see msdk_export.families.identify). What no weights tell has the family's default, and an
-    ExportWarning says so.
+    A family or size that the description leaves out is read from the names and shapes of the weights, as far
+    as they tell (see msdk_export.families.identify). An entry that no weights tell has the family's default,
+    and an ExportWarning says so.
 
     Raises CheckpointError when the family is unknown or unrecognisable, when no network has the config, or
     when the weights are not exactly the network's (missing, unexpected and misshapen keys are listed).
@@ -88,7 +88,7 @@ def _check_size(model_type: type[nn.Module], sizes: Any, state_dict: Mapping[str
 
 
 def _load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Load what fits; returns what does not. A layer may have its own say on a key that is missing."""
+    """Load the keys that fit; returns the others. A layer may decide itself about a missing key."""
     expected = model.state_dict()
     misshapen = {
         name: f"{name} is {tuple(state_dict[name].shape)}, expected {tuple(tensor.shape)}"

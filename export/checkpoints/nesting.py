@@ -87,7 +87,7 @@ def holds_weights(content: object) -> bool:
 
 
 def summary(content: object) -> str:
-    """What there is in its place, for an error."""
+    """Describe the content for an error."""
     if not isinstance(content, dict):
         return type(content).__name__
     if not content:
@@ -154,7 +154,8 @@ def _unwrapped(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 def _family_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
     """The prefixes behind which names of a known family begin, "" among them.
 
-    One prefix inside another counts where it has the same names again, as a copy of a network inside it.
+    One prefix inside another counts where it has the same names again, as a copy of a network inside it. None
+    count where most of the names are of something else, of which a block may look like a family's.
     """
     counts = Counter("")
     for name in weights:
@@ -170,11 +171,12 @@ def _family_prefixes(weights: Mapping[str, Tensor]) -> list[str]:
             copied = inside.keys() == {name.removeprefix(outer) for name in rest}
         if recognise(inside) and (outer is None or copied):
             found.append(prefix)
-    return found
+    behind = sum(name.startswith(tuple(found)) for name in weights)
+    return found if 2 * behind > len(weights) else []
 
 
 def _usual_prefix(weights: Mapping[str, Tensor]) -> str:
-    """What wrappers put before most of the names of a network that no family knows; "" for nothing."""
+    """The prefix that wrappers gave to most names of a network of no known family; "" for none."""
     most = next((p for p in PREFIXES if 2 * sum(name.startswith(p) for name in weights) > len(weights)), "")
     if not most:
         return ""

@@ -32,7 +32,9 @@ def read_pickle(path: Path) -> Any:
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
-        if path.read_bytes()[:2] != ZIP_MAGIC and not _global_of(error):
+        with open(path, "rb") as file:
+            zipped = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        if not zipped and not _global_of(error):
             raise CheckpointError(f"{path}: not a PyTorch checkpoint; fetch or save it again") from error
         raise CheckpointError(f"{path}: {_refusal(path, error)}") from error
     except Exception as error:  # garbage makes torch's unpickler raise whatever the bytes lead it to

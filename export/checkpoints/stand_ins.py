@@ -1,12 +1,14 @@
-"""What stands in for the harmless objects that trainers keep beside the weights.
+"""Stand-ins for the harmless objects that trainers keep beside the weights.
 
-PyTorch's weights_only unpickler refuses a file for one NumPy scalar in it. It is told these names, and gets
-nothing of NumPy's or of the other libraries for them: a scalar becomes a number of Python's, anything else an
-object that takes its arguments and its state, keeps nothing and does nothing.
+PyTorch's weights_only unpickler refuses a file for one NumPy scalar in it. It may use these names, and gets
+nothing of NumPy or other libraries for them: a scalar becomes a Python number, anything else an object that
+takes its arguments and its state, keeps nothing and does nothing.
 """
 
 import contextlib
 import re
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,7 @@ def _named(name: str) -> tuple[Any, str]:
     return type(name.rpartition(".")[2], (StandIn,), {}), name
 
 
+_one_at_a_time = threading.RLock()  # PyTorch's list of what it takes is the process's
 _STAND_INS = [
     (NumPyDtype, "numpy.dtype"),
     (no_bytes, "builtins.bytes"),
@@ -88,6 +91,8 @@ _STAND_INS = [
 ]
 
 
-def stand_ins() -> contextlib.AbstractContextManager[None]:
-    """Within this, torch.load(weights_only=True) takes the objects above."""
-    return torch.serialization.safe_globals(_STAND_INS)
+@contextlib.contextmanager
+def stand_ins() -> Iterator[None]:
+    """Within this, torch.load(weights_only=True) takes the objects above; for one thread at a time."""
+    with _one_at_a_time, torch.serialization.safe_globals(_STAND_INS):
+        yield

@@ -1,4 +1,4 @@
-"""What the tensors of a checkpoint must be."""
+"""Checks of a checkpoint's tensors."""
 
 from pathlib import Path
 

@@ -4,6 +4,8 @@ Types come from the graph alone: TensorRT 11 has no other way, TensorRT 10 is to
 our plugins. Building takes minutes, and a Ctrl-C ends it at TensorRT's next step.
 """
 
+import contextlib
+import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -15,17 +17,17 @@ from msdk_export.engine.options import EngineOptions
 from msdk_export.graph.check import check_graph
 from msdk_export.graph.functions import strip_functions
 from msdk_export.ops.spec import PLUGIN
-from msdk_rt.artifact.engine_entry import PLUGIN_VERSION
+from msdk_rt.artifact.engine_entry import PLUGIN_VERSION, release_of
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.artifact.ops_version import OPS_DOMAIN
 from msdk_rt.backends import cuda
 from msdk_rt.backends.libraries import plugin_library
-from msdk_rt.errors import ExportError
+from msdk_rt.errors import BackendError, ExportError
 
 try:
     import tensorrt as trt
 
-    VERSION: str = trt.__version__
+    VERSION: str = trt.__version__  # its wheels call themselves 10.14.1.48.post1
 except (ImportError, AttributeError) as error:  # an empty namespace package is an AttributeError
     raise ExportError(
         f"an .engine is built by TensorRT, which cannot be imported here ({error}): pip install tensorrt, or "
@@ -40,6 +42,8 @@ def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, pro
 
     Raises ExportError with TensorRT's own words, BackendError (no plugins, no GPU), KeyboardInterrupt.
     """
+    release_of(VERSION)  # before the minutes of a build
+    cuda.check_driver()
     capability = cuda.compute_capability()
     log = Log()
     builder = trt.Builder(log)
@@ -53,7 +57,7 @@ def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, pro
         file.write(plan)
     _save_timings(config, options.timing_cache)
     return {
-        "tensorrt": VERSION,
+        "tensorrt": release_of(VERSION),
         "compute_capability": capability,
         "plugin_version": PLUGIN_VERSION,
         "max_batch": options.max_batch,
@@ -128,9 +132,24 @@ def configure(
             profile.set_shape(tensor.name, least, best, most)
     config.add_optimization_profile(profile)
     if options.timing_cache is not None:
-        known = options.timing_cache.read_bytes() if options.timing_cache.exists() else b""
-        config.set_timing_cache(config.create_timing_cache(known), ignore_mismatch=False)
+        _load_timings(config, options.timing_cache)
     return config
+
+
+def _load_timings(config: trt.IBuilderConfig, path: Path) -> None:
+    """Give TensorRT the timings of earlier builds; none, with a warning, where they do not fit."""
+    known = path.read_bytes() if path.exists() else b""
+    cache = config.create_timing_cache(known)
+    if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+        return
+    warnings.warn(
+        f"the timing cache {path} is damaged, or of another GPU or TensorRT: every layer is timed again and "
+        "the file is replaced",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    if not config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False):
+        raise ExportError(f"TensorRT {VERSION} takes no timing cache: leave it out")
 
 
 def compile_network(
@@ -148,11 +167,12 @@ def compile_network(
         tqdm(desc="TensorRT", unit="step", disable=not progress, leave=False) as bar,
         ThreadPoolExecutor(1, thread_name_prefix="TensorRT build") as pool,
     ):
+        device = _device()
         monitor = ProgressMonitor(bar)
         config.progress_monitor = monitor
         pool.submit(int).result()  # its thread runs: the pool would not wait for one interrupted as it starts
         try:
-            build = pool.submit(builder.build_serialized_network, network, config)
+            build = pool.submit(_built_on, device, builder, network, config)
             while not build.done():
                 wait([build], PATIENCE)
         except KeyboardInterrupt:
@@ -162,6 +182,22 @@ def compile_network(
     if plan is None:
         raise ExportError(f"TensorRT {VERSION} built no engine: {log}")
     return bytes(plan)
+
+
+def _device() -> int | None:
+    """This thread's GPU; None where there is none, as for TensorRT-RTX, which builds without."""
+    try:
+        return cuda.current_device()
+    except BackendError:
+        return None
+
+
+def _built_on(
+    device: int | None, builder: trt.Builder, network: trt.INetworkDefinition, config: trt.IBuilderConfig
+) -> trt.IHostMemory:
+    """Build on the caller's GPU: in a new thread the current device is number 0 again."""
+    with contextlib.nullcontext() if device is None else cuda.on_device(device):
+        return builder.build_serialized_network(network, config)
 
 
 class ProgressMonitor(trt.IProgressMonitor):

@@ -1,4 +1,4 @@
-"""What a model family has to say of itself."""
+"""The protocol of a model family."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The families there are, and which of them a state dict belongs to."""
+"""The registry of families, and recognition of the family of a state dict."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> str | None:
 
 
 def identify(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
-    """Family and config of the weights: what the description says, and from the weights what it leaves out.
+    """Family and config of the weights: from the description, and from the weights where it leaves them out.
 
     What no weights tell (Family.ambiguities, the directions of an MSDKMamba) is left out, for the family's
     default. So is any size whose tensors are missing.
@@ -68,7 +68,7 @@ def identify(description: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -
 def completed(description: Mapping[str, Any]) -> dict[str, Any]:
     """A description as it reads now, of one that an earlier msdk_rt wrote, with entries added since.
 
-    Of its own networks msdk_rt knows what the new entries were when it did not have them.
+    For its own networks msdk_rt knows the value that a new entry had before it existed.
     """
     family = next((one for one in FAMILIES if one.name == description.get("family")), None)
     config = description.get("config")

@@ -8,7 +8,7 @@ class Shapes(dict[str, tuple[int, ...]]):
     """Tensor shapes by name, questioned by regular expressions that match whole names."""
 
     def side(self, axis: int, pattern: str) -> int | None:
-        """What most of the tensors with such a name have along `axis`; None where there is none."""
+        """The size along `axis` of most of the tensors with such a name; None where there is none."""
         sides = Counter(
             shape[axis]
             for name, shape in self.items()

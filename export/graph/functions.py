@@ -1,6 +1,7 @@
 """Give a model the bodies of its msdk nodes in standard ops, so that it runs without the op library too.
 
-Each combination of op and direction list found in a graph becomes a model-local function with its own
+Each combination of op, direction list or activation, and inputs found in a graph
+becomes a model-local function with its own
 `overload` (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any other runs the body.
 """
 
@@ -43,15 +44,15 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
-    directions = attributes.get("directions", b"").decode()
     op = spec(node.op_type)
+    selected = attributes.get(op.selector, b"").decode()
     complete = len(node.input) == len(op.inputs)
     header = f'<domain: "{OPS_DOMAIN}", opset_import: ["" : {opset}, "{OPS_DOMAIN}" : {OPS_VERSION}]>'
-    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(directions, complete)}")
-    function.overload = _overload(directions, op.effect if complete else "")
+    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(selected, complete)}")
+    function.overload = _overload(selected, op.effect if complete else "")
     return function
 
 
-def _overload(directions: str, effect: str) -> str:
+def _overload(selected: str, effect: str) -> str:
     """'forward,slices:4:backward' with z -> 'forward_slices4backward_gated'."""
-    return "_".join(filter(None, [*directions.replace(":", "").split(","), effect]))
+    return "_".join(filter(None, [*selected.replace(":", "").split(","), effect]))

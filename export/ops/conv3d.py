@@ -41,7 +41,7 @@ class Convolution(pattern.RewriteRuleClassBase):
         )
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(selected: str, complete: bool) -> str:
     return """
     <strides, pads, group> (x, weight, bias) => (y)
     {

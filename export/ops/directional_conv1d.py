@@ -95,6 +95,7 @@ SPEC = OpSpec(
     inputs=["x", "weight:float", "bias:float"],
     attributes={"directions": STRING},
     body=_body,
+    selector="directions",
     torch_op=torch.ops.msdk.directional_conv1d.default,
     translate=lambda x, weight, bias, directions: ([x, weight, bias], {"directions": directions}),
 )

@@ -68,7 +68,7 @@ def _check(x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: floa
         raise InputError(f"expected grid_min < grid_max, got {grid_min} and {grid_max}")
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(selected: str, complete: bool) -> str:
     return f"""
     <grid_min: float = -1.0, grid_max: float = 1.0, {text.PLUGIN}> (x, base_weight, spline_weight) => (y)
     {{

@@ -10,6 +10,7 @@ from typing import Any
 from msdk_export.ops import (
     conv3d,
     directional_conv1d,
+    instance_norm,
     kan_linear,
     selective_scan,
     token_norm,
@@ -18,7 +19,15 @@ from msdk_export.ops import (
 from msdk_export.ops.spec import OpSpec
 from msdk_rt.errors import ExportError
 
-_MODULES = (directional_conv1d, selective_scan, kan_linear, conv3d, trilinear_upsample, token_norm)
+_MODULES = (
+    directional_conv1d,
+    selective_scan,
+    kan_linear,
+    conv3d,
+    trilinear_upsample,
+    token_norm,
+    instance_norm,
+)
 SPECS: dict[str, OpSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}
 
 

@@ -178,6 +178,7 @@ SPEC = OpSpec(
     inputs=["u", "x_dbl", "dt_weight:float", "dt_bias:float", "A:float", "D_skip:float", "z?"],
     attributes={"directions": STRING, "scale": FLOAT},
     body=_body,
+    selector="directions",
     effect="gated",
     torch_op=torch.ops.msdk.bidirectional_selective_scan.default,
     translate=_translate,

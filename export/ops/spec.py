@@ -25,15 +25,17 @@ class OpSpec:
 
     inputs: in order, written 'name' (of type T), 'name:float' (always float32) or 'name?' (T, the last one,
     may be absent). attributes: their kinds, without those of a plugin. body: the op in standard ops, as ONNX
-    text, for a list of directions and whether the last input is there. effect: of that input, a word for the
-    body's overload. plugin: the op has a TensorRT plugin and a CUDA kernel, and may be in a float16 graph.
-    torch_op: the PyTorch op that becomes it, and translate: how, from the op's arguments to those of a node.
+    text, for the value of the attribute `selector` ("" where none selects a body) and whether the last input
+    is there. effect: of that input, a word for the body's overload. plugin: the op has a TensorRT plugin and
+    a CUDA kernel, and may be in a float16 graph. torch_op: the PyTorch op that becomes it. translate: how,
+    from the op's arguments to those of a node.
     """
 
     name: str
     inputs: Sequence[str]
     attributes: dict[str, str]
     body: Callable[[str, bool], str]
+    selector: str = ""
     effect: str = ""
     plugin: bool = True
     torch_op: Any = None

@@ -37,7 +37,7 @@ class Norm(pattern.RewriteRuleClassBase):
         return op.TokenNorm(x, *rows, epsilon=epsilon.const_value.numpy().item(), **OURS)
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(selected: str, complete: bool) -> str:
     """The norm as msdk_export.layers.TokenNorm writes it: means over channels are products with a row."""
     return """
     <epsilon: float = 1e-5> (x, weight, bias) => (y)

@@ -44,7 +44,7 @@ class AddedUpsampling(Upsampling):
         return op.TrilinearUpsample(x, addend, **OURS)
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(selected: str, complete: bool) -> str:
     doubled = """scales = Constant <value_floats = [1.0, 1.0, 2.0, 2.0, 2.0]> ()
         doubled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)"""
     return f"""

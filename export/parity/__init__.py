@@ -1,4 +1,4 @@
-"""An artifact against the PyTorch module that it came from: measured, judged, and the layer that lost most."""
+"""Compares an artifact with its PyTorch module, judges it, and names the layer that lost most."""
 
 from msdk_export.parity.gate import LIMITS, Limits, check_parity
 from msdk_export.parity.lost import worst_step

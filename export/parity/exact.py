@@ -1,4 +1,4 @@
-"""The network in float64: what rounding alone does to it, for the gate to compare an artifact with."""
+"""The network in float64, so that the gate can tell an artifact's error from rounding."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ class Exact:
     """A network's logits in float64, where that is cheap or asked for.
 
     compute: a window (1, C, D, H, W) in float64 -> logits, or None where the network does not run in it.
-    seconds: what a float32 run of the window took.
+    seconds: time of a float32 run of the window.
     """
 
     def __init__(self, compute: Callable[[Tensor], Tensor | None], seconds: float):

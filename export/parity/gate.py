@@ -1,8 +1,8 @@
 """Whether an artifact is good enough to be written.
 
-A float32 artifact is judged beside PyTorch's own float32 error, both taken to float64: a network may well be
-so conditioned that rounding alone moves its logits, and an artifact may lose a small multiple of that. Where
-float64 was not run, or says less, the limits below hold. A float16 artifact has limits of its own.
+A float32 artifact is judged beside PyTorch's own float32 error, both relative to float64: a network may be so
+conditioned that rounding alone moves its logits, and an artifact may lose a small multiple of that. Where
+float64 was not run, or allows less, the limits below hold. A float16 artifact has its own limits.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from msdk_rt.errors import ExportError
 
 @dataclass(frozen=True)
 class Limits:
-    """What an artifact may differ by: relative error of the logits, share of voxels with the same label."""
+    """Limits of an artifact: relative error of the logits, share of voxels with the same label."""
 
     relative_error: float
     label_agreement: float
@@ -29,8 +29,8 @@ def check_parity(parity: Mapping, precision: str = "float32") -> None:
     """Raise ExportError if any measured window is outside the limits of the precision; NaN is.
 
     On random voxels a trained network may well have no clear opinion, so that a float16 model is held to its
-    labels on the real window, where there is one. A float32 one's labels count where PyTorch's two best logits
-    are farther apart than the error allowed.
+    labels on the real window, where there is one. A float32 one's labels count where PyTorch's two best
+    logits are farther apart than the error allowed.
     """
     windows = _windows(parity)
     if precision == "float16" and "real" in windows:
@@ -55,7 +55,7 @@ def check_parity(parity: Mapping, precision: str = "float32") -> None:
 
 
 def excess(parity: Mapping) -> dict[str, tuple[float, float]]:
-    """Windows on which the artifact loses more than a small multiple of what PyTorch does: both errors."""
+    """Both errors on windows where the artifact loses more than a small multiple of PyTorch's own error."""
     return {
         name: (measured["error_to_float64"], measured["pytorch_error_to_float64"])
         for name, measured in _windows(parity).items()

@@ -1,4 +1,4 @@
-"""The layer at which an artifact departs from PyTorch: a few values of every layer's output, side by side."""
+"""Finds the layer at which an artifact departs from PyTorch, by a few values of every layer's output."""
 
 import tempfile
 from collections.abc import Mapping
@@ -119,7 +119,7 @@ def _places(size: int) -> np.ndarray:
 
 
 def worst_step_or_nothing(model: onnx.ModelProto, network: nn.Module, feed: Mapping[str, np.ndarray]) -> str:
-    """The same for an error message, which must not be lost to an error of its own: '' where it fails."""
+    """The same for an error message, which a second error must not hide: '' where it fails."""
     try:
         return worst_step(model, network, feed)
     except (MsdkError, RuntimeError, ValueError, KeyError, IndexError):

@@ -35,11 +35,11 @@ def measure_parity(
 ) -> dict:
     """Run every window (1, C, D, H, W) through the artifact; a window of None is recorded as None.
 
-    references: PyTorch's logits of each window. infer: the artifact, windows -> logits, both float32. Returns,
-    per window, max_error and relative_error (max |difference| / max |reference|) of the logits,
-    label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region on
-    the same side of a half), clear_label_agreement, the same of the voxels whose label the error allowed does
-    not decide, and least_dice, the lowest Dice of a class between the two; beside them the limits of the
+    references: PyTorch's logits of each window. infer: the artifact, windows -> logits, both float32.
+    Returns, per window, max_error and relative_error (max |difference| / max |reference|) of the logits,
+    label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
+    on the same side of a half), clear_label_agreement, the same of the voxels whose label the error allowed
+    does not decide, and least_dice, the lowest Dice of a class between the two; beside them the limits of the
     precision and onnxruntime's version. With `exact`, which gives the logits in float64, the relative errors
     of the artifact and of PyTorch's float32 to it: on the last window if that is cheap, and on every window
     whose relative_error is in doubt. Raises what `infer` raises.
@@ -64,7 +64,7 @@ def measure_parity(
 
 
 def _beside_float64(found: np.ndarray, reference: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
-    """Both errors to float64, if that says anything: a network that is another in float64 shows no rounding."""
+    """Both errors relative to float64, unless the network computes something else in float64."""
     own = float("inf") if truth is None else relative_error(reference, truth)
     if own > LARGEST:
         return {}

@@ -21,7 +21,7 @@ from msdk_rt.errors import ExportError
 
 
 class Reference:
-    """What PyTorch computes on the windows, (1, C, D, H, W) or None, and the network that is traced.
+    """PyTorch's logits on the windows, (1, C, D, H, W) or None, and the network that is traced.
 
     source: a Given, or a network of this project in evaluation mode, which needs no copy. Raises what running
     it raises.
@@ -52,13 +52,13 @@ class Reference:
             yield self.source
 
     def comparison(self) -> dict[str, object]:
-        """What the artifact was compared with, for the manifest."""
+        """Name the reference of the comparison, for the manifest."""
         if isinstance(self.source, Given):
             return self.source.comparison()
         return {"compared_with": "the network that the checkpoint made"}
 
     def worst_step(self, artifact: onnx.ModelProto, name: str) -> str:
-        """The layer at which the artifact departs from PyTorch on a window, in words; '' if none stands out."""
+        """The layer at which the artifact departs from PyTorch on a window; '' if none stands out."""
         with self.tracing() as network:
             return worst_step_or_nothing(artifact, network, {"image": self.windows[name]})
 

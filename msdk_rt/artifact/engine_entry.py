@@ -10,15 +10,30 @@ An engine is machine code for one TensorRT and one kind of GPU; the manifest's e
     hardware_compatible    whether other GPUs of compute capability 8.0 and above run it too
 """
 
+import re
 from typing import Any
 
 from msdk_rt.artifact.ops_version import OPS_VERSION
-from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.errors import ArtifactError, BackendError, shown
 
 PLUGIN_VERSION = str(OPS_VERSION)
 ENGINE_SUFFIX = ".engine"
 LEAST_COMPATIBLE = (8, 0)
+_RELEASE = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 AGAIN = "export the checkpoint again on this machine, or use model.onnx"
+
+
+def release_of(version: str) -> str:
+    """The release in a version that a library states of itself: "10.14.1.48" of "10.14.1.48.post1".
+
+    Raises BackendError for text that does not begin with a release.
+    """
+    match = _RELEASE.match(version)
+    if match is None:
+        raise BackendError(
+            f"TensorRT states the version {shown(version)}, expected numbers such as 10.14.1.48: reinstall it"
+        )
+    return match[0]
 
 
 def check_library(engine: dict[str, Any], tensorrt: str) -> None:
@@ -28,7 +43,7 @@ def check_library(engine: dict[str, Any], tensorrt: str) -> None:
             f"the engine needs version {engine['plugin_version']} of the msdk plugins, this msdk_rt has "
             f"{PLUGIN_VERSION}: {AGAIN}"
         )
-    built, here = _numbers(engine["tensorrt"]), _numbers(tensorrt)
+    built, here = _numbers(engine["tensorrt"]), _numbers(release_of(tensorrt))
     if engine["version_compatible"]:
         fits, wanted = here[0] == built[0] and here >= built, f"{built[0]}.x from {engine['tensorrt']} on"
     else:

@@ -24,6 +24,25 @@ except ImportError as error:
 DLPACK_DEVICE_TYPE = 2  # kDLCUDA
 
 
+def check_driver() -> None:
+    """Raise BackendError where the NVIDIA driver is older than the CUDA that cuda-bindings is made for.
+
+    Drivers run CUDA of their own major version and older ones; a newer one fails at its first kernel.
+    """
+    driver = int(_checked(runtime.cudaDriverGetVersion()))
+    built = int(_checked(runtime.getLocalRuntimeVersion()))
+    if 0 < driver < built // 1000 * 1000:
+        raise BackendError(
+            f"the NVIDIA driver runs CUDA up to {_release(driver)}, and cuda-bindings here is made for CUDA "
+            f"{_release(built)}: update the driver, or pip install 'cuda-bindings=={driver // 1000}.*'"
+        )
+
+
+def _release(version: int) -> str:
+    """12060 -> 12.6."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
 def compute_capability() -> str:
     """Of the current device, such as "8.9". Raises BackendError where there is no GPU."""
     attribute = runtime.cudaDeviceAttr

@@ -217,6 +217,7 @@ def _stream_for(providers: Sequence[Provider]) -> tuple[Stream | None, str]:
         from msdk_rt.backends.volume_kernels import VolumeKernels
 
         VolumeKernels()
+        cuda.check_driver()
         with cuda.on_device(int(options.get("device_id", 0))):
             return cuda.Stream(int(options[STREAM]) if STREAM in options else None), ""
     except BackendError as error:

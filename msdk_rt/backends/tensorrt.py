@@ -41,12 +41,14 @@ class TensorRtBackend:
                 f"{batch_size}: export with a larger max_batch"
             )
         check_library(built, VERSION)
+        cuda.check_driver()
         check_device(built, cuda.compute_capability())
         self._device = cuda.current_device()
         self._engine = _deserialize(Path(artifact), built["version_compatible"])
         self._shapes = _shapes(artifact, manifest, self._engine)
         self._batch_size = batch_size
         self._local = threading.local()
+        self._making_contexts = threading.Lock()  # TensorRT makes them one at a time
 
     @property
     def providers(self) -> list[str]:
@@ -65,7 +67,9 @@ class TensorRtBackend:
         """This thread's network."""
         if not hasattr(self._local, "network"):
             with cuda.on_device(self._device):
-                self._local.network = EngineOnDevice(self._engine, self._shapes["image"], self._device)
+                self._local.network = EngineOnDevice(
+                    self._engine, self._shapes["image"], self._device, self._making_contexts
+                )
         network: EngineOnDevice = self._local.network
         return network
 
@@ -79,9 +83,9 @@ class EngineOnDevice:
 
     graphs = True
 
-    def __init__(self, engine: trt.ICudaEngine, window: tuple[int, ...], device: int):
+    def __init__(self, engine: trt.ICudaEngine, window: tuple[int, ...], device: int, lock: threading.Lock):
         self._contexts: dict[int, trt.IExecutionContext] = {}
-        self._engine, self._window = engine, window
+        self._engine, self._window, self._lock = engine, window, lock
         needed: int = engine.device_memory_size_v2
         self.memory: int | None = needed
         self._scratch = cuda.DeviceMemory(max(needed, 1))
@@ -96,7 +100,10 @@ class EngineOnDevice:
             raise BackendError(f"TensorRT {VERSION} failed on windows of shape {(count, *self._window)}")
 
     def _context(self, count: int) -> trt.IExecutionContext:
-        context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        with self._lock:
+            context = self._engine.create_execution_context(
+                trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            )
         if context is None:
             raise BackendError(
                 "TensorRT made no execution context: the GPU's memory is most likely full; free it of other "

@@ -1,1 +1,1 @@
-"""A run over many cases: which there are (plan), each of them segmented (run), what came of it (report)."""
+"""A run over many cases: finds them (plan), segments each (run), reports the outcome (report)."""

@@ -66,7 +66,7 @@ def file_fault(path: Path) -> str:
     except OSError as error:
         return _fault_of(path, error)
     if stat.S_ISDIR(mode):
-        return "is a folder: only files are read, give a folder of its own as input"
+        return "is a folder: only files are read, give it as an input itself"
     if not stat.S_ISREG(mode):
         return "is no regular file but a pipe, socket or device: copy what it gives into a file"
     try:

@@ -1,4 +1,4 @@
-"""What the command line's inputs and output mean: cases, where each result goes, and what is left out."""
+"""Plans a run from the command line's inputs and output: cases, where each result goes, entries left out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -142,7 +142,7 @@ def _check_output(output: Path) -> None:
 
 
 def _without_shared_names(cases: Sequence[Case]) -> tuple[list[Case], list[LeftOut]]:
-    """The cases of a folder; left out are those whose labels have no place of their own."""
+    """The cases of a folder; cases whose labels would share a file are left out."""
     maps = {case.probabilities: case for case in cases}
     kept, left_out = [], []
     for case in cases:

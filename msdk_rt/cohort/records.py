@@ -1,7 +1,7 @@
-"""What made a result: a JSON file beside it, and by it whether an earlier result can be kept.
+"""The record of a result: a JSON file beside it, which decides whether an earlier result can be kept.
 
-The record holds hashes of the result's files, so an old one that was cut, edited or replaced is not taken for
-what it was. It is put in place in one step with them: see msdk_rt.cohort.results.
+The record holds hashes of the result's files, so that a result that was cut, edited or replaced is noticed.
+It is put in place in one step with them: see msdk_rt.cohort.results.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ KEY = "Provenance"
 FORMAT_VERSION = 1
 MOST_BYTES = 4 << 20
 LIBRARIES = ("numpy", "nibabel", "onnxruntime", "tensorrt")
-# What a manifest says of its own history; all other entries shape the result.
+# A manifest's entries about its own history; all other entries shape the result.
 HISTORY = ("parity", "created_by", "notes")
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a result is asked of. model, settings: what shapes it, compared with a record's; JSON types.
+    """A request for results. model, settings: what shapes them, compared with a record's; JSON types.
 
     providers, threads, batch_size and the versions of libraries round differently at most: a record names
     them and they are not compared.
@@ -81,9 +81,7 @@ def read_record(case: Case) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What is there of a case. kept: the record of a result that can be kept. fault: why what is there
-    cannot, "" where nothing is there.
-    """
+    """An earlier result of a case. kept: its record, if it can be kept. fault: why not, "" for no result."""
 
     kept: dict[str, Any] | None = None
     fault: str = ""

@@ -1,7 +1,7 @@
-"""What came of a cohort: a report of JSON types; report.json, volumes.tsv and qc.html in the results' folder.
+"""The outcome of a cohort: a report of JSON types; report.json, volumes.tsv and qc.html among the results.
 
-Jobs that share a cohort (`--part`) each write a report of their own; the table and the page are made again by
-each, under a lock, from all that is there by then.
+Jobs that share a cohort (`--part`) each write their own report. Each job makes the table and the page again,
+under a lock, from all results so far.
 """
 
 import json
@@ -134,7 +134,7 @@ def _case_entry(outcome: Outcome, request: Request) -> dict[str, Any]:
 
 
 def _lines(plan: Plan, outcomes: Sequence[Outcome], request: Request) -> list[Line]:
-    """What is known of every case of the cohort and every entry left out, those without result first."""
+    """A line for every case of the cohort and every entry left out, those without a result first."""
     lines = [_line(outcome.case, outcome.error, outcome.record) for outcome in outcomes]
     failed = _failures_elsewhere(plan)
     for case in plan.other_cases:

@@ -21,7 +21,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case; can be sent to another process.
+    """The outcome of a case; can be sent to another process.
 
     record: of the result, empty where there is none. error: a sentence, "" where there is a result. kept: the
     result was there already. seconds: of reading, segmenting and writing, without waiting in between.
@@ -81,7 +81,7 @@ def run_cases(
     """The outcome of each case, in order, as of run_case. One thread reads the next, one writes the last.
 
     Three cases are in memory at most; one that cannot be read beside two others is read again when they are
-    done. What the network has finished is written even where the caller is interrupted. Raises OutputError.
+    done. Finished results are written even where the caller is interrupted. Raises OutputError.
     """
     with (
         collecting_warnings() as warned,
@@ -118,7 +118,7 @@ def _ended(writing: list[Future[Outcome]]) -> Iterator[Outcome]:
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """The three stages of a case, each in a thread of its own or one after the other."""
+    """The three stages of a case, each in its own thread or in sequence."""
 
     segmenter: Segmenter
     request: Request

@@ -1,4 +1,4 @@
-"""Warnings of libraries and of our own, kept for the case whose thread gave them."""
+"""Keeps warnings, of libraries and ours, for the case whose thread gave them."""
 
 import contextlib
 import threading

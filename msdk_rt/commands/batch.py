@@ -1,4 +1,4 @@
-"""What `msdk-rt run` and `msdk-rt bids` share: a cohort from plan to report."""
+"""Shared by `msdk-rt run` and `msdk-rt bids`: a cohort from plan to report."""
 
 import argparse
 import json

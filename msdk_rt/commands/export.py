@@ -23,7 +23,9 @@ channels and labels have no default: releases of one data set disagree on them."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help=".safetensors, or .pt read with weights_only")
+    parser.add_argument(
+        "checkpoint", type=Path, help=".safetensors, or .pt, .pth, .ckpt, .bin, whose code is not run"
+    )
     parser.add_argument(
         "model", type=Path, help="the .onnx or .engine file to write; its manifest goes beside it"
     )

@@ -1,9 +1,10 @@
-// What one instruction set offers: tasks small enough to be spread over threads, each independent of the others.
+// The kernels of one instruction set: tasks small enough to be spread over threads, each independent of the others.
 #pragma once
 
 #include "cpu/kernel_set.h"
 #include "ops/conv3d/cpu_kernels.h"
 #include "ops/directional_conv1d/cpu_kernels.h"
+#include "ops/instance_norm/cpu_kernels.h"
 #include "ops/kan_linear/cpu_kernels.h"
 #include "ops/selective_scan/cpu_kernels.h"
 #include "ops/token_norm/cpu_kernels.h"
@@ -21,6 +22,7 @@ struct Kernels {
   Conv3dKernels conv3d;
   TokenNormKernels token_norm;
   TrilinearUpsampleKernels trilinear_upsample;
+  InstanceNormKernels instance_norm;
 };
 
 // The sets this processor has, fastest first.

@@ -1,4 +1,4 @@
-// What an op's call on an NVIDIA GPU takes. No CUDA header is needed to read this, nor an op's cuda.h.
+// The stream that an op's call on an NVIDIA GPU takes. No CUDA header is needed to read this, nor an op's cuda.h.
 //
 // Every call only enqueues work on the stream: no allocation, no synchronisation, no device query, so it can be
 // captured in a CUDA graph. Pointers in the arguments are device memory. The grid follows from the sizes alone, so

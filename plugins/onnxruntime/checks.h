@@ -1,7 +1,6 @@
 // Reading a node's attributes and tensors; what does not fit ends in an Ort::Exception that names expected and actual.
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -41,7 +40,7 @@ struct Input {
 };
 template <class T>
 Input<T> input(const Ort::KernelContext& context, size_t index, const char* name,
-               std::initializer_list<int64_t> expected) {
+               const std::vector<int64_t>& expected) {
   const Ort::ConstValue value = context.GetInput(index);
   if (!value) fail(std::string(name) + ": expected a tensor, got none");
   Input<T> input{static_cast<const T*>(data_of(value)), value.GetTensorTypeAndShapeInfo().GetShape()};
@@ -49,12 +48,23 @@ Input<T> input(const Ort::KernelContext& context, size_t index, const char* name
   return input;
 }
 
+// The same for a tensor of any sizes with at least `rank` axes.
+template <class T>
+Input<T> input_of_rank_from(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
+  const std::vector<int64_t> shape = context.GetInput(index).GetTensorTypeAndShapeInfo().GetShape();
+  if (shape.size() < rank) {
+    fail(std::string(name) + ": expected at least " + std::to_string(rank) + " axes, got " +
+         std::to_string(shape.size()));
+  }
+  return input<T>(context, index, name, std::vector<int64_t>(shape.size(), kAny));
+}
+
 // True when the node has the optional input `index`.
 bool has_input(const Ort::KernelContext& context, size_t index);
 
 template <class T>
-T* output(const Ort::KernelContext& context, std::initializer_list<int64_t> shape) {
-  return context.GetOutput(0, shape.begin(), shape.size()).GetTensorMutableData<T>();
+T* output(const Ort::KernelContext& context, const std::vector<int64_t>& shape) {
+  return context.GetOutput(0, shape.data(), shape.size()).GetTensorMutableData<T>();
 }
 
 }  // namespace msdk::ort

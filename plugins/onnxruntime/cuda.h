@@ -6,7 +6,7 @@
 
 namespace msdk::ort {
 
-// What an op says of a library that was built without its CUDA kernels.
+// The message of an op in a library that was built without its CUDA kernels.
 constexpr const char* kNoCuda =
     "this msdk library was built without CUDA: rebuild it where nvcc is, or open the session with the CPU alone";
 

@@ -10,6 +10,7 @@
 #include "onnxruntime/node.h"
 #include "ops/conv3d/onnxruntime.h"
 #include "ops/directional_conv1d/onnxruntime.h"
+#include "ops/instance_norm/onnxruntime.h"
 #include "ops/kan_linear/onnxruntime.h"
 #include "ops/selective_scan/onnxruntime.h"
 #include "ops/token_norm/onnxruntime.h"
@@ -51,9 +52,11 @@ const OrtCustomOpDomain* domain() {
     if constexpr (kCpuOnly) {
       static const CustomOp<Conv3d, float, Cpu> conv3d;
       static const CustomOp<TokenNorm, float, Cpu> norm;
+      static const CustomOp<InstanceNorm, float, Cpu> instance_norm;
       static const CustomOp<TrilinearUpsample, float, Cpu> upsample;
       ops.Add(&conv3d);
       ops.Add(&norm);
+      ops.Add(&instance_norm);
       ops.Add(&upsample);
     }
 #ifdef MSDK_CUDA

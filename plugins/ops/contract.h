@@ -1,4 +1,4 @@
-// What the contracts of the msdk ops have in common. Plain old data only: no header of TensorRT, ONNX Runtime or CUDA
+// Common to the contracts of the msdk ops. Plain old data only: no header of TensorRT, ONNX Runtime or CUDA
 // is needed to read this or any args.h.
 //
 // Tokens of a feature map (D, H, W) are numbered l = (d*H + h)*W + w. Every tensor is dense and row-major with the

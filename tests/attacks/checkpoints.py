@@ -277,3 +277,45 @@ def _(folder):
 @attack("The weights' names are 1 MB long each.", "CheckpointError", PT)
 def _(folder):
     torch.save({f"{index}" * (1 << 20): torch.zeros(1) for index in range(9)}, folder / PT)
+
+
+class Forged:
+    """Pickled as a call of the named function with these arguments, as a hostile file would have it."""
+
+    def __init__(self, name: str, *arguments: object):
+        self.name, self.arguments = name, arguments
+
+
+def forge(path: Path, state: dict, forged: Forged) -> None:
+    """A checkpoint whose entry `extra` is a call of a function, in torch.save's own format."""
+    module, _, name = forged.name.rpartition(".")
+    torch.save(state | {"extra": "REPLACED"}, path)
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    (pickled,) = [member for member in members if member.endswith("/data.pkl")]
+    arguments = pickle.dumps(forged.arguments, protocol=2)[2:-1]
+    call = b"c" + module.encode() + b"\n" + name.encode() + b"\n" + arguments + b"R"
+    placed = b"X\x08\x00\x00\x00REPLACED"
+    assert members[pickled].count(placed) == 1
+    members[pickled] = members[pickled].replace(placed, call)
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+@attack("NumPy's loader of pickles is called.", "CheckpointError", PT)
+def _(folder):
+    forge(folder / PT, {"state_dict": weights(folder)}, Forged("numpy.load", "weights.safetensors"))
+
+
+@attack("Keys are nested in one another a hundred times.", "CheckpointError", PT)
+def _(folder):
+    content: dict = weights(folder)
+    for _ in range(100):
+        content = {"model": content}
+    torch.save(content, folder / PT)
+
+
+@attack("Ten thousand names of no network, each behind another prefix.", "CheckpointError", PT)
+def _(folder):
+    torch.save({f"p{index}.model.x": torch.zeros(1) for index in range(10_000)}, folder / PT)

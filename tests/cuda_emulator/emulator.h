@@ -20,7 +20,7 @@ struct dim3 {
 
 namespace cuda_emulator {
 
-// Launch order: blocks one after the other, threads in ascending order. Shuffled: four blocks at a time are resident,
+// Launch order: blocks in sequence, threads in ascending order. Shuffled: four blocks at a time are resident,
 // taken in random order, and whichever of their threads is ready may run next. Default: launch order, or what the
 // environment variable CUDA_EMULATOR_SEED says (0 is launch order).
 void run_in_launch_order();

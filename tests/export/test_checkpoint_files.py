@@ -1,8 +1,11 @@
 """The files that trainers write: where the weights are in them, what is beside them, and other files."""
 
 import argparse
+import concurrent.futures
 import datetime
 import pathlib
+import subprocess
+import sys
 from collections import OrderedDict
 
 import numpy as np
@@ -17,6 +20,7 @@ from msdk_export.notes import collecting
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.artifact.notes import ExportWarning
 from msdk_rt.errors import CheckpointError
+from tests.attacks.checkpoints import Forged, forge
 
 CONFIG = MSDKMambaConfig(in_channels=2, num_classes=3, dims=(4, 6), depths=(1, 1), d_state=2)
 SEGMAMBA = SegMambaConfig(1, 2, (3, 4, 5, 6), (1, 1, 1, 1), 7, d_state=2, d_conv=2, expand=1)
@@ -110,6 +114,98 @@ def test_numbers_of_numpys_in_the_description_are_numbers(weights, tmp_path):
     content = {"state_dict": weights, "msdk": {"labels": numbers}}
 
     assert load_checkpoint(saved(tmp_path, content))[1] == {"labels": {"a": 0, "b": 700, "c": -2}}
+
+
+def lightning(weights):
+    """The entries of a Lightning checkpoint, of a module whose network is its attribute `net`."""
+    return {
+        "epoch": 9,
+        "global_step": 1000,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": prefixed("net.", weights) | {"loss.class_weights": torch.ones(3)},
+        "loops": {"fit_loop": {"state_dict": {}, "epoch_progress": {"current": {"ready": 10}}}},
+        "callbacks": {"ModelCheckpoint{'monitor': None}": {"best_model_score": torch.tensor(0.5)}},
+        "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}],
+        "lr_schedulers": [{"last_epoch": 9}],
+        "hyper_parameters": {"args": argparse.Namespace(data=pathlib.Path("data")), "lr": np.float64(0.1)},
+    }
+
+
+def test_lightnings_checkpoint_is_read(weights, tmp_path):
+    with pytest.warns(ExportWarning, match=r"1 entries beside the network .*: loss\.class_weights"):
+        assert_same(load_checkpoint(saved(tmp_path, lightning(weights), "last.ckpt"))[0], weights)
+
+
+def test_a_larger_network_with_blocks_like_a_familys_is_let_be(tmp_path):
+    larger = {f"decoder.{index}.weight": torch.ones(2) for index in range(9)}
+    larger |= {f"encoder.stages.0.0.mamba.{name}": torch.ones(2) for name in ("A_log", "D")}
+
+    assert_same(load_checkpoint(saved(tmp_path, larger))[0], larger)
+
+
+def test_threads_that_load_at_once_do_not_get_in_each_others_way(weights, tmp_path):
+    path = saved(tmp_path, nnunet(weights))
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for found, _ in pool.map(load_checkpoint, [path] * 24):
+            assert_same(found, weights)
+
+
+SHARD = """
+import sys
+import torch
+import torch.distributed
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
+
+torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+sharded = distribute_tensor(torch.ones(4, 4), init_device_mesh("cpu", (1,)), [Shard(0)])
+torch.save({"model": {"stem.weight": sharded}}, sys.argv[1])
+"""
+LOAD = """
+import sys
+import torch.distributed.tensor
+from msdk_export.checkpoints import load_checkpoint
+
+load_checkpoint(sys.argv[1])
+"""
+
+
+def test_fsdps_distributed_tensors_are_told_whether_torch_can_load_them_or_not(tmp_path):
+    path = str(tmp_path / "shard.pt")
+    subprocess.run([sys.executable, "-c", SHARD, path], check=True, capture_output=True)
+    if "torch.distributed.tensor" not in sys.modules:
+        with pytest.raises(CheckpointError, match="a shard of weights that several processes held"):
+            load_checkpoint(path)
+
+    able = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, check=False)
+
+    assert "CheckpointError" in able.stderr
+    assert "'stem.weight' is one process's part of a tensor (FSDP)" in able.stderr
+
+
+def test_a_shard_of_fsdps_first_kind_is_told(weights, tmp_path):
+    call = Forged("torch.distributed._shard.sharded_tensor.api.ShardedTensor")
+    forge(tmp_path / "shard.pt", {"model": weights}, call)
+
+    with pytest.raises(CheckpointError, match=r"a shard of weights that several processes held .*full_state"):
+        load_checkpoint(tmp_path / "shard.pt")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Forged("numpy.core.multiarray.scalar", "V1099511627776"),
+        Forged("numpy._core.multiarray._reconstruct", None, (1 << 40,), "f8"),
+        Forged("numpy.dtype", "V1099511627776"),
+        Forged("builtins.bytes", 1 << 40),
+        Forged("argparse.Namespace", 1, 2, 3),
+    ],
+    ids=lambda call: call.name,
+)
+def test_what_stands_in_for_numpys_functions_reserves_no_memory(weights, tmp_path, call):
+    forge(tmp_path / "forged.pt", {"state_dict": weights}, call)
+
+    assert_same(load_checkpoint(tmp_path / "forged.pt")[0], weights)
 
 
 class Tool:

@@ -244,3 +244,75 @@ def test_an_artifact_gives_its_standard_ops_back(feeds):
     assert set(ops(back)) <= {"Resize", "Add", "Neg", "Constant", "Identity"}
     assert not back.functions
     np.testing.assert_array_equal(run(back, **feeds, library=False)[0], run(plain, **feeds, library=False)[0])
+
+
+NORMS = """<ir_version: 10, opset_import: ["": 20]>
+norms ({type}[B,3,4,5,6] x, {type}[3] weight, {type}[3] bias, {type}[{skip}] skip)
+=> ({type}[B,3,4,5,6] y{outputs})
+<{type}[B,3,4,5,6] norm, {type}[B,3,4,5,6] sum>
+{{
+    norm = InstanceNormalization <epsilon = 0.001> (x, weight, bias)
+    {nodes}
+}}"""
+
+
+def norms(nodes, skip="B,3,4,5,6", type="float", outputs=""):
+    return onnx.parser.parse_model(NORMS.format(nodes=nodes, skip=skip, type=type, outputs=outputs))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "activation", "slope"),
+    [
+        ("y = Identity (norm)", 3, b"none", 0.01),
+        ("y = Relu (norm)", 3, b"relu", 0.01),
+        ("y = LeakyRelu <alpha = 0.25> (norm)", 3, b"leaky_relu", 0.25),
+        ("y = LeakyRelu (norm)", 3, b"leaky_relu", 0.01),
+        ("y = Add (norm, skip)", 4, b"none", 0.01),
+        ("y = Add (skip, norm)", 4, b"none", 0.01),
+        ("sum = Add (norm, skip)\ny = Relu (sum)", 4, b"relu", 0.01),
+        ("sum = Add (skip, norm)\ny = LeakyRelu <alpha = 0.5> (sum)", 4, b"leaky_relu", 0.5),
+    ],
+)
+def test_what_follows_an_instance_norm_is_part_of_it(nodes, inputs, activation, slope):
+    plain = norms(nodes)
+    named = with_cpu_ops(plain)
+    assert set(ops(named)) <= {"InstanceNorm", "Identity"}
+    (node,) = (node for node in named.graph.node if node.domain == "msdk")
+    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    assert len(node.input) == inputs
+    assert attributes["activation"] == activation
+    np.testing.assert_allclose([attributes["slope"], attributes["epsilon"]], [slope, 0.001], rtol=1e-6)
+    rng = np.random.default_rng(4)
+    shapes = {"x": (2, 3, 4, 5, 6), "weight": (3,), "bias": (3,), "skip": (2, 3, 4, 5, 6)}
+    fed = {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    (expected,) = session(plain, library=False).run(None, fed)
+    for options in ({}, {"cpu_ops": False}, {"library": False}):
+        np.testing.assert_allclose(session(named, **options).run(None, fed)[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"nodes": "y = Add (norm, skip)", "skip": "B,3,1,1,1"}, {"InstanceNorm": 1, "Add": 1}),
+        ({"nodes": "y = Add (norm, skip)", "skip": "3,4,5,6"}, {"InstanceNorm": 1, "Add": 1}),
+        ({"nodes": "y = Add (norm, skip)", "skip": "C,3,4,5,6"}, {"InstanceNorm": 1, "Add": 1}),
+        ({"nodes": "y = Add (norm, norm)"}, {"InstanceNorm": 1, "Add": 1}),
+        (
+            {"nodes": "y = Relu (norm)\nz = Neg (norm)", "outputs": ", float[B,3,4,5,6] z"},
+            {"InstanceNorm": 1, "Relu": 1, "Neg": 1},
+        ),
+        ({"nodes": "y = Relu (norm)", "type": "float16"}, {"InstanceNormalization": 1, "Relu": 1}),
+        ({"nodes": "y = Sigmoid (norm)"}, {"InstanceNorm": 1, "Sigmoid": 1}),
+    ],
+)
+def test_what_is_no_part_of_an_instance_norm(options, found):
+    assert ops(with_cpu_ops(norms(**options))) == found
+
+
+def test_a_group_norm_has_the_kernel_too():
+    module = torch.nn.GroupNorm(2, 6)
+    named = with_cpu_ops(exported(module, 2, 6, 5, 7, 3))
+    assert ops(named)["InstanceNorm"] == 1
+    x = torch.randn(2, 6, 5, 7, 3, generator=torch.Generator().manual_seed(3)) + 9
+    actual = session(named).run(None, {"x": x.numpy()})[0]
+    np.testing.assert_allclose(actual, module(x).detach().numpy(), atol=1e-5)

@@ -1,5 +1,8 @@
 """model.engine where there is no TensorRT: refused at once and in words. test_tensorrt_rtx.py builds."""
 
+import contextlib
+import threading
+
 import onnx
 import pytest
 import torch
@@ -16,6 +19,9 @@ SIZES = MSDKMambaConfig(in_channels=1, num_classes=2, dims=(4, 8), depths=(1, 1)
 DESCRIPTION = ModelDescription(
     "msd_kmamba", {}, (8, 8, 8), ("t1",), {"background": 0, "tissue": 1}, "softmax", "none"
 )
+
+IDENTITY = """<ir_version: 10, opset_import: ["": 20]>
+identity (float[B,2,3] x) => (float[B,2,3] y) { y = Relu (x) }"""
 
 
 def network():
@@ -95,3 +101,51 @@ def test_a_graph_that_is_not_valid_never_reaches_the_builder(import_tensorrt):
     node.attribute.append(onnx.helper.make_attribute("directions", "forward"))
     with pytest.raises(ExportError, match="appeared multiple times"):
         with_plugins(graph)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a timing cache at all" * 9])
+def test_a_damaged_timing_cache_is_told_and_replaced(import_tensorrt, tmp_path, content, recwarn):
+    rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux")
+    import_tensorrt(rtx)
+    from msdk_export.engine import builder
+
+    path, taken = tmp_path / "timings", []
+
+    class Config:
+        """TensorRT's answers for a cache that it cannot read: None, and False of what is set."""
+
+        def create_timing_cache(self, known):
+            return None if known.startswith(b"not") else known
+
+        def set_timing_cache(self, cache, ignore_mismatch):
+            taken.append(cache)
+            return cache is not None
+
+    path.write_bytes(content)
+    builder._load_timings(Config(), path)
+    assert taken[-1] == b""
+    said = [str(warning.message) for warning in recwarn]
+    assert any("is damaged, or of another GPU or TensorRT" in line for line in said) == bool(content)
+
+
+def test_a_build_runs_on_the_callers_gpu(import_tensorrt, monkeypatch):
+    import_tensorrt(pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is for x86-64 Linux"))
+    from msdk_export.engine import builder
+
+    entered = []
+
+    @contextlib.contextmanager
+    def on_device(number):
+        entered.append((number, threading.get_ident()))
+        yield
+
+    monkeypatch.setattr(builder.cuda, "current_device", lambda: 3)
+    monkeypatch.setattr(builder.cuda, "on_device", on_device)
+    log = builder.Log()
+    trt_builder = builder.trt.Builder(log)
+    empty = builder.parse(trt_builder, onnx.parser.parse_model(IDENTITY), log)
+    config = builder.configure(trt_builder, empty, EngineOptions())
+    assert builder.compile_network(trt_builder, empty, config, log)
+    ((number, thread),) = entered
+    assert number == 3
+    assert thread != threading.get_ident()

@@ -18,7 +18,7 @@ void test_identity(const Node& node) {
   expect(build(*plugin)->getInterfaceInfo().kind == std::string("PLUGIN_V3ONE_BUILD"), "the build's interface");
   expect(runtime(*plugin)->getInterfaceInfo().kind == std::string("PLUGIN_V3ONE_RUNTIME"), "the runtime's interface");
   expect(build(*plugin)->getNbOutputs() == 1, "one output");
-  expect(build(*plugin)->getNbTactics() == 0, "no tactics of its own");
+  expect(build(*plugin)->getNbTactics() == 0, "it has no tactics");
   expect(build(*plugin)->getValidTactics(nullptr, 0) == 0, "none to list");
   expect(build(*plugin)->getFormatCombinationLimit() >= 2, "float32 and float16 may both be tried");
   expect(runtime(*plugin)->setTactic(0) == 0, "the default tactic");

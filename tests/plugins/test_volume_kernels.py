@@ -1,7 +1,7 @@
 """The volume kernels on the emulator, under AddressSanitizer and UBSan, against the runtime's NumPy path.
 
 The checks are those that `make gpu-check` runs on a GPU (tests/gpu/volume_checks.py). They run in a
-process of their own, into which the sanitizer is loaded first.
+separate process, into which the sanitizer is loaded first.
 """
 
 import os

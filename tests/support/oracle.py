@@ -98,6 +98,16 @@ def kan_linear(x, base_weight, spline_weight, grid_min=-1.0, grid_max=1.0):
     return np.einsum("oc,bcl->bol", base_weight, silu(x)) + np.einsum("ocg,bclg->bol", spline_weight, bases)
 
 
+def instance_norm(x, weight, bias, addend=None, epsilon=1e-5, activation="none", slope=0.01):
+    """(B, C, ...) normalised over all axes but the first two; then the addend, then the activation."""
+    x, column = x.astype(np.float64), (-1, *(1,) * (x.ndim - 2))
+    axes = tuple(range(2, x.ndim))
+    normalised = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + epsilon)
+    y = normalised * weight.reshape(column).astype(np.float64) + bias.reshape(column)
+    y = y if addend is None else y + addend
+    return {"none": y, "relu": np.maximum(y, 0), "leaky_relu": np.where(y > 0, y, slope * y)}[activation]
+
+
 def token_norm(x, weight, bias, epsilon=1e-5):
     """x (B,C,L), weight (C), bias (C) -> y (B,C,L), normalised over C."""
     x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))

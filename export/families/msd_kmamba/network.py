@@ -4,7 +4,7 @@ The paper (MSD-KMamba, arXiv 2509.23677) was read in its abstract only. Its idea
 tells them: bidirectional spatial-aware Mamba blocks for long-range context, Kolmogorov-Arnold layers for
 non-linearity, and self-distillation between the decoder's scales. Everything more particular is this
 module's reconstruction: widths and depths are SegMamba's; "spatial-aware" is a depthwise 3x3x3 convolution
-that adds to each token what its neighbours in all three axes say, since a scan knows only the one axis it
+that adds information from each token's neighbours in all three axes, since a scan knows only the one axis it
 runs along (conditional positional encoding, arXiv 2102.10882); the feed-forward is two KAN layers; the
 decoder is SegResNet's (narrow, trilinear, additive skips); the output fuses the logits of all its scales.
 """
@@ -72,7 +72,7 @@ class MSDKMambaConfig:
 
     @property
     def total_stride(self) -> int:
-        """What every side of a window must divide by: the stem and each downsample halve it."""
+        """Divisor of every side of a window: the stem and each downsample halve it."""
         return 2 ** len(self.dims)
 
 

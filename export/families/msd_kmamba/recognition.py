@@ -1,4 +1,4 @@
-"""MSD-KMamba as a family: its weights, told by their names and shapes."""
+"""MSD-KMamba as a family: recognises its weights by their names and shapes."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a decoder with a head at every scale returns while it is trained."""
+"""The outputs of a decoder with a head at every scale while it is trained."""
 
 from typing import NamedTuple
 

@@ -59,7 +59,7 @@ class SegMambaConfig:
 
     @property
     def total_stride(self) -> int:
-        """What every side of a window must divide by: the stem and each downsample halve it."""
+        """Divisor of every side of a window: the stem and each downsample halve it."""
         return 2**STAGES
 
     def fits(self, window: tuple[int, ...]) -> bool:

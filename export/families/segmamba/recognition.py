@@ -1,4 +1,4 @@
-"""SegMamba as a family: its weights, told by their names and shapes."""
+"""SegMamba as a family: recognises its weights by their names and shapes."""
 
 import re
 from collections.abc import Iterable

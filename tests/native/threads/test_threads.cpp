@@ -17,6 +17,7 @@
 #include "ops/conv3d/cpu.h"
 #include "ops/directional_conv1d/cpu.h"
 #include "ops/directions.h"
+#include "ops/instance_norm/cpu.h"
 #include "ops/kan_linear/cpu.h"
 #include "ops/selective_scan/cpu.h"
 #include "ops/token_norm/cpu.h"
@@ -138,6 +139,10 @@ struct Inputs {
     cpu::token_norm({kBatch, kChannels, length, 1e-5f, x.data(), D_skip.data(), conv_bias.data(), w.data()}, parallel,
                     isa);
     y.insert(y.end(), w.begin(), w.begin() + x.size());
+    cpu::instance_norm({kBatch, kChannels, length, 1e-5f, Activation::kRelu, 0.0f, x.data(), D_skip.data(),
+                        conv_bias.data(), x.data(), w.data()},
+                       parallel, isa);
+    y.insert(y.end(), w.begin(), w.begin() + x.size());
     for (const int64_t groups : {int64_t{1}, kChannels}) {  // by Winograd and tap by tap
       const Conv3dArgs conv{kBatch,
                             kChannels,
@@ -154,6 +159,10 @@ struct Inputs {
                             nullptr,
                             w.data()};
       cpu::conv3d(conv, cpu::pack_conv3d(conv, isa).data(), parallel, isa);
+      y.insert(y.end(), w.begin(), w.begin() + x.size());
+      cpu::instance_norm({kBatch, kChannels, length, 1e-5f, Activation::kRelu, 0.0f, x.data(), D_skip.data(),
+                          conv_bias.data(), x.data(), w.data()},
+                         parallel, isa);
       y.insert(y.end(), w.begin(), w.begin() + x.size());
     }
     return y;

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from msdk_rt import Segmenter
-from msdk_rt.artifact.engine_entry import check_device, check_library
+from msdk_rt.artifact.engine_entry import check_device, check_library, release_of
 from msdk_rt.artifact.manifest import read_manifest, write_manifest
 from msdk_rt.commands.main import main
 from msdk_rt.errors import ArtifactError, BackendError, InputError
@@ -45,6 +45,21 @@ def test_another_tensorrt_is_refused(changed, here, said):
 def test_another_gpu_is_refused(changed, here, said):
     with pytest.raises(BackendError, match=said):
         check_device(ENGINE | changed, here)
+
+
+@pytest.mark.parametrize(
+    ("stated", "release"),
+    [("10.14.1.48.post1", "10.14.1.48"), ("11.4.0.106", "11.4.0.106"), ("10.3.0+cu12", "10.3.0"), ("8", "8")],
+)
+def test_a_wheels_version_is_read(stated, release):
+    assert release_of(stated) == release
+    check_library(ENGINE | {"tensorrt": release}, stated)
+
+
+@pytest.mark.parametrize("stated", ["", "unknown", "v10.3"])
+def test_a_version_that_is_none_is_told(stated):
+    with pytest.raises(BackendError, match=r"expected numbers such as 10\.14\.1\.48"):
+        check_library(ENGINE, stated)
 
 
 def test_what_fits_is_taken():

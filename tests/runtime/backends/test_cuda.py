@@ -82,3 +82,28 @@ def test_calls_have_the_names_and_arguments_of_cuda_bindings():
 
 def is_of_runtime(node):
     return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "runtime"
+
+
+@pytest.mark.parametrize(
+    ("driver", "built", "said"),
+    [
+        (
+            12060,
+            13000,
+            r"runs CUDA up to 12\.6, and cuda-bindings here is made for CUDA 13\.0: update",
+        ),
+        (11080, 12090, r"CUDA up to 11\.8, .* made for CUDA 12\.9: .*'cuda-bindings==11\.\*'"),
+        (12060, 12090, None),
+        (13020, 12060, None),
+        (0, 13000, None),  # no driver: other calls say so
+    ],
+)
+def test_an_older_driver_is_told_before_the_first_kernel(driver, built, said, monkeypatch):
+    success = runtime.cudaError_t.cudaSuccess
+    monkeypatch.setattr(cuda.runtime, "cudaDriverGetVersion", lambda: (success, driver))
+    monkeypatch.setattr(cuda.runtime, "getLocalRuntimeVersion", lambda: (success, built))
+    if said is None:
+        cuda.check_driver()
+        return
+    with pytest.raises(BackendError, match=said):
+        cuda.check_driver()

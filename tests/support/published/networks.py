@@ -10,7 +10,10 @@ from tests.support.published.vmamba import SS2D, TRITON
 
 
 class Tokens(nn.Module):
-    """A 3D feature map through a mixer of tokens, with or without norm and residual: U-Mamba's, SegMamba's."""
+    """A 3D feature map through a mixer of tokens, with or without norm and residual:
+
+    U-Mamba's, SegMamba's.
+    """
 
     def __init__(self, mixer, residual):
         super().__init__()

@@ -1,4 +1,7 @@
-"""mamba_ssm.ops.selective_scan_interface, as mamba_ssm, Vim and SegMamba have it: names, arguments, meaning."""
+"""mamba_ssm.ops.selective_scan_interface, as mamba_ssm, Vim and SegMamba have it:
+
+names, arguments, meaning.
+"""
 
 import torch
 import torch.nn.functional as F

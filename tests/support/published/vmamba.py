@@ -43,7 +43,7 @@ class CrossMerge(torch.autograd.Function):
 
 
 class SS2D(FourWayMixer):
-    """forward is an attribute, and the order of the tokens is bound in forward_core, as in the published code.
+    """forward is an attribute; the order of the tokens is bound in forward_core, as in the published code.
 
     orders: (CrossScan, CrossMerge). newest: x_proj and dt_projs are modules.
     """

@@ -1,0 +1,48 @@
+#include "ops/instance_norm/onnxruntime.h"
+
+#include "onnxruntime/checks.h"
+#include "ops/instance_norm/cpu.h"
+
+namespace msdk::ort {
+namespace {
+
+Activation activation_named(const std::string& name) {
+  if (name == "none") return Activation::kNone;
+  if (name == "relu") return Activation::kRelu;
+  if (name == "leaky_relu") return Activation::kLeakyRelu;
+  fail("activation: expected none, relu or leaky_relu, got '" + name + "'");
+}
+
+}  // namespace
+
+template <class T>
+InstanceNorm<T>::InstanceNorm(const OrtKernelInfo* info)
+    : epsilon_(float_attribute(info, "epsilon", 1e-5f)),
+      slope_(float_attribute(info, "slope", 0.01f)),
+      activation_(activation_named(string_attribute(info, "activation", "none"))) {
+  if (!(epsilon_ >= 0.0f)) fail("epsilon: expected a number of at least 0, got " + std::to_string(epsilon_));
+}
+
+template <class T>
+InstanceNormArgs InstanceNorm<T>::arguments(const Ort::KernelContext& context) const {
+  const Input<T> x = input_of_rank_from<T>(context, 0, "x", 3);
+  const auto weight = input<T>(context, 1, "weight", {x[1]});
+  const auto bias = input<T>(context, 2, "bias", {x[1]});
+  int64_t voxels = 1;
+  for (size_t axis = 2; axis < x.shape.size(); ++axis) voxels *= x[axis];
+  check_at_most("voxels of x", voxels, INT64_MAX);
+  InstanceNormArgs args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
+                        x.data, weight.data, bias.data, nullptr,  nullptr};
+  if (has_input(context, 3)) args.addend = input<T>(context, 3, "addend", x.shape).data;
+  args.y = output<T>(context, x.shape);
+  return args;
+}
+
+template <class T>
+void InstanceNorm<T>::on_cpu(const InstanceNormArgs& args, const cpu::Parallel& parallel) {
+  cpu::instance_norm(args, parallel);
+}
+
+template class InstanceNorm<float>;
+
+}  // namespace msdk::ort
