@@ -6,6 +6,8 @@ Names load on first use: the operators alone need neither onnx nor onnxruntime.
 import importlib
 from typing import TYPE_CHECKING
 
+import msdk_rt  # noqa: F401  switches ONNX Runtime's telemetry off before a library here imports it
+
 if TYPE_CHECKING:
     from msdk_export.adoption import adopt
     from msdk_export.checkpoints import build_model, load_checkpoint, save_checkpoint

@@ -7,13 +7,14 @@ Names load on first use, so that importing the package is quick and imports neit
 """
 
 import importlib
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from msdk_export import export
     from msdk_rt.artifact.manifest import Manifest
-    from msdk_rt.artifact.notes import ExportWarning
+    from msdk_rt.artifact.notes import ExportWarning, InputWarning
     from msdk_rt.backends.libraries import ops_library
     from msdk_rt.bench.measurement import benchmark
     from msdk_rt.errors import (
@@ -36,6 +37,7 @@ __all__ = [
     "ExportError",
     "ExportWarning",
     "InputError",
+    "InputWarning",
     "Manifest",
     "MsdkError",
     "OutputError",
@@ -49,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     "ExportWarning": "msdk_rt.artifact.notes",
+    "InputWarning": "msdk_rt.artifact.notes",
     "Manifest": "msdk_rt.artifact.manifest",
     "Segmentation": "msdk_rt.imaging.results",
     "Segmenter": "msdk_rt.segmenter",
@@ -56,6 +59,10 @@ _HOMES = {
     "export": "msdk_export",
     "ops_library": "msdk_rt.backends.libraries",
 }
+
+# ONNX Runtime's wheels look up a host and leave an id in the home folder unless this is set before whoever is
+# first imports them: us, or MONAI for its own ends.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 try:
     __version__ = version("msdk_rt")

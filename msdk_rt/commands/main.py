@@ -12,7 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 import msdk_rt
-from msdk_rt.artifact.notes import ExportWarning
+from msdk_rt.artifact.notes import ExportWarning, InputWarning
 from msdk_rt.commands import bench, bids, demo, export, info, run, train
 from msdk_rt.errors import MsdkError, one_line
 
@@ -25,6 +25,7 @@ COMMANDS = (
     train.COMMAND,
     demo.COMMAND,
 )
+OURS = (ExportWarning, InputWarning)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,13 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_lines() -> Iterator[None]:
-    """Each ExportWarning is one line on stderr, above the progress bar; other warnings stay as they are."""
+    """Each warning of ours is one line on stderr, above the progress bar; others stay as they are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("always", ExportWarning)
+        for ours in OURS:
+            warnings.simplefilter("always", ours)
         show = warnings.showwarning
 
         def show_line(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if issubclass(category, ExportWarning):
+            if issubclass(category, OURS):
                 tqdm.write(f"msdk-rt: warning: {message}", file=sys.stderr)
             else:
                 show(message, category, *place, **more)
