@@ -128,7 +128,7 @@ class KernelFunctions:
         }
 
     def missing(self, network: nn.Module) -> Iterator[tuple[dict, str, Callable]]:
-        """(globals, name, ours) where the code of a network's class bound None to a kernel function's name."""
+        """(globals, name, ours) where code of a network's class bound None to a kernel function's name."""
         seen = {id(vars(sys.modules[kind.__module__])): kind.__module__ for kind in _classes_of(network)}
         for module in seen.values():
             space = vars(sys.modules[module])

@@ -38,7 +38,7 @@ def selective_scan(
     delta_softplus: bool = False,
     **others: object,
 ) -> Tensor:
-    """u, delta (B,GD,L), A (GD,N), B and C (B,N,L) or (B,G,N,L), D and delta_bias (GD), z (B,GD,L) -> (B,GD,L).
+    """u, delta (B,GD,L), A (GD,N), B, C (B,N,L) or (B,G,N,L), D, delta_bias (GD), z (B,GD,L) -> (B,GD,L).
 
     Every group of channels has its own B and C.
     """
@@ -46,7 +46,7 @@ def selective_scan(
     if not delta_softplus or A.is_complex() or B.dim() < 3 or C.dim() < 3:
         raise refuse(
             "selective_scan_fn",
-            "it is called without delta_softplus, with complex A, or with B or C that do not depend on tokens",
+            "it is called without delta_softplus, with complex A, or with B or C that are no token's",
             "the msdk ops compute Mamba's scan: softplus of delta, real A, B and C of every token",
         )
     B, C = (value.unsqueeze(1) if value.dim() == 3 else value for value in (B, C))
@@ -96,7 +96,7 @@ def mamba_inner_no_out_proj(
     delta_softplus: bool = True,
     **others: object,
 ) -> Tensor:
-    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> (B,D,L)."""
+    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> y."""
     _refuse_others("mamba_inner_fn", others)
     if not delta_softplus or A.is_complex():
         raise refuse(

@@ -28,7 +28,7 @@ def worst_step(model: onnx.ModelProto, network: nn.Module, feed: Mapping[str, np
     """
     expected = _sampled(network, [torch.from_numpy(value) for value in feed.values()])
     values = _last_values(model, expected)
-    found = _run(model, {path: name for path, name in values.items()}, expected, feed)
+    found = _run(model, dict(values), expected, feed)
     before, worst, said = _SOUND, 0.0, ""
     for path, samples in found.items():
         theirs = expected[path][0]
