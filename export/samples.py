@@ -94,7 +94,8 @@ def centre_window(
     It is the middle of the volume, or as near to the voxel `centre` as lies inside.
     """
     out = np.zeros((1, len(volume), *window), np.float32)
-    source, target = [slice(None)], [0, slice(None)]
+    source = [slice(None)]
+    target: list[int | slice] = [0, slice(None)]
     middle = centre or tuple(side // 2 for side in volume.shape[1:])
     for side, wanted, at in zip(volume.shape[1:], window, middle, strict=True):
         kept = min(side, wanted)
@@ -120,4 +121,5 @@ def _template() -> np.ndarray | None:
     except ImportError:
         return None
     image = nibabel.as_closest_canonical(load_mni152_template(resolution=1))
-    return image.get_fdata(dtype=np.float32)
+    voxels: np.ndarray = image.get_fdata(dtype=np.float32)
+    return voxels

@@ -130,7 +130,8 @@ class Given:
         if findings.unverified:
             note(
                 f"{', '.join(sorted(findings.unverified))}: not compared with the module as it was given, "
-                "since its own code does not run on this machine; taken for the published block of its parameters"
+                "since its own code does not run on this machine; taken for the published block of its "
+                "parameters"
             )
         if kept := findings.kept():
             note(

@@ -13,8 +13,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _NO_EFFECT = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 # {}: names of the blocks.
 UNSAID_HALVING = (
-    "{}: two directions, and no attribute if_divide_out to say whether their sum is halved; it is not. Set it "
-    "to True on the blocks if the network was trained so"
+    "{}: two directions, and no attribute if_divide_out to say whether their sum is halved; it is not. Set "
+    "it to True on the blocks if the network was trained so"
 )
 
 

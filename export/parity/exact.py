@@ -1,6 +1,7 @@
 """The network in float64, so that the gate can tell an artifact's error from rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,16 @@ class Exact:
 class ConvolutionsInSlabs(TorchDispatchMode):
     """3D convolutions in float64 a few planes at a time: PyTorch writes out all their products' operands."""
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self)
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         if operation is _CONVOLUTION and _is_large(*args):
             return _in_slabs(*args)
         return operation(*args, **(kwargs or {}))
@@ -48,7 +58,17 @@ def _is_large(x: Tensor, weight: Tensor, *options: object) -> bool:
     return plain and x.numel() * x.element_size() * weight[0, 0].numel() > _SLAB_BYTES
 
 
-def _in_slabs(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups) -> Tensor:
+def _in_slabs(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
     """The convolution, cut along the depth of its output."""
     depth, extent = x.shape[2], dilation[0] * (weight.shape[2] - 1) + 1
     planes = (depth + 2 * padding[0] - extent) // stride[0] + 1

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -62,7 +63,7 @@ class Reference:
         with self.tracing() as network:
             return worst_step_or_nothing(artifact, network, {"image": self.windows[name]})
 
-    def warn_of_loss(self, parity: Mapping, artifact: onnx.ModelProto) -> dict[str, str]:
+    def warn_of_loss(self, parity: Mapping[str, Any], artifact: onnx.ModelProto) -> dict[str, str]:
         """Warn where the artifact loses much more than PyTorch's float32; the entry for the manifest."""
         lost = {}
         for name, (found, own) in excess(parity).items():

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from monai.data import CacheDataset
@@ -74,7 +75,15 @@ class ReadCase(Transform):
         return indices.astype(np.uint8)
 
 
-class Cases(Sequence[CaseArrays]):
+class CasesByIndex(Protocol):
+    """Cases as training reads them: how many, and each by its index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> CaseArrays: ...
+
+
+class Cases:
     """The cases by index, `share` of them read now and kept, the others read each time they are asked for.
 
     Raises what ReadCase raises, when it reads.
@@ -97,7 +106,8 @@ class Cases(Sequence[CaseArrays]):
 
     def __getitem__(self, index: int) -> CaseArrays:
         with _own_errors():
-            return self._cases[index]
+            case: CaseArrays = self._cases[index]
+            return case
 
 
 @contextlib.contextmanager
@@ -115,7 +125,8 @@ def _spacing(space: Space) -> tuple[float, float, float]:
     """Millimetres between voxels along D, H and W."""
     zooms = np.linalg.norm(space.affine[:3, :3], axis=0)
     axes = io_orientation(space.affine)[:, 0].astype(int)
-    return tuple(float(zooms[axes == axis][0]) for axis in range(3))
+    depth, height, width = (float(zooms[axes == axis][0]) for axis in range(3))
+    return depth, height, width
 
 
 def _spread(indices: np.ndarray) -> np.ndarray:
