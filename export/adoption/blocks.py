@@ -162,8 +162,9 @@ class Blocks:
             return ExportError(f"{self._refusals[name]}; nor does its own code run here ({reason})")
         return NotComparable(
             f"{name} ({type(block).__name__}) does not run on this machine "
-            f"({type(error).__name__}: {reason}): nothing shows what it computes. Export where it runs, or with unverified=True, which takes it "
-            "for the published block of its parameters and says so in what it writes"
+            f"({type(error).__name__}: {reason}): nothing shows what it computes. Export where it runs, or "
+            "with unverified=True, which takes it for the published block of its parameters and says so in "
+            "what it writes"
         )
 
 
