@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from msdk_export.adoption.agreement import agree
 from msdk_export.adoption.device_checks import without_device_check
@@ -25,7 +25,7 @@ from msdk_export.adoption.ss2d import looks_like_ss2d, published_ss2d
 from msdk_export.adoption.wrappers import inner
 from msdk_rt.errors import ExportError, MsdkError
 
-OWN = "its own code"
+OWN, PUBLISHED = "its own code", "the published block"
 _PACKAGE = "mamba_ssm"
 _log = logging.getLogger(__name__)
 
@@ -46,6 +46,9 @@ class Findings:
 
     def replaced(self) -> list[str]:
         return sorted({name for (name, _), reading in self.readings.items() if reading != OWN})
+
+    def kept(self) -> list[str]:
+        return sorted({name for name, _ in self.readings} - set(self.replaced()))
 
 
 class Blocks:
@@ -148,11 +151,10 @@ class Blocks:
         known = function.__module__.partition(".")[0] == _PACKAGE
         if not readings or not (known or self.unverified):
             raise self._refusal(name, block, error) from error
-        if looks_like_ss2d(block):
-            check_scan_order(block, name)
+        _check_nothing_else(block, name)
         (self.findings.by_name if known else self.findings.unverified).add(name)
-        self.findings.readings[key] = next(iter(readings))
-        return readings[self.findings.readings[key]](*args[1:], **kwargs)
+        self.findings.readings[key] = PUBLISHED
+        return readings[PUBLISHED](*args[1:], **kwargs)
 
     def _refusal(self, name: str, block: nn.Module, error: Exception) -> ExportError:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
@@ -204,17 +206,38 @@ def _of_torch(function: types.FunctionType) -> bool:
     return function.__module__.partition(".")[0] in ("torch", "msdk_export")
 
 
+class FromTheLast(nn.Module):
+    """A reading of the tokens (B, L, C) from the last to the first."""
+
+    def __init__(self, reading: nn.Module):
+        super().__init__()
+        self.reading = reading
+
+    def forward(self, hidden_states: Tensor, *arguments, **named) -> Tensor:
+        return self.reading(hidden_states.flip(1), *arguments, **named).flip(1)
+
+
 def _published(block: nn.Module, name: str, unsaid: list[str]) -> dict[str, nn.Module]:
+    """What a block of these parameters may compute, the published block first."""
     if looks_like_ss2d(block):
         return {
-            "the published block": published_ss2d(block, name),
-            "the published block without an activation": published_ss2d(block, name, activated=False),
+            PUBLISHED: published_ss2d(block, name, strict=False),
+            "the published block without an activation": published_ss2d(block, name, False, strict=False),
         }
-    whole = published_mamba(block, name, unsaid)
-    readings: dict[str, nn.Module] = {"the published block": whole}
+    whole = published_mamba(block, name, unsaid, strict=False)
     if "," in whole.mamba.directions:
-        readings["the forward direction alone"] = published_mamba(block, name, [], forward_alone=True)
-    return readings
+        ahead = published_mamba(block, name, [], forward_alone=True, strict=False)
+        return {PUBLISHED: whole, "the forward direction alone": ahead}
+    return {PUBLISHED: whole, "the published block from the last token": FromTheLast(whole)}
+
+
+def _check_nothing_else(block: nn.Module, name: str) -> None:
+    """Raise ExportError where anything about a block that does not run says that it is no published one."""
+    if looks_like_ss2d(block):
+        published_ss2d(block, name)
+        check_scan_order(block, name)
+    else:
+        published_mamba(block, name, [])
 
 
 def _agrees(reading: nn.Module, args: tuple, kwargs: dict, found: object) -> bool:

@@ -131,6 +131,12 @@ class Given:
                 "its own code does not run on this machine; taken for the published block of its parameters",
                 stacklevel=4,
             )
+        if kept := findings.kept():
+            warnings.warn(
+                f"{', '.join(kept)}: computes something else than the published block of its parameters, so that "
+                "its own code is in the graph; a loop over tokens in it becomes nodes for every token",
+                stacklevel=4,
+            )
         taken = findings.unverified | findings.by_name
         if unsaid := sorted(taken & set(findings.unsaid)):
             warnings.warn(

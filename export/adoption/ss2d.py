@@ -94,11 +94,13 @@ def adopt_ss2d(block: nn.Module, label: str) -> CrossScanBlock:
     return adopted
 
 
-def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> CrossScanBlock:
+def published_ss2d(
+    block: nn.Module, label: str, activated: bool = True, strict: bool = True
+) -> CrossScanBlock:
     """What the published block of these parameters and attributes computes, reading rows and columns both ways.
 
     activated: whether the activation comes before the scan. The block's own code and its order of the tokens
-    are not looked at. Raises ExportError as msdk_export.adoption.adopt says.
+    are not looked at; strict is as in published_mamba. Raises ExportError as msdk_export.adoption.adopt says.
     """
     parameters = _in_stacks(block)
     expected, inner, states, rank = _shapes(parameters)
@@ -106,11 +108,12 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
         if (weight := parameters.get(f"{name}.weight")) is not None:
             expected[f"{name}.weight"] = tuple(weight.shape)  # as its stack, which is checked below
             del expected[f"{name}_weight"]
-    check_contents(block, label, "an SS2D", expected, {}, _PARTS)
+    check_contents(block, label, "an SS2D", expected, {}, _PARTS, strict)
     for name in ("in_proj", "act", "out_norm", "out_proj"):
         if not isinstance(getattr(block, name, None), nn.Module):
             raise refuse(label, f"it has no {name}", "only VMamba's published block is known")
-    check_activation(block, label)
+    if strict:
+        check_activation(block, label)
 
     with torch.device("meta"):
         scan = CrossScan(inner, states, rank)

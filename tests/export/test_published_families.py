@@ -12,7 +12,7 @@ from tests.support.published import gpu
 from tests.support.published.networks import FAMILIES, UNKNOWN_ORDERS
 from tests.support.published_blocks import randomised
 
-SHAPE = (2, 6, 4, 5, 6)
+SHAPE = (2, 6, 4, 2, 3)
 
 
 def feature_map(seed=3):
