@@ -11,6 +11,7 @@ import logging
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,9 @@ _PACKAGE = "mamba_ssm"
 _log = logging.getLogger(__name__)
 
 
+Key: TypeAlias = tuple[str, Callable[..., Any]]  # a block's path and one of its forward functions
+
+
 class NotComparable(ExportError):
     """A block does not run here, so that nothing shows what it computes."""
 
@@ -38,7 +42,7 @@ class NotComparable(ExportError):
 class Findings:
     """What was found out about the blocks of one network, by the block's path in it."""
 
-    readings: dict[tuple[str, Callable], str] = field(default_factory=dict)
+    readings: dict[Key, str] = field(default_factory=dict)
     unverified: set[str] = field(default_factory=set)
     by_name: set[str] = field(default_factory=set)
     past_check: set[str] = field(default_factory=set)
@@ -63,7 +67,7 @@ class Blocks:
         self.findings = Findings()
         self._blocks: dict[int, tuple[str, nn.Module]] = {}
         self._functions: dict[types.FunctionType, None] = {}
-        self._variants: dict[Callable, Callable] = {}
+        self._variants: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._readings: dict[int, dict[str, nn.Module]] = {}
         self._refusals: dict[str, ExportError] = {}
 
@@ -93,11 +97,17 @@ class Blocks:
     def handlers(self) -> dict[types.FunctionType, Handler]:
         return {function: functools.partial(self._call, function) for function in self._functions}
 
-    def _call(self, function: Callable, original: Callable, args: tuple, kwargs: dict) -> object:
+    def _call(
+        self,
+        function: Callable[..., Any],
+        original: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
         block = args[0] if args else None
         name = self._blocks.get(_identity(block), (None,))[0] if isinstance(block, nn.Module) else None
         own = self._variants.get(function, original)
-        if name is None:
+        if block is None or name is None:
             return own(*args, **kwargs)
         key = name, function
         if self.tracing:
@@ -125,7 +135,9 @@ class Blocks:
                 self._refusals[name] = error
         return self._readings[identity]
 
-    def _judge(self, key: tuple, block: nn.Module, found: object, args: tuple, kwargs: dict) -> None:
+    def _judge(
+        self, key: Key, block: nn.Module, found: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         """Note which reading this call agrees with: the same one at every call, or the block's own code."""
         name = key[0]
         before = self.findings.readings.get(key)
@@ -139,7 +151,14 @@ class Blocks:
         self.findings.readings[key] = OWN
         _log.debug("%s keeps its own code in the graph", name)
 
-    def _stand_in(self, key: tuple, own: Callable, args: tuple, kwargs: dict, error: Exception) -> object:
+    def _stand_in(
+        self,
+        key: Key,
+        own: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        error: Exception,
+    ) -> object:
         """What takes the place of a forward function that does not run here."""
         (name, function), block = key, args[0]
         variant = without_device_check(own, error)
@@ -188,7 +207,7 @@ def _paths(
 
 def forward_functions(block: nn.Module) -> list[types.FunctionType]:
     """The functions that the block's forward may be: its own attribute's, and its classes' of the name."""
-    found = []
+    found: list[object] = []
     own = vars(block).get("forward")
     while isinstance(own, functools.partial):
         own = own.func
@@ -214,8 +233,9 @@ class FromTheLast(nn.Module):
         super().__init__()
         self.reading = reading
 
-    def forward(self, hidden_states: Tensor, *arguments, **named) -> Tensor:
-        return self.reading(hidden_states.flip(1), *arguments, **named).flip(1)
+    def forward(self, hidden_states: Tensor, *arguments: object, **named: object) -> Tensor:
+        tokens: Tensor = self.reading(hidden_states.flip(1), *arguments, **named)
+        return tokens.flip(1)
 
 
 def _published(block: nn.Module, name: str, unsaid: list[str]) -> dict[str, nn.Module]:
@@ -241,7 +261,7 @@ def _check_nothing_else(block: nn.Module, name: str) -> None:
         published_mamba(block, name, [])
 
 
-def _agrees(reading: nn.Module, args: tuple, kwargs: dict, found: object) -> bool:
+def _agrees(reading: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], found: object) -> bool:
     try:
         with torch.no_grad():
             return agree(reading(*args, **kwargs), found)
