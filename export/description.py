@@ -31,6 +31,7 @@ class ModelDescription:
     labels: dict[str, int]
     activation: str
     normalization: str
+    spacing: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "channels", "labels"):
@@ -53,6 +54,7 @@ def describe(entries: Mapping[str, Any]) -> ModelDescription:
         config=_plain_json(entries["config"]),
         activation=entries.get("activation", "softmax"),
         normalization=entries.get("normalization", "nonzero_zscore"),
+        spacing=None if entries.get("spacing") is None else _plain_json(entries["spacing"], "spacing"),
         **{name: entries[name] for name in _NO_DEFAULT},
     )
 
@@ -66,10 +68,10 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
-def _plain_json(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config as it will be read back from the manifest: lists for tuples."""
+def _plain_json(entry: Mapping[str, Any], name: str = "config") -> dict[str, Any]:
+    """An entry as it will be read back from the manifest: lists for tuples."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(config)))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(entry)))
     except (TypeError, ValueError) as error:
-        raise ExportError(f"config must be a dict that JSON can hold, got {config!r}") from error
+        raise ExportError(f"{name} must be a dict that JSON can hold, got {entry!r}") from error
     return plain

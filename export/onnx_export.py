@@ -25,7 +25,7 @@ from msdk_export.notes import collecting
 from msdk_export.parity import check_parity, measure_parity, on_cpu, random_window
 from msdk_export.parity.reference import Reference
 from msdk_export.readings import record_agreement
-from msdk_export.samples import LabelMap, Sample, real_window
+from msdk_export.samples import LabelMap, Sample, real_window, sample_spacing
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, remove_leftovers, temporary_folder
 from msdk_rt.artifact.manifest import Manifest, manifest_path, replace_pair, sha256_of, write_manifest
@@ -74,7 +74,8 @@ def export(
             for an .engine, else "fp32".
         engine: how TensorRT builds an .engine (msdk_export.EngineOptions), for this machine's GPU.
         sample: a real volume for the parity check, an array (C, D, H, W) or one NIfTI path per channel.
-            Default: the MNI152 T1 template, where nilearn is installed.
+            Default: the MNI152 T1 template, where nilearn is installed. Where the checkpoint knows no
+            spacing, the manifest gets that of the files; a run warns of voxels far from it.
         reference: the true label map of `sample`, an array (D, H, W) of the labels' voxel values or a NIfTI
             path. Where weights fit several networks, each labels a window of the sample, and the one that
             agrees clearly best is taken for what config does not say. The agreement is among the notes.
@@ -131,6 +132,8 @@ def export(
         _begin(bar, "load the model")
         source, description = load_network(model, given, weights, sample, reference, unverified)
         real, real_source = real_window(sample, description, reference)
+        if description.spacing is None:
+            description = dataclasses.replace(description, spacing=sample_spacing(sample))
         windows = {"random": random_window(len(description.channels), description.window), "real": real}
         original = Reference(source, windows)
         if sample is not None and reference is not None:

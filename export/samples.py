@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import nibabel
 import numpy as np
 
 from msdk_export.description import ModelDescription
 from msdk_rt.errors import InputError
+from msdk_rt.imaging.formats import open_image
 from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.arrays import as_volume
 from msdk_rt.inference.normalisation import normalisation
@@ -84,6 +85,19 @@ def _sample_and_labels(
             f"has {', '.join(map(str, sorted(known)))}: give the label map that the labels describe"
         )
     return normalisation(description.normalization).on_host(volume), labels
+
+
+def sample_spacing(sample: Sample | None) -> dict[str, Any] | None:
+    """A manifest's entry `spacing` for a sample in files; None for an array and for no sample."""
+    if sample is None or isinstance(sample, np.ndarray):
+        return None
+    return spacing_range([_paths(sample)[0]])
+
+
+def spacing_range(files: Sequence[str | Path]) -> dict[str, Any]:
+    """A manifest's entry `spacing` of these images in RAS order, by their headers. Raises InputError."""
+    spacings = [open_image(Path(path), series=True).space("RAS").spacing for path in files]
+    return {"low": list(map(min, *spacings, spacings[0])), "high": list(map(max, *spacings, spacings[0]))}
 
 
 def centre_window(

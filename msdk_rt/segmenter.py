@@ -4,19 +4,17 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 from typing import Any, NoReturn
 
-from msdk_rt.artifact.files import folder_lock
+from msdk_rt.artifact.files import folder_lock, path_of
 from msdk_rt.artifact.manifest import Manifest, read_manifest
-from msdk_rt.artifact.vocabulary import BLENDS
 from msdk_rt.backends.base import Backend, Provider
-from msdk_rt.backends.registry import Settings, open_backend
-from msdk_rt.errors import BackendError, InputError
+from msdk_rt.backends.registry import Settings, open_backend, providers_of
+from msdk_rt.errors import ArtifactError, BackendError
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
-from msdk_rt.imaging.space import Space
+from msdk_rt.imaging.space import Space, warn_of_spacing
 from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
@@ -24,6 +22,7 @@ from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.host import HostPipeline, infer_views
 from msdk_rt.inference.pipeline import Labels, Pending, Pipeline, Probabilities
 from msdk_rt.inference.recipe import Recipe
+from msdk_rt.inference.settings import blend_of, count_of, mirror_axes_of, overlap_of, threads_of
 from msdk_rt.inference.stages import Stages
 
 Result = Segmentation | Labels
@@ -40,43 +39,43 @@ class Segmenter:
 
     Args:
         path: model.onnx or model.engine, with its manifest beside it.
-        providers: execution providers as ONNX Runtime takes them, names or (name, options). Default: CUDA
-            where it is available, then the CPU. Not for an engine.
+        providers: execution providers as ONNX Runtime takes them, names or (name, options), or one of these
+            alone. Default: CUDA where it is available, then the CPU. Not for an engine.
         overlap: fraction of a window that the next one shares, 0 <= overlap < 1.
         blend: "gaussian" or "constant" weights of a window's voxels. Default: the manifest's.
         batch_size: windows per inference.
         mirror_axes: axes of (D, H, W) = 0, 1, 2. Each window is also inferred mirrored along every
             combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work.
-        threads: threads of one inference. Default: one per physical core. Not for an engine.
+        threads: threads of one inference. Default: one per physical core. More than this process may use, by
+            affinity and cgroups, are lowered to that with an InputWarning. Not for an engine.
 
-    Raises ArtifactError, BackendError, and InputError for a setting out of its range.
+    Numbers may be NumPy's. Raises ArtifactError, BackendError, and InputError for a setting out of its range.
     """
 
     def __init__(
         self,
         path: str | Path,
         *,
-        providers: Sequence[Provider] | None = None,
+        providers: Provider | Sequence[Provider] | None = None,
         overlap: float = 0.5,
         blend: str | None = None,
         batch_size: int = 1,
-        mirror_axes: Sequence[int] = (),
+        mirror_axes: Iterable[int] = (),
         threads: int | None = None,
     ):
-        _check_settings(overlap, blend, batch_size, mirror_axes, threads)
+        overlap, batch_size = overlap_of(overlap), count_of("batch_size", batch_size)
+        axes, threads = mirror_axes_of(mirror_axes), threads_of(threads)
+        blend = None if blend is None else blend_of(blend)
+        path = path_of(path, ArtifactError)
         self._process = os.getpid()
-        with folder_lock(Path(path).parent, shared=True):  # against an export's two renames
+        with folder_lock(path.parent, shared=True):  # against an export's two renames
             self.manifest: Manifest = read_manifest(path)
             self._recipe = Recipe(
-                self.manifest,
-                overlap,
-                blend or self.manifest.blending["mode"],
-                batch_size,
-                tuple(mirror_axes),
+                self.manifest, overlap, blend or self.manifest.blending["mode"], batch_size, axes
             )
             self._recipe.normalisation()  # an unknown one is refused before a library reads the model
-            settings = Settings(providers, threads, batch_size)
-            self._backend: Backend | None = open_backend(Path(path), self.manifest, settings)
+            settings = Settings(providers_of(providers), threads, batch_size)
+            self._backend: Backend | None = open_backend(path, self.manifest, settings)
         self._of_thread = threading.local()
 
     @property
@@ -112,7 +111,7 @@ class Segmenter:
         | volumes | returns |
         | --- | --- |
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
-        | path of a NIfTI file, for a model with one channel | Segmentation |
+        | path of a NIfTI file, 4D for a model with several channels | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
         | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
@@ -120,6 +119,7 @@ class Segmenter:
 
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
         manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
+        What a file leaves open, or voxels far from those that the model knows, are an InputWarning.
 
         Raises InputError on a volume that does not fit: for arrays before the first inference, for files
         before their own. Raises BackendError if inference fails.
@@ -154,6 +154,7 @@ class Segmenter:
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)
         if isinstance(source, Volume):
+            warn_of_spacing(source.space, self.manifest.spacing)
             check_shape(source.data.shape, self.manifest.channels)
             pending = pipeline.start(source.data, probabilities, watch)
             return partial(_of_file, pending, source.space)
@@ -234,22 +235,3 @@ def _progress_bar(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
             yield batch
             bar.update(len(batch))
-
-
-def _check_settings(
-    overlap: object, blend: object, batch_size: object, mirror_axes: Sequence[int], threads: object
-) -> None:
-    if not isinstance(overlap, Real) or not 0 <= float(overlap) < 1:
-        raise InputError(f"overlap must be a fraction from 0 to below 1, got {overlap!r}")
-    if blend is not None and blend not in BLENDS:
-        raise InputError(f"blend must be {' or '.join(BLENDS)}, got {blend!r}")
-    if not _is_count(batch_size):
-        raise InputError(f"batch_size must be a whole number of at least 1, got {batch_size!r}")
-    if any(axis not in (0, 1, 2) for axis in mirror_axes) or len(set(mirror_axes)) != len(mirror_axes):
-        raise InputError(f"mirror_axes must be different axes among 0, 1, 2 (D, H, W), got {mirror_axes!r}")
-    if threads is not None and not _is_count(threads):
-        raise InputError(f"threads must be a whole number of at least 1, or None, got {threads!r}")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

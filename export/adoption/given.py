@@ -138,12 +138,6 @@ class Given:
                 f"{', '.join(kept)}: computes something else than the published block of its parameters, so "
                 "its own code is in the graph; a loop over tokens in it becomes nodes for every token"
             )
-        if kept := findings.kept():
-            warnings.warn(
-                f"{', '.join(kept)}: computes something else than the published block of its parameters, so that "
-                "its own code is in the graph; a loop over tokens in it becomes nodes for every token",
-                stacklevel=4,
-            )
         taken = findings.unverified | findings.by_name
         if unsaid := sorted(taken & set(findings.unsaid)):
             note(UNSAID_HALVING.format(", ".join(unsaid)))

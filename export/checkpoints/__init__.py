@@ -12,6 +12,7 @@ keys, PREFIXES, are taken off. The description's keys, all optional:
     labels          {logit channel: voxel value}, in channel order
     activation      "softmax" or "sigmoid"
     normalization   "nonzero_zscore" or "none"
+    spacing         {"low": [D, H, W], "high": [D, H, W]}, millimetres of the voxels it was trained with
 """
 
 from msdk_export.checkpoints.files import load_checkpoint, save_checkpoint

@@ -8,11 +8,10 @@ from typing import Protocol
 import numpy as np
 from monai.data import CacheDataset
 from monai.transforms import Transform
-from nibabel.orientations import io_orientation
 
 from msdk_export.training.dataset import CaseFiles
 from msdk_rt.errors import InputError, MsdkError
-from msdk_rt.imaging.space import Space, check_same_space
+from msdk_rt.imaging.space import check_same_space
 from msdk_rt.imaging.volumes import read_series, read_volume
 from msdk_rt.inference.normalisation import normalize
 
@@ -58,7 +57,7 @@ class ReadCase(Transform):
             files.name,
             normalize(volume.data).astype(np.float16),
             classes,
-            _spacing(volume.space),
+            volume.space.spacing,
             tuple(_spread(np.flatnonzero(classes == k)) for k in range(len(self.labels))),
         )
 
@@ -119,14 +118,6 @@ def _own_errors() -> Iterator[None]:
         if isinstance(error.__cause__, MsdkError):
             raise error.__cause__ from None
         raise
-
-
-def _spacing(space: Space) -> tuple[float, float, float]:
-    """Millimetres between voxels along D, H and W."""
-    zooms = np.linalg.norm(space.affine[:3, :3], axis=0)
-    axes = io_orientation(space.affine)[:, 0].astype(int)
-    depth, height, width = (float(zooms[axes == axis][0]) for axis in range(3))
-    return depth, height, width
 
 
 def _spread(indices: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint, save_checkpoint
 from msdk_export.models import MSDKMamba
+from msdk_export.samples import spacing_range
 from msdk_export.training.cases import Cases
 from msdk_export.training.dataset import Dataset, read_dataset
 from msdk_export.training.environment import Stopped, StopRequest, reproducible, torch_device
@@ -110,6 +111,7 @@ class _Run:
         self._write_settings()
         read = (dataset.channels, dataset.labels, settings.cache, progress)
         self.training = Cases(dataset.training, *read)
+        self.spacing = spacing_range([case.images[0] for case in dataset.training])
         self.validation = Cases(dataset.validation, *read)
         self.bar = tqdm(
             total=settings.steps, initial=self.step, unit="step", disable=not progress, dynamic_ncols=True
@@ -238,6 +240,7 @@ class _Run:
             "labels": self.dataset.labels,
             "activation": "softmax",
             "normalization": "nonzero_zscore",
+            "spacing": self.spacing,
         }
         save_checkpoint(self.out / name, self.optimisation.averaged, description)
 

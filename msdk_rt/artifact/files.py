@@ -14,9 +14,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from msdk_rt.errors import OutputError
+from msdk_rt.errors import MsdkError, OutputError, shown
 
 LEFTOVERS = ".msdk-*.part"
+
+
+def path_of(given: object, error: type[MsdkError]) -> Path:
+    """What was given as a Path. Raises `error` for what cannot be the name of a file."""
+    if not isinstance(given, (str, os.PathLike)) or isinstance(os.fspath(given), bytes):
+        raise error(f"expected the path of a file, got {shown(given)}: give a string or a pathlib.Path")
+    path = Path(given)
+    if not path.name or "\0" in str(path):
+        raise error(f"{shown(str(given))} is no name of a file: correct it")
+    return path
+
+
+def file_at(given: object, error: type[MsdkError], missing: str) -> Path:
+    """The Path of a file that is there. Raises `error`, with `missing` for a file that is not."""
+    path = path_of(given, error)
+    try:
+        if path.is_file():
+            return path
+    except OSError as refused:  # a folder that is locked, a name too long for any file
+        raise error(f"cannot read {path}: {refused.strerror or refused}") from refused
+    raise error(missing)
 
 
 @contextlib.contextmanager
@@ -27,7 +48,7 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     is renamed over `path`; any exception, KeyboardInterrupt among them, removes it and leaves an older file
     as it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
     """
-    path = Path(path)
+    path = path_of(path, OutputError)
     temporary = None
     try:
         temporary, descriptor = _create(path.parent, _new_file)

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
-from msdk_rt.artifact.files import atomic_write, folder_lock
+from msdk_rt.artifact.files import atomic_write, file_at, folder_lock
 from msdk_rt.artifact.manifest_rules import complaints
 from msdk_rt.artifact.ops_version import OPS_VERSION
 from msdk_rt.errors import ArtifactError, OutputError, shown
 
 FORMAT_VERSION = 1
 SEAL = "seal"
+OPTIONAL = {"notes", "spacing"}  # left out of a file where they say nothing
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
 _DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
@@ -47,6 +48,8 @@ class Manifest:
         blending: scheme, mode and sigma_scale of the windows' weights.
         precision: "float32" or "float16", of the values between layers.
         engine: the machine that a .engine needs (msdk_rt.artifact.engine_entry); None for a .onnx.
+        spacing: {"low": (D, H, W), "high": (D, H, W)} in millimetres, of the voxels that the network was
+            trained or checked with; None where nobody knows. A file without it has no such entry.
         notes: sentences about what the export assumed or could not check. A file without notes has no such
             entry.
         ops_version: version of the ops' contract.
@@ -67,6 +70,7 @@ class Manifest:
     blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
     precision: str = "float32"
     engine: dict[str, Any] | None = None
+    spacing: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
     ops_version: int = OPS_VERSION
     format_version: int = FORMAT_VERSION
@@ -99,8 +103,9 @@ def write_manifest(artifact: str | Path, manifest: Manifest) -> Path:
     path = manifest_path(artifact)
     try:
         entries = dataclasses.asdict(manifest)
-        if not manifest.notes:
-            del entries["notes"]
+        for name in OPTIONAL:
+            if not entries[name]:
+                del entries[name]
         text = json.dumps(entries | {SEAL: _seal(entries)}, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise OutputError(f"cannot write {path}: config and parity must be plain JSON, {error}") from error
@@ -127,10 +132,9 @@ def read_manifest(artifact: str | Path) -> Manifest:
     Raises ArtifactError: either file missing or unreadable, not a manifest, of a newer format, a field
     missing, unknown or wrong, or the manifest or the artifact not as they were written.
     """
-    artifact = Path(artifact)
+    missing = f"no model at {artifact}: expected a file written by msdk_rt.export"
+    artifact = file_at(artifact, ArtifactError, missing)
     path = manifest_path(artifact)
-    if not artifact.is_file():
-        raise ArtifactError(f"no model at {artifact}: expected a file written by msdk_rt.export")
     entries = _read_json(path)
     newest = entries.get("format_version")
     if isinstance(newest, int) and newest > FORMAT_VERSION:
@@ -139,10 +143,10 @@ def read_manifest(artifact: str | Path) -> Manifest:
             "msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
-    if missing := sorted(fields - entries.keys() - {"notes"}):
-        raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
-    if unknown := sorted(entries.keys() - fields):
-        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")
+    if lacking := sorted(fields - entries.keys() - OPTIONAL):
+        raise ArtifactError(f"{path} lacks {', '.join(lacking)}: export the model again")
+    if foreign := sorted(entries.keys() - fields):
+        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(foreign))}: export the model again")
     seal = entries.pop(SEAL)
     try:
         manifest = Manifest(**entries)

@@ -12,6 +12,7 @@ from msdk_rt.errors import shown
 LARGEST_WINDOW = 4096
 LARGEST_WINDOW_VOXELS = 512**3
 LARGEST_LABEL = 65535
+LARGEST_SPACING = 1e6  # millimetres
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 AXIS_CODES = ("RL", "AP", "SI")
 
@@ -77,6 +78,11 @@ _RULES: dict[str, Rule] = {
         "version_compatible, hardware_compatible: true or false}",
         lambda value: value is None or _is_engine(value),
     ),
+    "spacing": (
+        "null, or {low, high: three millimetres each, along D, H, W}, from above 0 to at most "
+        f"{LARGEST_SPACING}, low no larger than high",
+        lambda value: value is None or _is_spacing(value),
+    ),
     "notes": (
         f"a list of at most {MOST_NOTES} sentences of at most {LONGEST_NOTE} characters",
         lambda value: (
@@ -123,6 +129,22 @@ def _is_engine(value: object) -> bool:
         and _is_int(value["max_batch"])
         and value["max_batch"] >= 1
     )
+
+
+def _is_spacing(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"low", "high"}
+        and all(isinstance(sides, (list, tuple)) and len(sides) == 3 for sides in value.values())
+        and all(_is_length(side) for sides in value.values() for side in sides)
+        and all(low <= high for low, high in zip(value["low"], value["high"], strict=True))
+    )
+
+
+def _is_length(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value <= LARGEST_SPACING
 
 
 def _is_int(value: object) -> bool:

@@ -1,12 +1,13 @@
 """The inference library for each kind of artifact. To add one: a module with a Backend, and a loader here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.backends.base import Backend, Provider
-from msdk_rt.errors import BackendError, InputError
+from msdk_rt.errors import BackendError, InputError, shown
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,30 @@ class Settings:
     providers: Sequence[Provider] | None = None
     threads: int | None = None
     batch_size: int = 1
+
+
+def providers_of(given: object) -> list[Provider] | None:
+    """Execution providers as ONNX Runtime takes them: names or (name, options), or one of these alone.
+
+    Raises InputError for anything else, and for none at all.
+    """
+    if given is None:
+        return None
+    alone = isinstance(given, str) or _is_provider(given)
+    listed = [given] if alone or not isinstance(given, Iterable) else list(given)
+    providers: list[Provider] = [entry for entry in listed if _is_provider(entry)]
+    if not providers or len(providers) < len(listed):
+        raise InputError(
+            "providers must be names such as 'CPUExecutionProvider', or (name, {option: value}), got "
+            f"{shown(given)}"
+        )
+    return providers
+
+
+def _is_provider(value: object) -> TypeGuard[Provider]:
+    if isinstance(value, tuple) and len(value) == 2:
+        return isinstance(value[0], str) and isinstance(value[1], dict)
+    return isinstance(value, str) and value != ""
 
 
 def open_backend(path: Path, manifest: Manifest, settings: Settings) -> Backend:

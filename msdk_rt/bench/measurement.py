@@ -4,12 +4,14 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from msdk_rt.backends.base import Floats, Provider
+from msdk_rt.backends.registry import providers_of
 from msdk_rt.bench import machine
 from msdk_rt.bench.latency import Latency, take_turns
 from msdk_rt.bench.report import Contestant, Report, VolumeTime
@@ -19,6 +21,7 @@ from msdk_rt.errors import InputError
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.device.arrays import on_host
+from msdk_rt.inference.settings import count_of, overlap_of, threads_of
 from msdk_rt.inference.stages import Stages
 from msdk_rt.segmenter import Segmenter
 
@@ -32,7 +35,7 @@ def benchmark(
     inputs: Sequence[str | Path] | None = None,
     shape: Sequence[int] | None = None,
     volumes: int = 1,
-    providers: Sequence[Provider] | None = None,
+    providers: Provider | Sequence[Provider] | None = None,
     overlap: float = 0.5,
     batch_size: int = 1,
     threads: int | None = None,
@@ -65,22 +68,27 @@ def benchmark(
     settings = {"shape": shape, "volumes": volumes, "seconds": seconds, "warm_up": warm_up, "limit": limit}
     _check(settings, inputs)
     paths = [Path(model) for model in ([models] if isinstance(models, (str, Path)) else models)]
-    options: dict[str, Any] = {"overlap": overlap, "batch_size": batch_size, "threads": threads}
+    options: dict[str, Any] = {
+        "overlap": overlap_of(overlap),
+        "batch_size": count_of("batch_size", batch_size),
+        "threads": threads_of(threads),
+    }
+    contestants = providers_of(providers)
     report = Report(
         machine=machine.machine(),
         cores=machine.cores(),
         clock_mhz=machine.clock_mhz(),
         versions={"numpy": np.__version__},
-        settings=options | {"providers": [str(provider) for provider in providers or ()]},
+        settings=options | {"providers": [str(provider) for provider in contestants or ()]},
     )
     with contextlib.ExitStack() as stack:
         segmenters = []
         for path in paths:
-            for chosen in [[provider] for provider in providers] if providers else [None]:
+            for chosen in [[provider] for provider in contestants] if contestants else [None]:
                 segmenter = stack.enter_context(Segmenter(path, providers=chosen, **options))
                 segmenters.append(segmenter)
                 report.versions |= segmenter._open().library
-                report.contestants.append(_contestant(path, segmenter, batch_size))
+                report.contestants.append(_contestant(path, segmenter, options["batch_size"]))
         try:
             _measure(report, segmenters, options, settings, inputs, watch)
         except KeyboardInterrupt:
@@ -165,7 +173,7 @@ def _segment_once(
             voxels = np.ascontiguousarray(volume.space.from_model(on_host(labels)))
             save(voxels, volume.space, Path(folder) / "labels.nii.gz")
     else:
-        data = _random_volume(len(manifest.channels), shape or DEFAULT_SHAPE)
+        data = _random_volume(len(manifest.channels), DEFAULT_SHAPE if shape is None else shape)
         began = time.perf_counter()
         labels, _ = segmenter._segment(data, stages=stages)
     total = time.perf_counter() - began
@@ -203,12 +211,12 @@ def _contestant(path: Path, segmenter: Segmenter, batch_size: int) -> Contestant
 
 def _check(settings: Mapping[str, Any], inputs: Sequence[str | Path] | None) -> None:
     shape = settings["shape"]
-    if shape is not None and (len(shape) != 3 or any(not isinstance(n, int) or n < 1 for n in shape)):
+    if shape is not None and (len(shape) != 3 or any(not isinstance(n, Integral) or n < 1 for n in shape)):
         raise InputError(f"shape must be three sides D, H, W in voxels, got {shape}")
     if shape is not None and inputs:
         raise InputError("give a shape for random voxels, or input files, not both")
     for name in ("seconds", "warm_up", "limit"):
         if not settings[name] >= 0:
             raise InputError(f"{name} must be a number of seconds of at least 0, got {settings[name]!r}")
-    if not isinstance(settings["volumes"], int) or settings["volumes"] < 0:
+    if not isinstance(settings["volumes"], Integral) or settings["volumes"] < 0:
         raise InputError(f"volumes must be a whole number of at least 0, got {settings['volumes']!r}")

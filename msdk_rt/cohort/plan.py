@@ -11,6 +11,7 @@ from msdk_rt.cohort.folder import FoundCase, case_name, find_in_folder
 from msdk_rt.cohort.part import WHOLE, Part
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.imaging.formats import SUFFIXES, foreign_suffix, is_image_name
+from msdk_rt.imaging.volumes import holds_channels
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ def _find(
         raise InputError(
             f"got {len(inputs)} inputs, {folders[0]} is a folder: give one folder, or only files"
         )
-    if len(channels) > 1 and len(inputs) != len(channels):
+    if len(channels) > 1 and len(inputs) != len(channels) and not _in_one_file(inputs, channels):
         raise InputError(
             f"got {len(inputs)} file(s), the model takes {len(channels)} per case ({', '.join(channels)}): "
             "give those in this order, or a folder of cases"
@@ -122,6 +123,10 @@ def _find(
     if len(channels) == 1:
         return [FoundCase(case_name(path), (path,)) for path in inputs], []
     return [FoundCase(case_name(inputs[0]), tuple(inputs))], []
+
+
+def _in_one_file(inputs: Sequence[Path], channels: Sequence[str]) -> bool:
+    return len(inputs) == 1 and holds_channels(inputs[0], len(channels))
 
 
 def _check_output(output: Path) -> None:

@@ -33,7 +33,7 @@ ENTRIES = {
     "warnings": list,
 }
 # A manifest's entries about its own history; all other entries shape the result.
-HISTORY = ("parity", "created_by", "notes")
+HISTORY = ("parity", "created_by", "notes", "spacing")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ def describe(path: Path, manifest: Manifest) -> str:
         "normalisation": manifest.normalization,
         "blending": f"{manifest.blending['mode']}, as {manifest.blending['scheme']}",
         "precision": manifest.precision,
+        "spacing": _spacing(manifest),
         "created by": manifest.created_by,
         "SHA-256": manifest.sha256,
     }
@@ -48,6 +49,14 @@ def describe(path: Path, manifest: Manifest) -> str:
     rows |= {f"parity, {name}": text for name, text in parity_lines(manifest).items()}
     lines = [f"{name:<18}{value}" for name, value in rows.items()]
     return "\n".join(lines + [f"{'note':<18}{note}" for note in manifest.notes])
+
+
+def _spacing(manifest: Manifest) -> str:
+    """The voxels that the network was trained or checked with."""
+    if manifest.spacing is None:
+        return "not known"
+    low, high = (" x ".join(f"{side:.3g}" for side in manifest.spacing[end]) for end in ("low", "high"))
+    return f"{low} mm" if low == high else f"{low} to {high} mm"
 
 
 def parity_lines(manifest: Manifest) -> dict[str, str]:

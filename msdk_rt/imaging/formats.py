@@ -1,5 +1,6 @@
 """Image formats, by the suffix of a file's name. To add one: a module with a Format, listed here."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,13 @@ from msdk_rt.inference.arrays import Array
 
 
 class Image(Placed, Protocol):
-    """An opened file: its header is checked, its voxels are still on disk."""
+    """An opened file: its header is checked, its voxels are still on disk.
+
+    doubts: a sentence for each thing in it that may not be meant, complete once the voxels were read.
+    """
+
+    @property
+    def doubts(self) -> Sequence[str]: ...
 
     def voxels(self) -> Array:
         """float32 in the shape of the image, in the file's axis order, scaling applied. Raises InputError."""

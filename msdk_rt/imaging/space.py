@@ -1,6 +1,7 @@
 """The voxel space of an image file, and the reorientation between its axes and the model's."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,10 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
+from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array
 
 SAME_SPACE_LIMIT = 0.1
+FAR_SPACING = 2.0  # times larger or smaller than the spacings that a network knows
 
 
 class Placed(Protocol):
@@ -43,6 +46,14 @@ class Space:
         """Volume of one voxel in millilitres, for an affine in millimetres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
 
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres between voxels along the model's D, H and W, for an affine in millimetres."""
+        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
+        of_file, of_model = (axes[:, 0] for axes in self._orientations())
+        d, h, w = (float(sides[of_file == axis][0]) for axis in of_model)
+        return d, h, w
+
     def to_model(self, array: Array) -> Array:
         """A view of (X, Y, Z), in the file's axis order, as the model's (D, H, W)."""
         turned: Array = apply_orientation(array, ornt_transform(*self._orientations()))
@@ -55,6 +66,29 @@ class Space:
 
     def _orientations(self) -> tuple[Array, Array]:
         return io_orientation(self.affine), axcodes2ornt(self.orientation)
+
+
+def warn_of_spacing(space: Space, known: Mapping[str, Sequence[float]] | None) -> None:
+    """Give an InputWarning for voxels far larger or smaller than those that a network knows.
+
+    known: a manifest's entry `spacing`; None warns of nothing.
+    """
+    if known is None:
+        return
+    sides, low, high = space.spacing, tuple(known["low"]), tuple(known["high"])
+    ratios = (max(side / most, least / side) for side, least, most in zip(sides, low, high, strict=True))
+    if max(ratios) > FAR_SPACING:
+        seen = _listed(low) if low == high else f"{_listed(low)} to {_listed(high)}"
+        warnings.warn(
+            f"its voxels have {_listed(sides)} mm along the model's axes, and the model was trained or "
+            f"checked with {seen} mm: its labels may be wrong, resample the image first",
+            InputWarning,
+            stacklevel=2,
+        )
+
+
+def _listed(sides: Sequence[float]) -> str:
+    return " x ".join(f"{side:.3g}" for side in sides)
 
 
 def check_affine(affine: Array, path: Path) -> None:

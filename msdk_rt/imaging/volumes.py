@@ -1,13 +1,16 @@
 """Volumes of a case: read into the model's axis order, and earlier results checked against them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from msdk_rt.artifact.files import path_of
+from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.formats import open_image
+from msdk_rt.imaging.formats import Image, open_image
 from msdk_rt.imaging.space import Space, check_same_space
 from msdk_rt.inference.arrays import Array, check_finite
 
@@ -26,31 +29,46 @@ def read_volume(
     """Read one file per modality, in the order of `channels` (default, for messages: the file names).
 
     Every file is 3D (a 4D one with a single volume counts) and lies in the same space as the first: same
-    shape, and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. Scaling is applied.
-    Raises InputError: a file is missing, truncated or of no known format, holds complex, RGB, NaN or infinite
-    values, is empty, has a singular affine, or the modalities do not match.
+    shape, and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. One 4D file that holds
+    all modalities in that order does too. Scaling is applied.
+
+    Warns with InputWarning where a header leaves open what was meant, such as the orientation. Raises
+    InputError: a file is missing, truncated or of no known format, holds complex, RGB, NaN or infinite
+    values or more voxels than its header says, is empty, has a singular affine, or the modalities do not
+    match.
     """
+    if len(paths) == 1 and channels and len(channels) > 1 and holds_channels(paths[0], len(channels)):
+        return read_series(paths[0], channels, orientation)
     names = channels or [Path(path).name for path in paths]
     if len(paths) != len(names) or not paths:
         raise InputError(
             f"expected {len(names)} file(s), one per channel ({', '.join(names)}), got {len(paths)}"
         )
-    images = [open_image(Path(path)) for path in paths]
+    images = [open_image(path_of(path, InputError)) for path in paths]
     first = images[0]
     for path, image in zip(paths[1:], images[1:], strict=True):
         check_same_space(first, image, Path(paths[0]), Path(path))
     space = first.space(orientation)
     data = np.stack([space.to_model(image.voxels().reshape(space.shape)) for image in images])
     check_finite(data, names)
+    _warn(images)
     return Volume(data, space)
+
+
+def holds_channels(path: str | Path, count: int) -> bool:
+    """Whether it is one file with so many volumes along its fourth axis."""
+    try:
+        return open_image(path_of(path, InputError), series=True).shape[3:4] == (count,)
+    except InputError:  # said when it is read
+        return False
 
 
 def read_series(path: str | Path, channels: Sequence[str], orientation: str = "RAS") -> Volume:
     """Read one file (X, Y, Z) or (X, Y, Z, C) that holds all channels of a case.
 
-    Raises InputError as read_volume does, and when C is not the number of `channels`.
+    Warns and raises InputError as read_volume does, and when C is not the number of `channels`.
     """
-    path = Path(path)
+    path = path_of(path, InputError)
     image = open_image(path, series=True)
     count = int(np.prod(image.shape[3:]))
     if count != len(channels):
@@ -62,13 +80,19 @@ def read_series(path: str | Path, channels: Sequence[str], orientation: str = "R
     voxels = image.voxels().reshape(*image.shape[:3], count)
     data = np.stack([space.to_model(voxels[..., channel]) for channel in range(count)])
     check_finite(data, channels)
+    _warn([image])
     return Volume(data, space)
 
 
 def check_result(path: Path, source: Path, maps: int) -> None:
     """Raise InputError unless `path` is a whole file of `maps` volumes in the space of `source`."""
     result = open_image(path, series=True)
-    check_same_space(open_image(source), result, source, path)
+    check_same_space(open_image(source, series=True), result, source, path)
     if int(np.prod(result.shape[3:])) != maps:
         raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
     result.voxels()
+
+
+def _warn(images: Sequence[Image]) -> None:
+    for sentence in dict.fromkeys(sentence for image in images for sentence in image.doubts):
+        warnings.warn(sentence, InputWarning, stacklevel=3)

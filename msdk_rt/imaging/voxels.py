@@ -1,7 +1,9 @@
 """The voxels of a NIfTI file, read with no more memory than the file can fill, whatever its header says."""
 
+import gzip
 import math
 import zlib
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.memory import available_memory
 
+BLOCK = 1 << 16
+LEAST_BEYOND = 512  # bytes: fewer may be padding, however small the volume is
+NO_STREAM = "Not a gzipped file"
 COMPRESSED = (".gz", ".bz2", ".zst")
 UNREADABLE = (
     OSError,
@@ -27,23 +32,32 @@ UNREADABLE = (
 )
 
 
-def read_voxels(image: nibabel.Nifti1Image, path: Path) -> Floats:
-    """Scaled float32 voxels in the shape of the image, which was opened from `path`.
+def read_voxels(image: nibabel.Nifti1Image, path: Path) -> tuple[Floats, str]:
+    """(scaled float32 voxels in the shape of the image, which was opened from `path`; a sentence about bytes
+    that follow them, "" for none).
 
     nibabel's get_fdata fills a buffer of the size that the header names before it reads, so a header of a few
-    bytes could take all of the memory. Raises InputError.
+    bytes could take all of the memory. Raises InputError, also where as much follows as the smallest
+    face of the volume has and it is not all zero: then the header's dimensions are not those of the voxels.
     """
     shape, dtype = image.shape, image.get_data_dtype()
     _check_memory(shape, dtype, path)
     proxy: Any = image.dataobj  # an ArrayProxy: the image was opened from a file
+    least = max(LEAST_BEYOND, min(math.prod(face) for face in combinations(shape[:3], 2)) * dtype.itemsize)
     try:
-        stored = _stored(path, int(proxy.offset), math.prod(shape), dtype)
+        stored, beyond = _stored(path, int(proxy.offset), math.prod(shape), dtype, least)
     except UNREADABLE as error:
         raise InputError(f"cannot read the voxels of {path}, is it truncated? {error}") from error
+    if len(beyond) == least and any(beyond):
+        raise InputError(
+            f"{path} holds more voxels than the shape {shape} of {dtype} that its header says: the header is "
+            "damaged, or a series is called one volume. Convert the original again"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
         voxels: Floats = scaled.astype(np.float32, copy=False).reshape(shape, order="F")
-    return voxels
+    sentence = f"{path} goes on after its last voxel: what follows was ignored" if beyond else ""
+    return voxels, sentence
 
 
 def _check_memory(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
@@ -55,8 +69,11 @@ def _check_memory(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> N
         )
 
 
-def _stored(path: Path, offset: int, count: int, dtype: np.dtype[Any]) -> Array:
-    """The first `count` numbers from `offset` bytes on. Memory is only taken where it is filled."""
+def _stored(path: Path, offset: int, count: int, dtype: np.dtype[Any], most: int) -> tuple[Array, bytes]:
+    """(the first `count` numbers from `offset` bytes on, up to `most` bytes that follow them).
+
+    Memory is only taken where it is filled.
+    """
     size = count * dtype.itemsize
     if path.suffix.lower() not in COMPRESSED and path.stat().st_size < offset + size:
         raise EOFError(f"expected {offset + size} bytes, it has {path.stat().st_size}")
@@ -69,5 +86,20 @@ def _stored(path: Path, offset: int, count: int, dtype: np.dtype[Any]) -> Array:
             filled += read
         if filled < size:
             raise EOFError(f"expected {size} bytes of voxels, it has {filled}")
-        file.read(1)  # a compressed stream's checksum comes after its last byte
-    return stored
+        return stored, _beyond(file, most)
+
+
+def _beyond(file: ImageOpener, most: int) -> bytes:
+    """Up to `most` of the bytes that are left. The end of a compressed stream checks its sum.
+
+    After it, bytes that begin no other stream stand as one zero.
+    """
+    found = b""
+    try:
+        while len(found) < most and (more := file.read(min(most - len(found), BLOCK))):
+            found += more
+    except gzip.BadGzipFile as error:
+        if NO_STREAM not in str(error):  # a wrong checksum is of the same class
+            raise
+        return found or b"\0"
+    return found

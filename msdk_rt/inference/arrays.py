@@ -15,7 +15,11 @@ TO_HOST = "array.get() in CuPy and PyCUDA, tensor.cpu() in PyTorch, array.copy_t
 
 
 def as_array(value: object) -> Array:
-    """Anything NumPy takes as an array: a tensor, nested lists. Raises InputError for anything else."""
+    """Anything NumPy takes as an array: a tensor, nested lists. Raises InputError for anything else.
+
+    A masked array is one only where it masks nothing: NumPy would give what lies below the mask.
+    """
+    check_unmasked(value)
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -24,11 +28,27 @@ def as_array(value: object) -> Array:
         ) from error
 
 
+def check_unmasked(value: object) -> None:
+    """Raise InputError for a masked array, or lists that hold one, with a voxel that is masked."""
+    if isinstance(value, np.ma.MaskedArray):
+        masked = int(np.count_nonzero(np.ma.getmaskarray(value)))
+        if masked:
+            raise InputError(
+                f"got a masked array, {masked} of {value.size} voxels masked, and a network takes no mask: "
+                "give array.filled(0), or whatever value those voxels shall have"
+            )
+    elif isinstance(value, (list, tuple)) and not all(isinstance(entry, (int, float)) for entry in value):
+        for entry in value:
+            check_unmasked(entry)
+
+
 def as_volume(array: Array, channels: Sequence[str]) -> Floats:
     """(C, D, H, W) as float32 in C order, copied only where it is not that already.
 
-    Raises InputError unless it holds finite real numbers, at least one voxel, and one volume per channel.
+    Raises InputError unless it holds finite real numbers, none of them masked, at least one voxel, and one
+    volume per channel.
     """
+    check_unmasked(array)
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"got an array of {array.dtype}, expected integers or real numbers: convert it first"

@@ -25,11 +25,12 @@ def write(folder: Path, array: np.ndarray, name="scan.nii", affine=None, kind=ni
 
 def edit(path: Path, voxels: bytes | None = None, **fields) -> None:
     """Put values into the header that nibabel would not write; voxels replaces what follows it."""
-    header = nibabel.load(path).header
+    content = path.read_bytes()
+    kind = type(nibabel.load(path).header)
+    start = kind.template_dtype.itemsize
+    header = kind(content[:start], check=False)  # nibabel's own has no vox_offset and no scaling left
     for name, value in fields.items():
         header[name] = value
-    content = path.read_bytes()
-    start = len(header.binaryblock)
     path.write_bytes(header.binaryblock + content[start : start + 4] + (voxels or content[start + 4 :]))
 
 

@@ -153,10 +153,25 @@ def test_checkpoint_describes_itself_and_arguments_override_it(model, tmp_path):
     assert (manifest.activation, manifest.normalization) == ("sigmoid", "none")
     assert manifest.parity["real_source"] == "flair.nii.gz, t1.nii.gz"
     assert manifest.parity["real"]["relative_error"] < 1e-4
+    assert manifest.spacing == {"low": [1, 1, 2], "high": [1, 1, 2]}
     window = centre_window(SAMPLE, WINDOW)
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(window)).numpy()
     np.testing.assert_allclose(run(tmp_path / "model.onnx", window), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("sides", "sample"), [([3, 3, 3], True), ([0.5, 0.5, 4], False)])
+def test_a_checkpoint_that_knows_its_spacing_keeps_it(model, tmp_path, sides, sample):
+    known = {"low": sides, "high": [8, 8, 8]}
+    checkpoint = save_checkpoint(tmp_path / "model.safetensors", model, DESCRIPTION | {"spacing": known})
+    file = tmp_path / "sample.nii"
+    nibabel.save(nibabel.Nifti1Image(np.moveaxis(SAMPLE, 0, -1), np.eye(4)), file)
+    given = file if sample else SAMPLE
+    assert export(checkpoint, tmp_path / "model.onnx", sample=given).spacing == known
+
+
+def test_an_array_has_no_spacing(exported):
+    assert exported[1].spacing is None
 
 
 @pytest.mark.parametrize("name", ["window", "channels", "labels"])

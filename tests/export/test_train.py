@@ -104,6 +104,7 @@ def test_a_checkpoint_exports_without_further_arguments(whole, tmp_path):
     assert manifest.labels == LABELS
     assert manifest.channels == ("m0",)
     assert manifest.window == (16, 16, 16)
+    assert manifest.spacing == {"low": [1.0, 1.0, 1.5], "high": [1.0, 1.0, 1.5]}
 
 
 def test_the_seed_decides(whole, data, tmp_path):

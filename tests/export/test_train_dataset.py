@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from msdk_export.samples import spacing_range
 from msdk_export.training.cases import VOXELS_PER_CLASS, Cases, ReadCase
 from msdk_export.training.dataset import read_dataset
 from msdk_rt.errors import InputError
@@ -60,6 +61,9 @@ def test_spacing_follows_the_axes(tmp_path):
     arrays = ReadCase(dataset.channels, dataset.labels)(case)
     assert arrays.spacing == pytest.approx((2.0, 0.5, 3.0))
     assert arrays.classes.shape == (30, 34, 32)
+    images = [case.images[0] for case in (*dataset.training, *dataset.validation)]
+    assert spacing_range(images) == {"low": [1.0, 0.5, 1.5], "high": [2.0, 1.0, 3.0]}
+    assert spacing_range(images[:1])["low"] == spacing_range(images[:1])["high"]
 
 
 def test_the_split_is_the_seed_s(tmp_path):
