@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from msdk_rt.inference.memory import available_memory
+
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
 _SLAB_BYTES = 1 << 28
 _CONVOLUTION = torch.ops.aten.convolution.default
@@ -27,7 +29,8 @@ class Exact:
 
     def __call__(self, window: np.ndarray) -> np.ndarray | None:
         """None where the memory free is too little, or the network does not run in float64."""
-        if _free_bytes() < 2 * _peak_bytes():
+        free = available_memory()
+        if free is not None and free < 2 * _peak_bytes():
             return None
         with ConvolutionsInSlabs():
             found = self._compute(torch.from_numpy(window).double())
@@ -85,15 +88,6 @@ def _in_slabs(
             _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
         )
     return torch.cat(slabs, dim=2)
-
-
-def _free_bytes() -> float:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            entries = dict(line.split(":", 1) for line in file)
-        return float(entries["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return float("inf")
 
 
 def _peak_bytes() -> float:
