@@ -29,6 +29,7 @@ def write() -> None:
         ("OpenVINO", "openvino_peer", _times),
         ("The network", "network", _times),
         ("A whole volume", "volume", _times),
+        ("A cohort", "cohort", _times),
         ("Where the time goes", "network_profile", _values),
         ("Peak memory", "network_memory", _values),
         ("Growth with size", "scaling", _figures),

@@ -4,7 +4,7 @@ Names load on first use: the operators alone need neither onnx nor onnxruntime.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msdk_rt  # noqa: F401  switches ONNX Runtime's telemetry off before a library here imports it
 
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'msdk_export' has no attribute {name!r}")
     return getattr(importlib.import_module(f"msdk_export.{_HOMES[name]}"), name)

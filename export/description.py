@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Any
 
 from msdk_rt.artifact.manifest_rules import complaints
 from msdk_rt.errors import ExportError
@@ -24,22 +25,22 @@ class ModelDescription:
     """
 
     family: str
-    config: dict
+    config: dict[str, Any]
     window: tuple[int, int, int]
     channels: tuple[str, ...]
     labels: dict[str, int]
     activation: str
     normalization: str
-    spacing: dict | None = None
+    spacing: dict[str, Any] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("window", "channels", "labels"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
         if wrong := complaints(vars(self)):
             raise ExportError(f"{wrong}. Correct the argument of export, or the checkpoint's own description")
 
 
-def describe(entries: Mapping) -> ModelDescription:
+def describe(entries: Mapping[str, Any]) -> ModelDescription:
     """A ModelDescription from a checkpoint's description updated with export's arguments.
 
     activation and normalization default to "softmax" and "nonzero_zscore". Raises ExportError when window,
@@ -67,9 +68,10 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else value
 
 
-def _plain_json(entry: Mapping, name: str = "config") -> dict:
+def _plain_json(entry: Mapping[str, Any], name: str = "config") -> dict[str, Any]:
     """An entry as it will be read back from the manifest: lists for tuples."""
     try:
-        return json.loads(json.dumps(dict(entry)))
+        plain: dict[str, Any] = json.loads(json.dumps(dict(entry)))
     except (TypeError, ValueError) as error:
         raise ExportError(f"{name} must be a dict that JSON can hold, got {entry!r}") from error
+    return plain

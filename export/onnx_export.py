@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
@@ -43,7 +44,7 @@ def export(
     activation: str | None = None,
     normalization: str | None = None,
     family: str | None = None,
-    config: dict | None = None,
+    config: dict[str, Any] | None = None,
     precision: str | None = None,
     engine: EngineOptions | None = None,
     sample: Sample | None = None,
@@ -135,7 +136,7 @@ def export(
             description = dataclasses.replace(description, spacing=sample_spacing(sample))
         windows = {"random": random_window(len(description.channels), description.window), "real": real}
         original = Reference(source, windows)
-        if reference is not None:
+        if sample is not None and reference is not None:
             record_agreement(original.logits["real"], sample, reference, description)
 
         _begin(bar, "trace the graph")
@@ -182,7 +183,7 @@ def _verify(
     staged: Path,
     windows: dict[str, np.ndarray | None],
     precision: str,
-) -> dict:
+) -> dict[str, Any]:
     """The artifact's parity with PyTorch. Raises ExportError outside the precision's limits."""
     if precision == "float32":
         parity = measure_parity(
@@ -195,7 +196,7 @@ def _verify(
             raise ExportError(f"{error}{f'. It departs from PyTorch at {layer}' if layer else ''}") from error
         return parity | reference.warn_of_loss(parity, proto)
     threads = torch.get_num_threads()
-    window = windows["random"] if windows["real"] is None else windows["real"]
+    window = reference.windows.get("real", reference.windows["random"])
     inside = check_range(proto, window, threads)
     as_on_gpu = staged.with_name("simulated.onnx")
     as_on_gpu.write_bytes(simulated(proto).SerializeToString())
@@ -206,7 +207,7 @@ def _verify(
         with reference.tracing() as network:
             culprit = worst_layer(to_onnx(network, description), proto, window, threads)
         raise ExportError(f"{error}. The layer that float16 hurts is {culprit}") from error
-    on_cpu(staged)(windows["random"])  # that it runs
+    on_cpu(staged)(reference.windows["random"])  # that it runs
     return parity | {"float16": inside}
 
 
@@ -248,6 +249,6 @@ def staging(path: Path, targets: Sequence[Path]) -> Iterator[Path]:
         raise OutputError(f"cannot write {path}: {error}; choose a writable folder that exists") from error
 
 
-def _begin(bar: tqdm, step: str) -> None:
+def _begin(bar: "tqdm[NoReturn]", step: str) -> None:
     bar.set_description(step, refresh=False)
     bar.update()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import nibabel
 import numpy as np
@@ -87,14 +87,14 @@ def _sample_and_labels(
     return normalisation(description.normalization).on_host(volume), labels
 
 
-def sample_spacing(sample: Sample | None) -> dict | None:
+def sample_spacing(sample: Sample | None) -> dict[str, Any] | None:
     """A manifest's entry `spacing` for a sample in files; None for an array and for no sample."""
     if sample is None or isinstance(sample, np.ndarray):
         return None
     return spacing_range([_paths(sample)[0]])
 
 
-def spacing_range(files: Sequence[str | Path]) -> dict:
+def spacing_range(files: Sequence[str | Path]) -> dict[str, Any]:
     """A manifest's entry `spacing` of these images in RAS order, by their headers. Raises InputError."""
     spacings = [open_image(Path(path), series=True).space("RAS").spacing for path in files]
     return {"low": list(map(min, *spacings, spacings[0])), "high": list(map(max, *spacings, spacings[0]))}
@@ -108,7 +108,8 @@ def centre_window(
     It is the middle of the volume, or as near to the voxel `centre` as lies inside.
     """
     out = np.zeros((1, len(volume), *window), np.float32)
-    source, target = [slice(None)], [0, slice(None)]
+    source = [slice(None)]
+    target: list[int | slice] = [0, slice(None)]
     middle = centre or tuple(side // 2 for side in volume.shape[1:])
     for side, wanted, at in zip(volume.shape[1:], window, middle, strict=True):
         kept = min(side, wanted)
@@ -134,4 +135,5 @@ def _template() -> np.ndarray | None:
     except ImportError:
         return None
     image = nibabel.as_closest_canonical(load_mni152_template(resolution=1))
-    return image.get_fdata(dtype=np.float32)
+    voxels: np.ndarray = image.get_fdata(dtype=np.float32)
+    return voxels

@@ -154,8 +154,9 @@ class Segmenter:
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)
         if isinstance(source, Volume):
+            data = as_volume(source.data, self.manifest.channels)  # anybody may have made it
             warn_of_spacing(source.space, self.manifest.spacing)
-            pending = pipeline.start(as_volume(source.data, self.manifest.channels), probabilities, watch)
+            pending = pipeline.start(data, probabilities, watch)
             return partial(_of_file, pending, source.space)
         pending = pipeline.start(self._check(source), probabilities, watch)
         return partial(_of_array, pending, probabilities)

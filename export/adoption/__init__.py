@@ -1,13 +1,14 @@
 """Adopts Mamba blocks that other code built, whatever their class is called, for export."""
 
 import copy
-import warnings
 
 from torch import nn
 
 from msdk_export.adoption.mamba import adopt_mamba, looks_like_mamba
+from msdk_export.adoption.parts import UNSAID_HALVING
 from msdk_export.adoption.ss2d import adopt_ss2d, looks_like_ss2d
 from msdk_export.layers import BiMamba
+from msdk_export.notes import note
 from msdk_rt.errors import ExportError
 
 __all__ = ["adopt"]
@@ -51,11 +52,7 @@ def adopt(module: nn.Module) -> nn.Module:
     unsaid: list[str] = []
     adopted = _replaced(adopted, "", {}, unsaid)
     if unsaid:
-        warnings.warn(
-            f"{', '.join(unsaid)}: two directions, and no attribute if_divide_out to say whether their sum "
-            "is halved; it is not. Set it to True on the blocks if the network was trained so",
-            stacklevel=2,
-        )
+        note(UNSAID_HALVING.format(", ".join(unsaid)))
     return adopted
 
 

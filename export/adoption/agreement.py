@@ -13,7 +13,7 @@ SAME = 1e-4  # of a replacement on the inputs that the network itself gives it
 
 
 def agree(found: object, expected: object, limit: float = SAME) -> bool:
-    """Whether max |difference| <= limit max |expected|; never where shapes differ or a value is not finite."""
+    """Whether max |difference| <= limit max |expected|; False for other shapes and values not finite."""
     if not (isinstance(found, Tensor) and isinstance(expected, Tensor) and found.shape == expected.shape):
         return False
     if not expected.numel():

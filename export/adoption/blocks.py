@@ -11,9 +11,10 @@ import logging
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from msdk_export.adoption.agreement import agree
 from msdk_export.adoption.device_checks import without_device_check
@@ -25,9 +26,12 @@ from msdk_export.adoption.ss2d import looks_like_ss2d, published_ss2d
 from msdk_export.adoption.wrappers import inner
 from msdk_rt.errors import ExportError, MsdkError
 
-OWN = "its own code"
+OWN, PUBLISHED = "its own code", "the published block"
 _PACKAGE = "mamba_ssm"
 _log = logging.getLogger(__name__)
+
+
+Key: TypeAlias = tuple[str, Callable[..., Any]]  # a block's path and one of its forward functions
 
 
 class NotComparable(ExportError):
@@ -38,7 +42,7 @@ class NotComparable(ExportError):
 class Findings:
     """What was found out about the blocks of one network, by the block's path in it."""
 
-    readings: dict[tuple[str, Callable], str] = field(default_factory=dict)
+    readings: dict[Key, str] = field(default_factory=dict)
     unverified: set[str] = field(default_factory=set)
     by_name: set[str] = field(default_factory=set)
     past_check: set[str] = field(default_factory=set)
@@ -46,6 +50,9 @@ class Findings:
 
     def replaced(self) -> list[str]:
         return sorted({name for (name, _), reading in self.readings.items() if reading != OWN})
+
+    def kept(self) -> list[str]:
+        return sorted({name for name, _ in self.readings} - set(self.replaced()))
 
 
 class Blocks:
@@ -60,7 +67,7 @@ class Blocks:
         self.findings = Findings()
         self._blocks: dict[int, tuple[str, nn.Module]] = {}
         self._functions: dict[types.FunctionType, None] = {}
-        self._variants: dict[Callable, Callable] = {}
+        self._variants: dict[Callable[..., Any], Callable[..., Any]] = {}
         self._readings: dict[int, dict[str, nn.Module]] = {}
         self._refusals: dict[str, ExportError] = {}
 
@@ -90,11 +97,17 @@ class Blocks:
     def handlers(self) -> dict[types.FunctionType, Handler]:
         return {function: functools.partial(self._call, function) for function in self._functions}
 
-    def _call(self, function: Callable, original: Callable, args: tuple, kwargs: dict) -> object:
+    def _call(
+        self,
+        function: Callable[..., Any],
+        original: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
         block = args[0] if args else None
         name = self._blocks.get(_identity(block), (None,))[0] if isinstance(block, nn.Module) else None
         own = self._variants.get(function, original)
-        if name is None:
+        if block is None or name is None:
             return own(*args, **kwargs)
         key = name, function
         if self.tracing:
@@ -112,7 +125,7 @@ class Blocks:
         return found
 
     def _read(self, block: nn.Module, name: str) -> dict[str, nn.Module]:
-        """What the block may be, published readings by name; none where its parameters are no published block's."""
+        """Published readings of the block by name; none where its parameters are no published block's."""
         identity = _identity(block)
         if identity not in self._readings:
             self._readings[identity] = {}
@@ -122,7 +135,9 @@ class Blocks:
                 self._refusals[name] = error
         return self._readings[identity]
 
-    def _judge(self, key: tuple, block: nn.Module, found: object, args: tuple, kwargs: dict) -> None:
+    def _judge(
+        self, key: Key, block: nn.Module, found: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         """Note which reading this call agrees with: the same one at every call, or the block's own code."""
         name = key[0]
         before = self.findings.readings.get(key)
@@ -136,7 +151,14 @@ class Blocks:
         self.findings.readings[key] = OWN
         _log.debug("%s keeps its own code in the graph", name)
 
-    def _stand_in(self, key: tuple, own: Callable, args: tuple, kwargs: dict, error: Exception) -> object:
+    def _stand_in(
+        self,
+        key: Key,
+        own: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        error: Exception,
+    ) -> object:
         """What takes the place of a forward function that does not run here."""
         (name, function), block = key, args[0]
         variant = without_device_check(own, error)
@@ -148,20 +170,20 @@ class Blocks:
         known = function.__module__.partition(".")[0] == _PACKAGE
         if not readings or not (known or self.unverified):
             raise self._refusal(name, block, error) from error
-        if looks_like_ss2d(block):
-            check_scan_order(block, name)
+        _check_nothing_else(block, name)
         (self.findings.by_name if known else self.findings.unverified).add(name)
-        self.findings.readings[key] = next(iter(readings))
-        return readings[self.findings.readings[key]](*args[1:], **kwargs)
+        self.findings.readings[key] = PUBLISHED
+        return readings[PUBLISHED](*args[1:], **kwargs)
 
     def _refusal(self, name: str, block: nn.Module, error: Exception) -> ExportError:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         if name in self._refusals:
             return ExportError(f"{self._refusals[name]}; nor does its own code run here ({reason})")
         return NotComparable(
-            f"{name} ({type(block).__name__}) does not run on this machine ({type(error).__name__}: {reason}), "
-            "so nothing shows what it computes. Export where it runs, or with unverified=True, which takes it "
-            "for the published block of its parameters and says so in what it writes"
+            f"{name} ({type(block).__name__}) does not run on this machine "
+            f"({type(error).__name__}: {reason}): nothing shows what it computes. Export where it runs, or "
+            "with unverified=True, which takes it for the published block of its parameters and says so in "
+            "what it writes"
         )
 
 
@@ -185,7 +207,7 @@ def _paths(
 
 def forward_functions(block: nn.Module) -> list[types.FunctionType]:
     """The functions that the block's forward may be: its own attribute's, and its classes' of the name."""
-    found = []
+    found: list[object] = []
     own = vars(block).get("forward")
     while isinstance(own, functools.partial):
         own = own.func
@@ -204,20 +226,42 @@ def _of_torch(function: types.FunctionType) -> bool:
     return function.__module__.partition(".")[0] in ("torch", "msdk_export")
 
 
+class FromTheLast(nn.Module):
+    """A reading of the tokens (B, L, C) from the last to the first."""
+
+    def __init__(self, reading: nn.Module):
+        super().__init__()
+        self.reading = reading
+
+    def forward(self, hidden_states: Tensor, *arguments: object, **named: object) -> Tensor:
+        tokens: Tensor = self.reading(hidden_states.flip(1), *arguments, **named)
+        return tokens.flip(1)
+
+
 def _published(block: nn.Module, name: str, unsaid: list[str]) -> dict[str, nn.Module]:
+    """What a block of these parameters may compute, the published block first."""
     if looks_like_ss2d(block):
         return {
-            "the published block": published_ss2d(block, name),
-            "the published block without an activation": published_ss2d(block, name, activated=False),
+            PUBLISHED: published_ss2d(block, name, strict=False),
+            "the published block without an activation": published_ss2d(block, name, False, strict=False),
         }
-    whole = published_mamba(block, name, unsaid)
-    readings: dict[str, nn.Module] = {"the published block": whole}
+    whole = published_mamba(block, name, unsaid, strict=False)
     if "," in whole.mamba.directions:
-        readings["the forward direction alone"] = published_mamba(block, name, [], forward_alone=True)
-    return readings
+        ahead = published_mamba(block, name, [], forward_alone=True, strict=False)
+        return {PUBLISHED: whole, "the forward direction alone": ahead}
+    return {PUBLISHED: whole, "the published block from the last token": FromTheLast(whole)}
 
 
-def _agrees(reading: nn.Module, args: tuple, kwargs: dict, found: object) -> bool:
+def _check_nothing_else(block: nn.Module, name: str) -> None:
+    """Raise ExportError where anything about a block that does not run says that it is no published one."""
+    if looks_like_ss2d(block):
+        published_ss2d(block, name)
+        check_scan_order(block, name)
+    else:
+        published_mamba(block, name, [])
+
+
+def _agrees(reading: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], found: object) -> bool:
     try:
         with torch.no_grad():
             return agree(reading(*args, **kwargs), found)

@@ -10,13 +10,14 @@ import re
 import textwrap
 import types
 from collections.abc import Callable
+from typing import Any
 
 from msdk_export.adoption.interception import code_closing_over, copied
 
 _OF_A_DEVICE = re.compile(r"cuda|gpu|device|triton|kernel", re.IGNORECASE)
 
 
-def without_device_check(function: Callable, error: BaseException) -> Callable | None:
+def without_device_check(function: Callable[..., Any], error: BaseException) -> Callable[..., Any] | None:
     """The function without the `raise` or `assert` in it that gave this error.
 
     None where the error came from elsewhere or does not name a device, or the source is not available.

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,13 +11,15 @@ from msdk_export.adoption.blocks import OWN, Blocks
 from msdk_export.adoption.errors import located
 from msdk_export.adoption.interception import intercepted, intercepted_applies
 from msdk_export.adoption.kernel_functions import KernelFunctions
+from msdk_export.adoption.parts import UNSAID_HALVING
 from msdk_export.adoption.state import left_as_it_was, outputs_of
 from msdk_export.adoption.wrappers import inner, unwrapped
+from msdk_export.notes import note
 from msdk_rt.errors import ExportError
 
 
 class Given:
-    """A user's module, run in evaluation mode as it is; and `network`, a float32 copy on the CPU to be traced.
+    """A user's module, run in evaluation mode as it is, and `network`, a float32 copy to be traced.
 
     Where compiled functions of mamba_ssm, causal_conv1d or VMamba do not run here, ours run in their place;
     all other Python is the module's own. A module of another precision is run as a float32 copy. It is left
@@ -51,11 +52,11 @@ class Given:
         with left_as_it_was(self._module), self._intercepted(tracing=False):
             found = [self._run(inputs) for inputs in batches]
             again = self._run(batches[0], seed=1)
-        self._warn()
+        self._note()
         if len(again) != len(found[0]) or not all(map(_repeated, again, found[0])):
             raise ExportError(
                 f"{type(self._module).__name__} in evaluation mode returns something else when it is run a "
-                "second time on the same inputs, and a graph has neither memory nor chance: it must not count "
+                "second time on the same inputs, and a graph has no memory and no chance: it must not count "
                 "its calls, change its buffers or draw random numbers; nothing was written"
             )
         return found
@@ -123,27 +124,28 @@ class Given:
                 space[name] = ours
             yield
 
-    def _warn(self) -> None:
+    def _note(self) -> None:
+        """Say, and keep for the manifest, what was assumed of the blocks or could not be compared."""
         findings = self._blocks.findings
         if findings.unverified:
-            warnings.warn(
-                f"{', '.join(sorted(findings.unverified))}: not compared with the module as it was given, because "
-                "its own code does not run on this machine; taken for the published block of its parameters",
-                stacklevel=4,
+            note(
+                f"{', '.join(sorted(findings.unverified))}: not compared with the module as it was given, "
+                "since its own code does not run on this machine; taken for the published block of its "
+                "parameters"
+            )
+        if kept := findings.kept():
+            note(
+                f"{', '.join(kept)}: computes something else than the published block of its parameters, so "
+                "its own code is in the graph; a loop over tokens in it becomes nodes for every token"
             )
         taken = findings.unverified | findings.by_name
         if unsaid := sorted(taken & set(findings.unsaid)):
-            warnings.warn(
-                f"{', '.join(unsaid)}: two directions, and no attribute if_divide_out to say whether their sum "
-                "is halved; it is not. Set it to True on the blocks if the network was trained so",
-                stacklevel=4,
-            )
+            note(UNSAID_HALVING.format(", ".join(unsaid)))
         for reading, names in self._blocks.slow_paths().items():
             what = "what its own code computes" if reading == OWN else reading
-            warnings.warn(
-                f"{', '.join(names)}: use_fast_path is False, with which the published code of a bidirectional "
-                f"block runs the forward direction alone; exported was {what}",
-                stacklevel=4,
+            note(
+                f"{', '.join(names)}: use_fast_path is False, and then the published code of a bidirectional "
+                f"block runs the forward direction alone; exported was {what}"
             )
 
 

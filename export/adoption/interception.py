@@ -9,11 +9,12 @@ import contextlib
 import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 
 # handler(original, args, kwargs) -> what the call returns.
-Handler = Callable[[Callable, tuple, dict], object]
+Handler = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], object]
 
 _ONE_AT_A_TIME = threading.RLock()
 _PLACE = "the handler"
@@ -47,7 +48,8 @@ def intercepted_applies(handlers: Mapping[type[torch.autograd.Function], Handler
                 exchanged.callback(setattr, kind, "apply", vars(kind)["apply"])
             else:
                 exchanged.callback(delattr, kind, "apply")
-            kind.apply = staticmethod(_calling(handler, kind.apply))
+            exchange = staticmethod(_calling(handler, kind.apply))
+            kind.apply = exchange  # type: ignore[method-assign]  # until the context ends
         yield
 
 
@@ -66,7 +68,7 @@ def copied(function: types.FunctionType, code: types.CodeType | None = None) -> 
     return copy
 
 
-def _calling(handler: Handler, original: Callable) -> Callable:
+def _calling(handler: Handler, original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: handler(original, args, kwargs)
 
 

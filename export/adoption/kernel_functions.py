@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ _OUT = ("out_proj_weight", "out_proj_bias")
 _NORM = ("x", "weight", "bias", "residual")
 
 # Published name -> ours, and the arguments in their published order, for where the signature does not say.
-FUNCTIONS: dict[str, tuple[Callable, tuple[str, ...]]] = {
+FUNCTIONS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "selective_scan_fn": (kernels.selective_scan, _SCAN),
     "selective_scan_ref": (kernels.selective_scan, _SCAN),
     "selective_scan_torch": (kernels.selective_scan, _VMAMBA_SCAN),
@@ -52,7 +53,7 @@ FUNCTIONS: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "layer_norm_fn": (kernels.layer_norm, (*_NORM, "eps", "prenorm", "residual_in_fp32", "is_rms_norm")),
     "rms_norm_fn": (kernels.rms_norm, (*_NORM, "prenorm", "residual_in_fp32", "eps")),
 }
-CLASSES: dict[str, tuple[Callable, tuple[str, ...]]] = {
+CLASSES: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "SelectiveScanFn": (kernels.selective_scan, _SCAN),
     "SelectiveScanMamba": (kernels.selective_scan, _VMAMBA_SCAN),
     "SelectiveScanCore": (kernels.selective_scan, _VMAMBA_SCAN),
@@ -80,7 +81,7 @@ _IMPORTED = {name for name in FUNCTIONS if name.endswith("_fn") or "inner" in na
 @dataclass(frozen=True)
 class _Kernel:
     name: str
-    ours: Callable
+    ours: Callable[..., Any]
     parameters: tuple[str, ...]
     known: bool  # whether its source is known, so that its name says what it computes
 
@@ -88,7 +89,7 @@ class _Kernel:
 class KernelFunctions:
     """The kernel functions that are imported now, and the findings about each."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.tracing = False
         self.supplied: set[str] = set()
         self._ours: dict[object, bool] = {}
@@ -127,8 +128,8 @@ class KernelFunctions:
             value: functools.partial(self._call, value, kernel) for value, kernel in self._classes.items()
         }
 
-    def missing(self, network: nn.Module) -> Iterator[tuple[dict, str, Callable]]:
-        """(globals, name, ours) where the code of a network's class bound None to a kernel function's name."""
+    def missing(self, network: nn.Module) -> Iterator[tuple[dict[str, Any], str, Callable[..., Any]]]:
+        """(globals, name, ours) where code of a network's class bound None to a kernel function's name."""
         seen = {id(vars(sys.modules[kind.__module__])): kind.__module__ for kind in _classes_of(network)}
         for module in seen.values():
             space = vars(sys.modules[module])
@@ -141,7 +142,14 @@ class KernelFunctions:
         ours, parameters = FUNCTIONS[name]
         return ours(**dict(zip(parameters, args, strict=False)), **kwargs)
 
-    def _call(self, key: object, kernel: _Kernel, original: Callable, args: tuple, kwargs: dict) -> object:
+    def _call(
+        self,
+        key: object,
+        kernel: _Kernel,
+        original: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
         if self.tracing:
             return _ours(kernel, original, args, kwargs) if self._ours.get(key) else original(*args, **kwargs)
         try:
@@ -162,11 +170,19 @@ class KernelFunctions:
         return found
 
 
-def _ours(kernel: _Kernel, original: Callable, args: tuple, kwargs: dict) -> object:
+def _ours(
+    kernel: _Kernel, original: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> object:
     return kernel.ours(**_named(original, kernel.parameters, args, kwargs))
 
 
-def _agrees(kernel: _Kernel, original: Callable, args: tuple, kwargs: dict, found: object) -> bool:
+def _agrees(
+    kernel: _Kernel,
+    original: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    found: object,
+) -> bool:
     try:
         ours = tree_leaves(_ours(kernel, original, args, kwargs))
     except Exception:  # whatever it is that ours does not compute, the graph keeps the original
@@ -175,10 +191,12 @@ def _agrees(kernel: _Kernel, original: Callable, args: tuple, kwargs: dict, foun
     return len(ours) == len(theirs) and all(map(agree, ours, theirs))
 
 
-def _named(original: Callable, parameters: tuple[str, ...], args: tuple, kwargs: dict) -> dict[str, object]:
+def _named(
+    original: Callable[..., Any], parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, object]:
     """The arguments by name, as the signature of this release has them."""
     kind = getattr(original, "__self__", None)  # of the apply of an autograd function
-    if isinstance(kind, type):
+    if isinstance(kind, type) and issubclass(kind, torch.autograd.Function):
         signature = inspect.signature(kind.forward)
         named = _bind(signature, (None, *args), kwargs)
         if named is not None:
@@ -192,7 +210,9 @@ def _named(original: Callable, parameters: tuple[str, ...], args: tuple, kwargs:
     return named
 
 
-def _bind(signature: inspect.Signature, args: tuple, kwargs: dict) -> dict[str, object] | None:
+def _bind(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, object] | None:
     """None where the signature has no names for positional arguments."""
     kinds = [parameter.kind for parameter in signature.parameters.values()]
     bound = signature.bind(*args, **kwargs)

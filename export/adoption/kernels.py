@@ -5,6 +5,8 @@ by name an argument that it does not compute. Sources: state-spaces/mamba (mamba
 Dao-AILab/causal-conv1d, hustvl/Vim, ge-xing/SegMamba, MzeroMiko/VMamba.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,7 +40,7 @@ def selective_scan(
     delta_softplus: bool = False,
     **others: object,
 ) -> Tensor:
-    """u, delta (B,GD,L), A (GD,N), B and C (B,N,L) or (B,G,N,L), D and delta_bias (GD), z (B,GD,L) -> (B,GD,L).
+    """u, delta (B,GD,L), A (GD,N), B, C (B,N,L) or (B,G,N,L), D, delta_bias (GD), z (B,GD,L) -> (B,GD,L).
 
     Every group of channels has its own B and C.
     """
@@ -46,7 +48,7 @@ def selective_scan(
     if not delta_softplus or A.is_complex() or B.dim() < 3 or C.dim() < 3:
         raise refuse(
             "selective_scan_fn",
-            "it is called without delta_softplus, with complex A, or with B or C that do not depend on tokens",
+            "it is called without delta_softplus, with complex A, or with B or C that are no token's",
             "the msdk ops compute Mamba's scan: softplus of delta, real A, B and C of every token",
         )
     B, C = (value.unsqueeze(1) if value.dim() == 3 else value for value in (B, C))
@@ -73,12 +75,12 @@ def selective_scan(
     return outputs[0] if groups == 1 else torch.cat(outputs, dim=1)
 
 
-def mamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned) -> Tensor:
+def mamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned: Any) -> Tensor:
     """xz (B,2D,L) -> tokens (B,L,C): convolution, scan, gate and output projection."""
     return F.linear(mamba_inner_no_out_proj(**scanned).transpose(1, 2), out_proj_weight, out_proj_bias)
 
 
-def bimamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned) -> Tensor:
+def bimamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned: Any) -> Tensor:
     """The same with a second scan from the end, with its own A_b; it shares the rest, the convolution too."""
     return F.linear(mamba_inner_no_out_proj(**scanned).transpose(1, 2), out_proj_weight, out_proj_bias)
 
@@ -96,7 +98,7 @@ def mamba_inner_no_out_proj(
     delta_softplus: bool = True,
     **others: object,
 ) -> Tensor:
-    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> (B,D,L)."""
+    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> y."""
     _refuse_others("mamba_inner_fn", others)
     if not delta_softplus or A.is_complex():
         raise refuse(
@@ -108,7 +110,7 @@ def mamba_inner_no_out_proj(
     scans = decays.shape[0]
     bias = zeros if conv1d_bias is None else conv1d_bias
     u = directional_conv1d(x, conv1d_weight.squeeze(1).unsqueeze(0), bias.unsqueeze(0), "forward")
-    return bidirectional_selective_scan(
+    y: Tensor = bidirectional_selective_scan(
         u.expand(-1, scans, -1, -1),
         (x_proj_weight.unsqueeze(0) @ u).expand(-1, scans, -1, -1),
         delta_proj_weight.expand(scans, -1, -1),
@@ -119,6 +121,7 @@ def mamba_inner_no_out_proj(
         "forward" if scans == 1 else "forward,backward",
         1.0,
     )
+    return y
 
 
 def causal_conv1d(
@@ -135,7 +138,8 @@ def causal_conv1d(
     _refuse_others("causal_conv1d_fn", others | {"seq_idx": seq_idx})
     if activation in ("silu", "swish"):
         shift = weight.new_zeros(weight.shape[0]) if bias is None else bias
-        return directional_conv1d(x, weight.unsqueeze(0), shift.unsqueeze(0), "forward").squeeze(1)
+        u: Tensor = directional_conv1d(x, weight.unsqueeze(0), shift.unsqueeze(0), "forward")
+        return u.squeeze(1)
     if activation is not None:
         raise refuse("causal_conv1d_fn", f"its activation is {activation!r}", "only silu (swish) is known")
     width = weight.shape[1]
@@ -169,7 +173,7 @@ def layer_norm(
     return (normalised, total) if prenorm else normalised
 
 
-def rms_norm(**arguments: object) -> Tensor | tuple[Tensor, Tensor]:
+def rms_norm(**arguments: Any) -> Tensor | tuple[Tensor, Tensor]:
     return layer_norm(**arguments, is_rms_norm=True)
 
 

@@ -1,5 +1,7 @@
 """Blocks with mamba_ssm's parameter names: plain, Vim's v1 and v2, SegMamba's v3."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,8 @@ class MambaTokens(nn.Module):
     A block whose out_proj is nn.Identity gives (B, L, D).
     """
 
+    gamma: nn.Parameter | None
+
     def __init__(self, label: str, mamba: BiMamba, gamma: nn.Parameter | None):
         super().__init__()
         self.label = label
@@ -37,10 +41,10 @@ class MambaTokens(nn.Module):
         self.projects = mamba.out_proj is not None
         self.register_parameter("gamma", gamma)
 
-    def forward(self, hidden_states: Tensor, *arguments, **named) -> Tensor:
+    def forward(self, hidden_states: Tensor, *arguments: object, **named: object) -> Tensor:
         only_none(self.label, *arguments, **named)
         tokens = hidden_states.transpose(1, 2)
-        out = (self.mamba(tokens) if self.projects else self.mamba.scanned(tokens)).transpose(1, 2)
+        out: Tensor = (self.mamba(tokens) if self.projects else self.mamba.scanned(tokens)).transpose(1, 2)
         return out if self.gamma is None else out * self.gamma
 
 
@@ -58,18 +62,20 @@ def adopt_mamba(block: nn.Module, label: str, unsaid: list[str]) -> MambaTokens:
     """
     adopted = published_mamba(block, label, unsaid)
     check_hooks(block, label)
-    slices = block.nslices if _variant(block)[0] == "v3" else 2
-    check_agreement(block, adopted, label, (1, 3 * slices, block.in_proj.in_features))
+    slices: Any = block.nslices if _variant(block)[0] == "v3" else 2
+    check_agreement(block, adopted, label, (1, 3 * slices, _Sizes(block, label).model))
     return adopted
 
 
 def published_mamba(
-    block: nn.Module, label: str, unsaid: list[str], forward_alone: bool = False
+    block: nn.Module, label: str, unsaid: list[str], forward_alone: bool = False, strict: bool = True
 ) -> MambaTokens:
     """What the published block of these parameters and attributes computes, with the block's own parameters.
 
     forward_alone: of its directions the first, as Vim's and SegMamba's code does with use_fast_path=False.
-    The block's own code is not looked at. Raises ExportError as msdk_export.adoption.adopt says.
+    The block's own code is not looked at. strict: neither may anything about the block say that it computes
+    something else: an attribute that names an activation, hooks of its parts. Raises ExportError as
+    msdk_export.adoption.adopt says.
     """
     _refuse_mamba2(block, label)
     variant, suffixes = _variant(block)
@@ -80,13 +86,14 @@ def published_mamba(
     projects = not isinstance(block._modules.get("out_proj"), nn.Identity)
     if not projects:
         expected = {name: shape for name, shape in expected.items() if not name.startswith("out_proj.")}
-    check_contents(block, label, f"a Mamba ({variant})", expected, {"gamma": (sizes.model,)})
-    _check_layers(block, label, suffixes, projects)
-    check_activation(block, label)
-    _check_type(block, label, variant)
+    check_contents(block, label, f"a Mamba ({variant})", expected, {"gamma": (sizes.model,)}, strict=strict)
+    if strict:
+        _check_layers(block, label, suffixes, projects)
+        check_activation(block, label)
+        _check_type(block, label, variant)
 
     with torch.device("meta"):
-        options = {
+        options: dict[str, Any] = {
             "d_state": sizes.states,
             "d_conv": sizes.width,
             "expand": sizes.inner / sizes.model,
@@ -103,7 +110,7 @@ def published_mamba(
             directions = _directions(block, label, suffixes)
             mamba = BiMamba(sizes.model, **options, directions=directions, scale=scale)
     if not projects:
-        mamba.out_proj = None
+        mamba.register_module("out_proj", None)
     take_over(mamba, parameters_of(block))
     return MambaTokens(label, mamba, _gamma(block, label)).train(block.training)
 
@@ -177,6 +184,7 @@ def _check_layers(block: nn.Module, label: str, suffixes: tuple[str, ...], proje
         name = f"conv1d{suffix}"
         conv = block.get_submodule(name)
         check_plain(conv, nn.Conv1d, f"{label}.{name}")
+        assert isinstance(conv, nn.Conv1d)
         found = (conv.stride, conv.dilation, conv.padding, conv.padding_mode)
         causal = ((1,), (1,), (conv.kernel_size[0] - 1,), "zeros")
         if found != causal:

@@ -8,6 +8,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ def _check_class(name: str, kind: object, label: str) -> None:
 
 def _order_of(kind: object, name: str) -> bool | None:
     """Whether it does on a small map what the cross-scan does; None where it does not run."""
-    apply: Callable | None = getattr(kind, "apply", None)
+    apply: Callable[..., Any] | None = getattr(kind, "apply", None)
     tokens = torch.arange(24.0).reshape(1, 2, 3, 4)
     given = tokens if name == "CrossScan" else torch.arange(96.0).square().reshape(1, 4, 2, 3, 4)
     expected = kernels.cross_scan(given) if name == "CrossScan" else kernels.cross_merge(given)

@@ -35,6 +35,13 @@ class CrossScanBlock(nn.Module):
     The block's own layers run as they are; only its scan is another.
     """
 
+    in_proj: nn.Module
+    act: nn.Module
+    conv2d: nn.Module
+    out_norm: nn.Module
+    out_act: nn.Module
+    out_proj: nn.Module
+
     def __init__(
         self,
         label: str,
@@ -56,7 +63,7 @@ class CrossScanBlock(nn.Module):
         self.norm_first = norm_first
         self.activated = activated
 
-    def forward(self, x: Tensor, *arguments, **named) -> Tensor:
+    def forward(self, x: Tensor, *arguments: object, **named: object) -> Tensor:
         only_none(self.label, *arguments, **named)
         x = self.in_proj(x)
         if self.gated:
@@ -71,7 +78,8 @@ class CrossScanBlock(nn.Module):
         y = self.out_act(y)
         if self.gated:
             y = y * (self.act(z) if self.gate_activated else z)
-        return self.out_proj(y)
+        projected: Tensor = self.out_proj(y)
+        return projected
 
 
 def looks_like_ss2d(module: nn.Module) -> bool:
@@ -89,16 +97,18 @@ def adopt_ss2d(block: nn.Module, label: str) -> CrossScanBlock:
     check_hooks(block, label)
     _check_conv(block, label)
     check_scan_order(block, label)
-    model = block.in_proj.weight.shape[1]
+    model = block.get_parameter("in_proj.weight").shape[1]
     check_agreement(block, adopted, label, (1, model, 3, 4) if adopted.channels_first else (1, 3, 4, model))
     return adopted
 
 
-def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> CrossScanBlock:
-    """What the published block of these parameters and attributes computes, reading rows and columns both ways.
+def published_ss2d(
+    block: nn.Module, label: str, activated: bool = True, strict: bool = True
+) -> CrossScanBlock:
+    """The published block of these parameters and attributes: it reads rows and columns, both ways.
 
     activated: whether the activation comes before the scan. The block's own code and its order of the tokens
-    are not looked at. Raises ExportError as msdk_export.adoption.adopt says.
+    are not looked at; strict is as in published_mamba. Raises ExportError as msdk_export.adoption.adopt says.
     """
     parameters = _in_stacks(block)
     expected, inner, states, rank = _shapes(parameters)
@@ -106,11 +116,12 @@ def published_ss2d(block: nn.Module, label: str, activated: bool = True) -> Cros
         if (weight := parameters.get(f"{name}.weight")) is not None:
             expected[f"{name}.weight"] = tuple(weight.shape)  # as its stack, which is checked below
             del expected[f"{name}_weight"]
-    check_contents(block, label, "an SS2D", expected, {}, _PARTS)
+    check_contents(block, label, "an SS2D", expected, {}, _PARTS, strict)
     for name in ("in_proj", "act", "out_norm", "out_proj"):
         if not isinstance(getattr(block, name, None), nn.Module):
             raise refuse(label, f"it has no {name}", "only VMamba's published block is known")
-    check_activation(block, label)
+    if strict:
+        check_activation(block, label)
 
     with torch.device("meta"):
         scan = CrossScan(inner, states, rank)
@@ -168,7 +179,7 @@ def _check_conv(block: nn.Module, label: str) -> None:
 
 def _gated(block: nn.Module, label: str, inner: int) -> bool:
     """Whether in_proj gives z beside x: D rows or 2D, and disable_z must agree where it is there."""
-    rows = block.in_proj.weight.shape[0]
+    rows = block.get_parameter("in_proj.weight").shape[0]
     gated = rows == 2 * inner
     if rows not in (inner, 2 * inner) or getattr(block, "disable_z", not gated) == gated:
         raise refuse(
@@ -183,7 +194,7 @@ def _gated(block: nn.Module, label: str, inner: int) -> bool:
 def _norm_first(block: nn.Module, label: str) -> bool:
     """Whether out_norm sees (B, D, H, W) rather than (B, H, W, D)."""
     if hasattr(block, "out_norm_shape"):
-        return block.out_norm_shape == "v1"
+        return bool(block.out_norm_shape == "v1")
     if not hasattr(block, "channel_first") and type(block.out_norm) not in (nn.LayerNorm, nn.Identity):
         raise refuse(
             label,

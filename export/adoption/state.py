@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ def left_as_it_was(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     flags = [part.training for part in parts]
     attributes = [_attributes(part) for part in parts]
-    tensors = [dict(part._parameters) | dict(part._buffers) for part in parts]
+    tensors: list[dict[str, Tensor | None]] = [{**part._parameters, **part._buffers} for part in parts]
     values = {id(tensor): tensor.detach().clone() for held in tensors for tensor in _present(held)}
     try:
         yield
@@ -33,7 +34,8 @@ def left_as_it_was(module: nn.Module) -> Iterator[None]:
                 del vars(part)[name]
             vars(part).update(attribute)
             for name, tensor in held.items():
-                (part._parameters if name in part._parameters else part._buffers)[name] = tensor
+                home: dict[str, Any] = part._parameters if name in part._parameters else part._buffers
+                home[name] = tensor
         with torch.no_grad():
             for held in tensors:
                 for tensor in _present(held):

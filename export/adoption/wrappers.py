@@ -3,6 +3,8 @@
 gone from the exported copy.
 """
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import nn
 from torch._dynamo import OptimizedModule
@@ -37,7 +39,10 @@ def unwrapped(network: nn.Module) -> nn.Module:
 
 def _settle(module: nn.Module) -> None:
     """Make parametrized weights plain ones. PyTorch's own way changes the class, which copies share."""
-    weights = {name: getattr(module, name).detach().clone() for name in module.parametrizations}
+    weights = {
+        name: getattr(module, name).detach().clone()
+        for name, _ in module.get_submodule("parametrizations").named_children()
+    }
     del module._modules["parametrizations"]
     module.__class__ = type(module).__mro__[1]
     for name, weight in weights.items():
@@ -55,6 +60,7 @@ def _has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
-def run_eagerly() -> object:
+def run_eagerly() -> AbstractContextManager[object]:
     """A context in which compiled modules run as plain Python."""
-    return torch.compiler.set_stance("force_eager")
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance

@@ -19,13 +19,16 @@ _BATCH_COUNTER = "num_batches_tracked"  # of a norm: no part of what the network
 SMALL = 50_000_000  # parameters, which any machine can hold
 
 
-def describe_model(model: nn.Module) -> dict:
+def describe_model(model: nn.Module) -> dict[str, Any]:
     """family and config of a network of a known family, {} for any other module, subclasses among them."""
     family = family_of(model)
-    return {} if family is None else {"family": family.name, "config": dataclasses.asdict(model.config)}
+    if family is None:
+        return {}
+    config: Any = model.config  # of the type family.config
+    return {"family": family.name, "config": dataclasses.asdict(config)}
 
 
-def build_model(description: dict, state_dict: dict[str, Tensor]) -> nn.Module:
+def build_model(description: dict[str, Any], state_dict: dict[str, Tensor]) -> nn.Module:
     """The network that these weights belong to, with them, in evaluation mode.
 
     A family or size that the description leaves out is read from the names and shapes of the weights, as far

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
@@ -77,7 +77,7 @@ def network_at(content: object, label: str) -> list[Network]:
     return []
 
 
-def holds_weights(content: object) -> bool:
+def holds_weights(content: object) -> TypeGuard[dict[str, Any]]:
     """Whether this is a dict of which more than half are named tensors."""
     return (
         isinstance(content, dict)

@@ -8,7 +8,7 @@ takes its arguments and its state, keeps nothing and does nothing.
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,10 @@ class NumPyScalar(StandIn):
 
 def numpy_scalar(dtype: object = None, content: object = None) -> Any:
     """The number that a pickled NumPy scalar is; a NumPyScalar where it is none."""
-    code = dtype.code if isinstance(dtype, NumPyDtype) else None
-    if not isinstance(code, str) or not isinstance(content, bytes) or not re.fullmatch("[biuf][1248]", code):
+    if not isinstance(dtype, NumPyDtype) or not isinstance(content, bytes):
+        return NumPyScalar()
+    code = dtype.code
+    if not isinstance(code, str) or not re.fullmatch("[biuf][1248]", code):
         return NumPyScalar()
     kind = np.dtype(dtype.order + code) if code[1:] != "1" else np.dtype(code)
     return np.frombuffer(content, kind)[0].item() if len(content) == kind.itemsize else NumPyScalar()
@@ -63,7 +65,7 @@ def _named(name: str) -> tuple[Any, str]:
 
 
 _one_at_a_time = threading.RLock()  # PyTorch's list of what it takes is the process's
-_STAND_INS = [
+_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (NumPyDtype, "numpy.dtype"),
     (no_bytes, "builtins.bytes"),
     (numpy_scalar, "numpy.core.multiarray.scalar"),

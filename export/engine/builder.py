@@ -8,6 +8,7 @@ import contextlib
 import warnings
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any, NoReturn
 
 import onnx
 from onnx import helper
@@ -37,7 +38,9 @@ except (ImportError, AttributeError) as error:  # an empty namespace package is 
 PATIENCE = 0.1  # seconds between looks at a build in progress
 
 
-def build_engine(model: onnx.ModelProto, path: Path, options: EngineOptions, progress: bool = False) -> dict:
+def build_engine(
+    model: onnx.ModelProto, path: Path, options: EngineOptions, progress: bool = False
+) -> dict[str, Any]:
     """Compile a model of msdk_export.graph.trace.to_onnx into `path`; the manifest's entry `engine`.
 
     Raises ExportError with TensorRT's own words, BackendError (no plugins, no GPU), KeyboardInterrupt.
@@ -203,16 +206,17 @@ def _built_on(
 class ProgressMonitor(trt.IProgressMonitor):
     """Shows TensorRT's phases on a bar; set `stopped` and the build ends at its next step."""
 
-    def __init__(self, bar: tqdm) -> None:
+    def __init__(self, bar: "tqdm[NoReturn]") -> None:
         trt.IProgressMonitor.__init__(self)
         self.stopped = False
         self._bar = bar
         self._phases: dict[str, int] = {}  # steps done in each open phase
-        self._bar.total = 0
+        self._bar.total = self._total = 0
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
         self._phases[phase_name] = 0
-        self._bar.total += num_steps
+        self._total += num_steps
+        self._bar.total = self._total
         self._bar.set_description(f"TensorRT: {phase_name}")
 
     def step_complete(self, phase_name: str, step: int) -> bool:

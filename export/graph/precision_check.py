@@ -68,7 +68,7 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
     return exact
 
 
-def check_range(model: onnx.ModelProto, window: np.ndarray, threads: int) -> dict:
+def check_range(model: onnx.ModelProto, window: np.ndarray, threads: int) -> dict[str, float | str]:
     """The largest float16 value inside the model on a window (1, C, D, H, W): {"largest_value", "layer"}.
 
     Raises ExportError naming the first layer, in the order of the graph, whose output overflows.

@@ -113,6 +113,7 @@ def _translate(
         verbose=False,
         custom_translation_table=translation_table(),
     )
+    assert exported is not None, "torch.onnx.export returns a program with dynamo=True"
     size = _size(network)
     onnxscript.optimizer.fold_constants(exported.model, input_size_limit=size, output_size_limit=size)
     onnxscript.optimizer.remove_unused_nodes(exported.model)

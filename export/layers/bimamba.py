@@ -4,7 +4,7 @@ Parameter names and shapes are those of Vim and of SegMamba, so their blocks' we
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class BiMamba(nn.Module):
         d_state: int = 16,
         d_conv: int = 4,
         expand: float = 2,
-        dt_rank: int | str = "auto",
+        dt_rank: int | Literal["auto"] = "auto",
         directions: str = "forward,backward",
         scale: float = 1.0,
         bias: bool = False,
@@ -128,7 +128,8 @@ class BiMamba(nn.Module):
 
     def _convolved(self, x: Tensor, scan: ScanParameters) -> Tensor:
         """x (B, D, L) -> u (B, K, D, L)."""
-        return torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, self.directions)
+        u: Tensor = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, self.directions)
+        return u
 
 
 class SharedBiMamba(BiMamba):
@@ -138,10 +139,20 @@ class SharedBiMamba(BiMamba):
     same u, whose convolution runs forward. The arguments are BiMamba's, without directions and scale.
     """
 
-    def __init__(self, d_model: int, d_state: int = 16, *args, **options):
-        super().__init__(d_model, d_state, *args, **options, directions="forward")
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: float = 2,
+        dt_rank: int | Literal["auto"] = "auto",
+        *,
+        bias: bool = False,
+        conv_bias: bool = True,
+    ):
+        super().__init__(d_model, d_state, d_conv, expand, dt_rank, "forward", bias=bias, conv_bias=conv_bias)
         self.directions = "forward,backward"
-        self.A_b_log = nn.Parameter(self.A_log.detach().clone())
+        self.A_b_log = nn.Parameter(self.get_parameter("A_log").detach().clone())
 
     def scan_parameters(self) -> ScanParameters:
         """As BiMamba's, with the convolution's parameters for one scan and the others for two."""
@@ -154,7 +165,7 @@ class SharedBiMamba(BiMamba):
         )
 
     def _convolved(self, x: Tensor, scan: ScanParameters) -> Tensor:
-        u = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, "forward")
+        u: Tensor = torch.ops.msdk.directional_conv1d(x, scan.conv_weight, scan.conv_bias, "forward")
         return u.expand(-1, 2, -1, -1)
 
 

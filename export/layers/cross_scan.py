@@ -37,4 +37,5 @@ class CrossScan(nn.Module):
             f"forward,slices:{height},backward,slices:{height}:backward",
             1.0,
         )
-        return y.unflatten(2, x.shape[2:])
+        maps: Tensor = y.unflatten(2, x.shape[2:])
+        return maps

@@ -1,6 +1,7 @@
 """Kolmogorov-Arnold layers on channels-first tokens: every edge has a learnt cubic spline beside its SiLU."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,8 @@ class KANLinear(nn.Module):
     ones. One whose grid differs, for instance adapted with update_grid, raises CheckpointError.
     """
 
+    grid: Tensor  # (in, G + 4) knots
+
     def __init__(self, in_features: int, out_features: int, grid_size: int = 5):
         super().__init__()
         bases = grid_size + SPLINE_ORDER
@@ -41,9 +44,10 @@ class KANLinear(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         spline_weight = self.spline_weight * self.spline_scaler.unsqueeze(-1)
-        return torch.ops.msdk.kan_linear(tokens, self.base_weight, spline_weight, GRID_MIN, GRID_MAX)
+        y: Tensor = torch.ops.msdk.kan_linear(tokens, self.base_weight, spline_weight, GRID_MIN, GRID_MAX)
+        return y
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         grid = state_dict.get(f"{prefix}grid")
         if grid is not None and grid.shape == self.grid.shape:
             difference = self._difference(grid)

@@ -33,7 +33,7 @@ def conv_backward(
         dbias.append(dconv.sum((0, 2)))
         later = _taps(dconv.flip(-1), kernel)
         dtokens.append(to_tokens(_weighted(later, kernel).flip(-1), path))
-    return sum(dtokens).to(x.dtype), torch.stack(dweight), torch.stack(dbias)
+    return sum(dtokens[1:], dtokens[0]).to(x.dtype), torch.stack(dweight), torch.stack(dbias)
 
 
 def silu_slope(x: Tensor) -> Tensor:

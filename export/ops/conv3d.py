@@ -1,9 +1,12 @@
 """msdk::Conv3d stands for ONNX's Conv in 3D; our kernel is several times as fast on a CPU."""
 
-import numpy as np
+import math
+from typing import Any
+
+import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, is_float_constant
+from msdk_export.ops.matching import OURS, constant_of, is_float_constant, node_of, rule_of
 from msdk_export.ops.spec import INT, INTS, OpSpec
 
 _LEAST_TAPS = 27  # smaller convolutions are bound by memory, or as fast in ONNX Runtime
@@ -13,25 +16,25 @@ _LONGEST_KERNEL = 16
 class Convolution(pattern.RewriteRuleClassBase):
     """Conv of 27 taps and more, dense or depthwise -> Conv3d."""
 
-    def pattern(self, op, x, weight):
+    def pattern(self, op: Any, x: Any, weight: Any) -> Any:
         return op.Conv(x, weight, _allow_other_inputs=True, _outputs=["y"])
 
-    def check(self, context, x, weight, y):
+    def check(self, context: object, x: ir.Value, weight: ir.Value, y: ir.Value) -> bool:
         if not is_float_constant(weight):
             return False
-        given = y.producer().attributes
-        outputs, _, *kernel = weight.const_value.shape.numpy()
+        given = node_of(y).attributes
+        outputs, _, *kernel = constant_of(weight).shape
         return (
             len(kernel) == 3
-            and np.prod(kernel) >= _LEAST_TAPS
+            and math.prod(kernel) >= _LEAST_TAPS
             and max(kernel) <= _LONGEST_KERNEL
             and given.get_int("group", 1) in (1, outputs)
             and given.get_string("auto_pad", "NOTSET") == "NOTSET"
             and set(given.get_ints("dilations", [1])) == {1}
         )
 
-    def rewrite(self, op, x, weight, y):
-        node = y.producer()
+    def rewrite(self, op: Any, x: ir.Value, weight: ir.Value, y: ir.Value) -> Any:
+        node = node_of(y)
         return op.Conv3d(
             *node.inputs,
             strides=node.attributes.get_ints("strides", [1] * 3),
@@ -56,4 +59,4 @@ SPEC = OpSpec(
     body=_body,
     plugin=False,
 )
-RULES = ((Convolution.rule(),),)
+RULES = ((rule_of(Convolution),),)

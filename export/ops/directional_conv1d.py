@@ -1,5 +1,7 @@
 """msdk::DirectionalConv1d: a causal depthwise convolution and SiLU along each direction's path."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -23,16 +25,17 @@ def directional_conv1d(x: Tensor, weight: Tensor, bias: Tensor, directions: str)
 
 
 @directional_conv1d.register_fake
-def _(x, weight, bias, directions):
+def _(x: Tensor, weight: Tensor, bias: Tensor, directions: str) -> Tensor:
     paths = _check(x, weight, bias, directions)
     return x.new_empty(x.shape[0], len(paths), x.shape[1], x.shape[2])
 
 
-def _backward(ctx, du):
-    return (*conv_backward(du, *ctx.saved_tensors, parse_directions(ctx.directions)), None)
+def _backward(ctx: Any, du: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, bias = ctx.saved_tensors
+    return (*conv_backward(du, x, weight, bias, parse_directions(ctx.directions)), None)
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.directions = inputs
     ctx.save_for_backward(*tensors)
 

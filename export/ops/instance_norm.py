@@ -3,26 +3,38 @@
 ONNX Runtime's own adds up a channel in float32 without care: it is off by 1e-5 relative at 128^3 voxels.
 """
 
+from typing import Any
+
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS
+from msdk_export.ops.matching import OURS, node_of, rule_of
 from msdk_export.ops.spec import FLOAT, STRING, OpSpec
 
 
 class Norm(pattern.RewriteRuleClassBase):
     """InstanceNormalization -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any) -> Any:
         return op.InstanceNormalization(x, weight, bias, _outputs=["norm"])
 
-    def check(self, context, x, norm, **others):
+    def check(self, context: object, x: ir.Value, norm: ir.Value, **others: ir.Value) -> bool:
         return x.dtype == ir.DataType.FLOAT and x.shape is not None and len(x.shape) > 2
 
-    def rewrite(self, op, x, weight, bias, norm, addend=None, activation="none", slope=0.01):
+    def rewrite(
+        self,
+        op: Any,
+        x: ir.Value,
+        weight: ir.Value,
+        bias: ir.Value,
+        norm: ir.Value,
+        addend: ir.Value | None = None,
+        activation: str = "none",
+        slope: float = 0.01,
+    ) -> Any:
         return op.InstanceNorm(
             *(x, weight, bias) if addend is None else (x, weight, bias, addend),
-            epsilon=norm.producer().attributes.get_float("epsilon", 1e-5),
+            epsilon=node_of(norm).attributes.get_float("epsilon", 1e-5),
             activation=activation,
             slope=slope,
             **OURS,
@@ -32,28 +44,30 @@ class Norm(pattern.RewriteRuleClassBase):
 class ReluNorm(Norm):
     """InstanceNormalization and Relu -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any) -> Any:
         return op.Relu(super().pattern(op, x, weight, bias))
 
-    def rewrite(self, op, **values):
+    def rewrite(self, op: Any, **values: Any) -> Any:
         return super().rewrite(op, **values, activation="relu")
 
 
 class LeakyReluNorm(Norm):
     """InstanceNormalization and LeakyRelu -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any) -> Any:
         return op.LeakyRelu(super().pattern(op, x, weight, bias), _outputs=["y"])
 
-    def rewrite(self, op, y, **values):
-        slope = y.producer().attributes.get_float("alpha", 0.01)
+    def rewrite(self, op: Any, y: ir.Value, **values: Any) -> Any:
+        slope = node_of(y).attributes.get_float("alpha", 0.01)
         return super().rewrite(op, **values, activation="leaky_relu", slope=slope)
 
 
-class _Added:
+class _Added(Norm):
     """For a rule whose norm is followed by the addition of a tensor of the same shape."""
 
-    def check(self, context, x, norm, addend, **others):
+    def check(
+        self, context: object, x: ir.Value, norm: ir.Value, addend: ir.Value, **others: ir.Value
+    ) -> bool:
         known = all(v.shape is not None and v.shape.is_static() for v in (norm, addend))
         alike = (known and norm.shape == addend.shape) or _same_but_for_batch(norm, addend)
         return alike and addend is not norm and super().check(context, x, norm, **others)
@@ -70,24 +84,24 @@ def _is_unknown(side: object) -> bool:
     return isinstance(side, ir.SymbolicDim) and side.value is None
 
 
-class AddedNorm(_Added, Norm):
+class AddedNorm(_Added):
     """InstanceNormalization and Add -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias, addend):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any, addend: Any) -> Any:
         return op.Add(op.InstanceNormalization(x, weight, bias, _outputs=["norm"]), addend)
 
 
 class AddedReluNorm(_Added, ReluNorm):
     """InstanceNormalization, Add and Relu -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias, addend):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any, addend: Any) -> Any:
         return op.Relu(op.Add(op.InstanceNormalization(x, weight, bias, _outputs=["norm"]), addend))
 
 
 class AddedLeakyReluNorm(_Added, LeakyReluNorm):
     """InstanceNormalization, Add and LeakyRelu -> InstanceNorm."""
 
-    def pattern(self, op, x, weight, bias, addend):
+    def pattern(self, op: Any, x: Any, weight: Any, bias: Any, addend: Any) -> Any:
         norm = op.InstanceNormalization(x, weight, bias, _outputs=["norm"])
         return op.LeakyRelu(op.Add(norm, addend), _outputs=["y"])
 
@@ -121,8 +135,8 @@ SPEC = OpSpec(
 )
 # What takes more ops away comes first.
 RULES = (
-    (*AddedReluNorm.rule().commute(), *AddedLeakyReluNorm.rule().commute()),
-    (ReluNorm.rule(), LeakyReluNorm.rule()),
-    tuple(AddedNorm.rule().commute()),
-    (Norm.rule(),),
+    (*rule_of(AddedReluNorm).commute(), *rule_of(AddedLeakyReluNorm).commute()),
+    (rule_of(ReluNorm), rule_of(LeakyReluNorm)),
+    tuple(rule_of(AddedNorm).commute()),
+    (rule_of(Norm),),
 )

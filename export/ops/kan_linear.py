@@ -1,5 +1,7 @@
 """msdk::KanLinear: SiLU plus cubic B-splines of every input channel."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ def kan_linear(
 
 
 @kan_linear.register_fake
-def _(x, base_weight, spline_weight, grid_min, grid_max):
+def _(x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: float, grid_max: float) -> Tensor:
     _check(x, base_weight, spline_weight, grid_min, grid_max)
     return x.new_empty(x.shape[0], base_weight.shape[0], x.shape[2])
 
@@ -40,15 +42,17 @@ def _kan_gradients(
 
 
 @_kan_gradients.register_fake
-def _(dy, x, base_weight, spline_weight, grid_min, grid_max):
+def _(
+    dy: Tensor, x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: float, grid_max: float
+) -> tuple[Tensor, ...]:
     return tuple(t.new_empty(t.shape) for t in (x, base_weight, spline_weight))
 
 
-def _backward(ctx, dy):
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return (*_kan_gradients(dy, *ctx.saved_tensors, *ctx.grid), None, None)
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, grid_min, grid_max = inputs
     ctx.grid = grid_min, grid_max
     ctx.save_for_backward(*tensors)
@@ -117,7 +121,9 @@ def _body(selected: str, complete: bool) -> str:
     }}"""
 
 
-def _translate(x, base_weight, spline_weight, grid_min, grid_max):
+def _translate(
+    x: Any, base_weight: Any, spline_weight: Any, grid_min: float, grid_max: float
+) -> tuple[list[Any], dict[str, Any]]:
     return [x, base_weight, spline_weight], {"grid_min": grid_min, "grid_max": grid_max}
 
 

@@ -6,6 +6,7 @@ plain PyTorch; this project has not run the CUDA kernel itself yet.
 """
 
 import functools
+import operator
 from collections.abc import Callable
 
 import torch
@@ -40,9 +41,13 @@ def selective_scan(
     Arguments, result and errors are the op's.
     """
     arguments = (u, x_dbl, dt_weight, dt_bias, A, D_skip, z)
-    if _kernel_is_wanted(arguments) and (selective_scan_fn := installed_selective_scan_fn()) is not None:
+    if (
+        _kernel_is_wanted(arguments, A.shape[-1])
+        and (selective_scan_fn := installed_selective_scan_fn()) is not None
+    ):
         return scan_with(selective_scan_fn, *arguments, directions, scale)
-    return bidirectional_selective_scan(*arguments, directions, scale)
+    y: Tensor = bidirectional_selective_scan(*arguments, directions, scale)
+    return y
 
 
 def scan_with(
@@ -83,7 +88,7 @@ def scan_with(
             delta_bias=dt_bias.float().flatten(),
             delta_softplus=True,
         ).unflatten(1, (len(paths), -1))
-        y = sum(to_tokens(y_steps[:, k], path) for k, path in enumerate(paths))
+        y = functools.reduce(operator.add, (to_tokens(y_steps[:, k], path) for k, path in enumerate(paths)))
         gate = scale if z is None else scale * F.silu(z.float())
         return (gate * y).to(u.dtype)
 
@@ -95,16 +100,16 @@ def installed_selective_scan_fn() -> Callable[..., Tensor] | None:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError:
         return None
-    return selective_scan_fn
+    found: Callable[..., Tensor] = selective_scan_fn
+    return found
 
 
-def _kernel_is_wanted(arguments: tuple[Tensor | None, ...]) -> bool:
+def _kernel_is_wanted(arguments: tuple[Tensor | None, ...], states: int) -> bool:
     tensors = [argument for argument in arguments if argument is not None]
-    A = arguments[4]
     return (
         torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and all(tensor.device.type == KERNEL_DEVICE and tensor.dtype in KERNEL_DTYPES for tensor in tensors)
         and any(tensor.requires_grad for tensor in tensors)
-        and A.shape[-1] <= KERNEL_STATES
+        and states <= KERNEL_STATES
     )

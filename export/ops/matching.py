@@ -1,10 +1,32 @@
 """Shared by the rules that put an op of ours in place of standard ops."""
 
+from typing import cast
+
+import numpy as np
 import onnx_ir as ir
+from onnxscript.rewriter import pattern
 
 from msdk_rt.artifact.ops_version import OPS_DOMAIN, OPS_VERSION
 
 OURS = {"_domain": OPS_DOMAIN, "_version": OPS_VERSION}
+
+
+def rule_of(kind: type[pattern.RewriteRuleClassBase]) -> pattern.RewriteRule:
+    """The rule that a class describes."""
+    return cast(pattern.RewriteRule, kind.rule())
+
+
+def node_of(value: ir.Value) -> ir.Node:
+    """The node that a value comes from, which the rule's pattern has matched."""
+    node = value.producer()
+    assert node is not None, f"{value.name} is an output of a matched node"
+    return node
+
+
+def constant_of(value: ir.Value) -> np.ndarray:
+    """What a constant holds."""
+    assert value.const_value is not None, f"{value.name} is a constant"
+    return value.const_value.numpy()
 
 
 def is_float_constant(value: ir.Value) -> bool:

@@ -10,7 +10,9 @@ with the state before each chunk known from P small steps, once more for the sta
 within a chunk is the outermost axis and the channel the innermost, so that a step is one piece of memory.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Iterator
 
 import torch
@@ -25,7 +27,15 @@ CHUNK_TOKENS = 16
 
 
 def scan_forward(
-    u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths: tuple[Direction, ...], scale: float
+    u: Tensor,
+    x_dbl: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D_skip: Tensor,
+    z: Tensor | None,
+    paths: tuple[Direction, ...],
+    scale: float,
 ) -> Tensor:
     """The op as in `torch.ops.msdk.bidirectional_selective_scan`, with its directions parsed: y (B,D,L)."""
     scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
@@ -41,8 +51,17 @@ def scan_forward(
 
 
 def scan_backward(
-    dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths: tuple[Direction, ...], scale: float
-) -> tuple[Tensor, ...]:
+    dy: Tensor,
+    u: Tensor,
+    x_dbl: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D_skip: Tensor,
+    z: Tensor | None,
+    paths: tuple[Direction, ...],
+    scale: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, x_dbl, dt_weight, dt_bias, A, D_skip and z (empty where z is None), from dy (B,D,L)."""
     scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
     states_before = []
@@ -64,16 +83,28 @@ def scan_backward(
             y_steps[..., tokens] = segment.outputs()
         dh = gradients.add(segment, dy_steps[..., tokens], dh)
     inputs = (u, x_dbl, dt_weight, dt_bias, A, D_skip)
-    found = [d.to(input.dtype) for d, input in zip(gradients.inputs(), inputs, strict=True)]
-    if z is None:
-        return (*found, dy.new_empty(0))
-    return (*found, (dy * silu_slope(z.to(scan.dtype)) * scan.merged(y_steps)).to(z.dtype))
+    du, dx_dbl, ddt_weight, ddt_bias, dA, dD_skip = (
+        d.to(input.dtype) for d, input in zip(gradients.inputs(), inputs, strict=True)
+    )
+    dz = dy.new_empty(0)
+    if z is not None and y_steps is not None:
+        dz = (dy * silu_slope(z.to(scan.dtype)) * scan.merged(y_steps)).to(z.dtype)
+    return du, dx_dbl, ddt_weight, ddt_bias, dA, dD_skip, dz
 
 
 class _Scan:
     """The op's inputs in step order and compute precision; a state is laid out (B,K,N,D)."""
 
-    def __init__(self, u, x_dbl, dt_weight, dt_bias, A, D_skip, paths: tuple[Direction, ...]):
+    def __init__(
+        self,
+        u: Tensor,
+        x_dbl: Tensor,
+        dt_weight: Tensor,
+        dt_bias: Tensor,
+        A: Tensor,
+        D_skip: Tensor,
+        paths: tuple[Direction, ...],
+    ):
         self.dtype = torch.promote_types(A.dtype, torch.float32)
         self.paths = paths
         self.rank, self.states = dt_weight.shape[2], A.shape[2]
@@ -99,7 +130,8 @@ class _Scan:
 
     def merged(self, steps: Tensor) -> Tensor:
         """(B,K,D,L) in step order -> (B,D,L) in token order, summed over the paths."""
-        return sum(to_tokens(steps[:, k], path) for k, path in enumerate(self.paths))
+        tokens = (to_tokens(steps[:, k], path) for k, path in enumerate(self.paths))
+        return functools.reduce(operator.add, tokens)
 
     def empty_steps(self) -> Tensor:
         return torch.empty(self.u.shape, dtype=self.dtype, device=self.u.device)
@@ -144,7 +176,8 @@ class _Segment:
     def by_step(self, tokens: Tensor) -> Tensor:
         """(B,K,F,T) -> (Q,B,K,P,F)."""
         chunk = min(CHUNK_TOKENS, tokens.shape[3])
-        return tokens.unflatten(3, (-1, chunk)).permute(4, 0, 1, 3, 2).contiguous()
+        steps: Tensor = tokens.unflatten(3, (-1, chunk)).permute(4, 0, 1, 3, 2)
+        return steps.contiguous()
 
     def by_token(self, steps: Tensor) -> Tensor:
         """The inverse of by_step."""
@@ -260,4 +293,5 @@ def _weighted(weights: Tensor, states: Tensor) -> Tensor:
 
 def _dot(states: Tensor, channels: Tensor) -> Tensor:
     """The dot product over D: (...,N,D), (...,D) -> (...,N)."""
-    return torch.linalg.vecdot(states, channels.unsqueeze(-2))
+    products: Tensor = torch.linalg.vecdot(states, channels.unsqueeze(-2))
+    return products

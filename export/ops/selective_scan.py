@@ -41,7 +41,17 @@ def bidirectional_selective_scan(
 
 
 @bidirectional_selective_scan.register_fake
-def _(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale):
+def _(
+    u: Tensor,
+    x_dbl: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D_skip: Tensor,
+    z: Tensor | None,
+    directions: str,
+    scale: float,
+) -> Tensor:
     check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
     return u.new_empty(u.shape[0], u.shape[2], u.shape[3])
 
@@ -64,18 +74,19 @@ def _scan_gradients(
 
 
 @_scan_gradients.register_fake
-def _(dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions, scale):
-    inputs = (u, x_dbl, dt_weight, dt_bias, A, D_skip, dy.new_empty(0) if z is None else z)
+def _(dy: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
+    *tensors, z, _directions, _scale = arguments
+    inputs = (*tensors, dy.new_empty(0) if z is None else z)
     return tuple(t.new_empty(t.shape) for t in inputs)
 
 
-def _backward(ctx, dy):
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     *tensors, z = ctx.saved_tensors
     *gradients, dz = _scan_gradients(dy, *tensors, z, ctx.directions, ctx.scale)
     return (*gradients, None if z is None else dz, None, None)
 
 
-def _setup(ctx, inputs, output):
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     *tensors, ctx.directions, ctx.scale = inputs
     ctx.save_for_backward(*tensors)
 
@@ -83,7 +94,16 @@ def _setup(ctx, inputs, output):
 bidirectional_selective_scan.register_autograd(_backward, setup_context=_setup)
 
 
-def check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions: str) -> tuple[Direction, ...]:
+def check_scan(
+    u: Tensor,
+    x_dbl: Tensor,
+    dt_weight: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D_skip: Tensor,
+    z: Tensor | None,
+    directions: str,
+) -> tuple[Direction, ...]:
     """The parsed directions of a bidirectional_selective_scan; InputError when shapes and they do not fit."""
     paths = parse_directions(directions)
     check_rank(u=(u, 4), x_dbl=(x_dbl, 4), dt_weight=(dt_weight, 3), A=(A, 3))

@@ -1,40 +1,60 @@
 """msdk::TokenNorm stands for a layer norm over the channels of tokens, as layers.TokenNorm writes it."""
 
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, is_float_constant
+from msdk_export.ops.matching import OURS, constant_of, is_float_constant, rule_of
 from msdk_export.ops.spec import FLOAT, OpSpec
 
 
 class Norm(pattern.RewriteRuleClassBase):
     """Products with a row of 1/C and what follows -> TokenNorm."""
 
-    def pattern(self, op, x, average, epsilon, weight, bias):
+    def pattern(self, op: Any, x: Any, average: Any, epsilon: Any, weight: Any, bias: Any) -> Any:
         centred = op.Sub(x, op.MatMul(average, x))
         variance = op.MatMul(average, op.Mul(centred, centred))
         scale = op.Reciprocal(op.Sqrt(op.Add(variance, epsilon)))
         return op.Add(op.Mul(op.Mul(centred, scale), weight), bias, _outputs=["y"])
 
-    def check(self, context, x, average, epsilon, weight, bias, y):
+    def check(
+        self,
+        context: object,
+        x: ir.Value,
+        average: ir.Value,
+        epsilon: ir.Value,
+        weight: ir.Value,
+        bias: ir.Value,
+        y: ir.Value,
+    ) -> bool:
         if not all(map(is_float_constant, (average, epsilon, weight, bias))) or x.dtype != ir.DataType.FLOAT:
             return False
-        row, weights, biases = (value.const_value.numpy() for value in (average, weight, bias))
+        row, weights, biases = (constant_of(value) for value in (average, weight, bias))
         channels = len(weights)
         return (
             row.shape == (1, channels)
-            and np.all(row == np.float32(1 / channels))
+            and bool(np.all(row == np.float32(1 / channels)))
             and weights.shape == biases.shape == (channels, 1)
-            and epsilon.const_value.size == 1
+            and constant_of(epsilon).size == 1
         )
 
-    def rewrite(self, op, x, average, epsilon, weight, bias, y):
+    def rewrite(
+        self,
+        op: Any,
+        x: ir.Value,
+        average: ir.Value,
+        epsilon: ir.Value,
+        weight: ir.Value,
+        bias: ir.Value,
+        y: ir.Value,
+    ) -> Any:
         rows = (
-            op.initializer(ir.tensor(column.const_value.numpy().reshape(-1), name=f"{y.name}_{role}"))
+            op.initializer(ir.tensor(constant_of(column).reshape(-1), name=f"{y.name}_{role}"))
             for role, column in (("weight", weight), ("bias", bias))
         )
-        return op.TokenNorm(x, *rows, epsilon=epsilon.const_value.numpy().item(), **OURS)
+        return op.TokenNorm(x, *rows, epsilon=constant_of(epsilon).item(), **OURS)
 
 
 def _body(selected: str, complete: bool) -> str:
@@ -71,4 +91,4 @@ SPEC = OpSpec(
     body=_body,
     plugin=False,
 )
-RULES = ((Norm.rule(),),)
+RULES = ((rule_of(Norm),),)

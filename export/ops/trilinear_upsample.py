@@ -1,46 +1,50 @@
 """msdk::TrilinearUpsample stands for ONNX's Resize by two in 3D, and the addition of a skip after it."""
 
+from typing import Any
+
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS
+from msdk_export.ops.matching import OURS, constant_of, node_of, rule_of
 from msdk_export.ops.spec import OpSpec
 
 
 class Upsampling(pattern.RewriteRuleClassBase):
     """Resize -> TrilinearUpsample."""
 
-    def pattern(self, op, x, scales):
+    def pattern(self, op: Any, x: Any, scales: Any) -> Any:
         return op.Resize(x, None, scales, _outputs=["doubled"])
 
-    def check(self, context, x, scales, doubled):
-        given = doubled.producer().attributes
+    def check(self, context: object, x: ir.Value, scales: ir.Value, doubled: ir.Value) -> bool:
+        given = node_of(doubled).attributes
         return (
             x.dtype == ir.DataType.FLOAT
             and scales.const_value is not None
-            and scales.const_value.numpy().tolist() == [1, 1, 2, 2, 2]
+            and constant_of(scales).tolist() == [1, 1, 2, 2, 2]
             and given.get_string("mode", "nearest") == "linear"
             and given.get_string("coordinate_transformation_mode", "half_pixel") == "half_pixel"
             and "axes" not in given
         )
 
-    def rewrite(self, op, x, scales, doubled):
+    def rewrite(self, op: Any, x: ir.Value, scales: ir.Value, doubled: ir.Value) -> Any:
         return op.TrilinearUpsample(x, **OURS)
 
 
 class AddedUpsampling(Upsampling):
     """Resize and Add -> TrilinearUpsample."""
 
-    def pattern(self, op, x, scales, addend):
+    def pattern(self, op: Any, x: Any, scales: Any, addend: Any) -> Any:
         return op.Add(op.Resize(x, None, scales, _outputs=["doubled"]), addend)
 
-    def check(self, context, x, scales, doubled, addend):
+    def check(
+        self, context: object, x: ir.Value, scales: ir.Value, doubled: ir.Value, addend: ir.Value
+    ) -> bool:
         shapes = [value.shape for value in (doubled, addend)]
         known = all(shape is not None and not shape.has_unknown_dim() for shape in shapes)
         alike = known and shapes[0] == shapes[1] and addend is not doubled
         return alike and super().check(context, x, scales, doubled)
 
-    def rewrite(self, op, x, scales, doubled, addend):
+    def rewrite(self, op: Any, x: ir.Value, scales: ir.Value, doubled: ir.Value, addend: ir.Value) -> Any:
         return op.TrilinearUpsample(x, addend, **OURS)
 
 
@@ -64,4 +68,4 @@ SPEC = OpSpec(
     plugin=False,
 )
 # In two passes: nodes are visited in order, and a Resize comes before its Add.
-RULES = (tuple(AddedUpsampling.rule().commute()), (Upsampling.rule(),))
+RULES = (tuple(rule_of(AddedUpsampling).commute()), (rule_of(Upsampling),))

@@ -1,12 +1,15 @@
 """The network in float64, so that the gate can tell an artifact's error from rounding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from msdk_rt.inference.memory import available_memory
 
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
 _SLAB_BYTES = 1 << 28
@@ -26,7 +29,8 @@ class Exact:
 
     def __call__(self, window: np.ndarray) -> np.ndarray | None:
         """None where the memory free is too little, or the network does not run in float64."""
-        if _free_bytes() < 2 * _peak_bytes():
+        free = available_memory()
+        if free is not None and free < 2 * _peak_bytes():
             return None
         with ConvolutionsInSlabs():
             found = self._compute(torch.from_numpy(window).double())
@@ -36,7 +40,16 @@ class Exact:
 class ConvolutionsInSlabs(TorchDispatchMode):
     """3D convolutions in float64 a few planes at a time: PyTorch writes out all their products' operands."""
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __init__(self) -> None:
+        TorchDispatchMode.__init__(self)
+
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         if operation is _CONVOLUTION and _is_large(*args):
             return _in_slabs(*args)
         return operation(*args, **(kwargs or {}))
@@ -48,7 +61,17 @@ def _is_large(x: Tensor, weight: Tensor, *options: object) -> bool:
     return plain and x.numel() * x.element_size() * weight[0, 0].numel() > _SLAB_BYTES
 
 
-def _in_slabs(x, weight, bias, stride, padding, dilation, transposed, output_padding, groups) -> Tensor:
+def _in_slabs(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Tensor:
     """The convolution, cut along the depth of its output."""
     depth, extent = x.shape[2], dilation[0] * (weight.shape[2] - 1) + 1
     planes = (depth + 2 * padding[0] - extent) // stride[0] + 1
@@ -65,15 +88,6 @@ def _in_slabs(x, weight, bias, stride, padding, dilation, transposed, output_pad
             _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
         )
     return torch.cat(slabs, dim=2)
-
-
-def _free_bytes() -> float:
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            entries = dict(line.split(":", 1) for line in file)
-        return float(entries["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return float("inf")
 
 
 def _peak_bytes() -> float:

@@ -7,6 +7,7 @@ float64 was not run, or allows less, the limits below hold. A float16 artifact h
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from msdk_rt.errors import ExportError
 
@@ -25,7 +26,7 @@ LARGEST = 1e-2  # whatever PyTorch's own error is
 DOUBT = 1e-4  # above it a float32 artifact is compared with float64, whatever that costs
 
 
-def check_parity(parity: Mapping, precision: str = "float32") -> None:
+def check_parity(parity: Mapping[str, Any], precision: str = "float32") -> None:
     """Raise ExportError if any measured window is outside the limits of the precision; NaN is.
 
     On random voxels a trained network may well have no clear opinion, so that a float16 model is held to its
@@ -54,7 +55,7 @@ def check_parity(parity: Mapping, precision: str = "float32") -> None:
             )
 
 
-def excess(parity: Mapping) -> dict[str, tuple[float, float]]:
+def excess(parity: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     """Both errors on windows where the artifact loses more than a small multiple of PyTorch's own error."""
     return {
         name: (measured["error_to_float64"], measured["pytorch_error_to_float64"])
@@ -64,7 +65,7 @@ def excess(parity: Mapping) -> dict[str, tuple[float, float]]:
     }
 
 
-def _judged(measured: Mapping, precision: str) -> tuple[float, float]:
+def _judged(measured: Mapping[str, float], precision: str) -> tuple[float, float]:
     """The error that counts and its limit."""
     limit = LIMITS[precision].relative_error
     own = measured.get("pytorch_error_to_float64")
@@ -73,7 +74,7 @@ def _judged(measured: Mapping, precision: str) -> tuple[float, float]:
     return measured["error_to_float64"], min(max(MULTIPLE * own, limit), LARGEST)
 
 
-def _windows(parity: Mapping) -> dict[str, Mapping]:
+def _windows(parity: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return {
         name: measured
         for name, measured in parity.items()

@@ -1,7 +1,7 @@
 """Finds the layer at which an artifact departs from PyTorch, by a few values of every layer's output."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ def worst_step(model: onnx.ModelProto, network: nn.Module, feed: Mapping[str, np
     """
     expected = _sampled(network, [torch.from_numpy(value) for value in feed.values()])
     values = _last_values(model, expected)
-    found = _run(model, {path: name for path, name in values.items()}, expected, feed)
+    found = _run(model, values, expected, feed)
     before, worst, said = _SOUND, 0.0, ""
     for path, samples in found.items():
         theirs = expected[path][0]
@@ -49,7 +49,7 @@ def _sampled(network: nn.Module, inputs: list[Tensor]) -> dict[str, tuple[np.nda
     """For every module without parts that runs once: some of its output's values, and the output's shape."""
     found: dict[str, list[tuple[np.ndarray, tuple[int, ...]]]] = {}
 
-    def keep(path: str):
+    def keep(path: str) -> Callable[[nn.Module, object, object], None]:
         def hook(module: nn.Module, arguments: object, output: object) -> None:
             if isinstance(output, Tensor) and output.is_floating_point():
                 flat = output.detach().reshape(-1)
@@ -101,9 +101,9 @@ def _run(
         graph.output.append(helper.make_tensor_value_info(f"sampled_{index}", TensorProto.FLOAT, None))
         graph.output.append(helper.make_tensor_value_info(f"size_{index}", TensorProto.INT64, []))
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "watched.onnx"
-        path.write_bytes(watched.SerializeToString())
-        session = open_session(path, ["CPUExecutionProvider"], torch.get_num_threads())
+        file = Path(folder) / "watched.onnx"
+        file.write_bytes(watched.SerializeToString())
+        session = open_session(file, ["CPUExecutionProvider"], torch.get_num_threads())
         results = session.run(None, dict(feed))
     samples, sizes = results[::2], results[1::2]
     return {

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ def measure_parity(
     activation: str,
     precision: str = "float32",
     exact: Exact | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Run every window (1, C, D, H, W) through the artifact; a window of None is recorded as None.
 
     references: PyTorch's logits of each window. infer: the artifact, windows -> logits, both float32.
@@ -44,7 +45,7 @@ def measure_parity(
     of the artifact and of PyTorch's float32 to it: on the last window if that is cheap, and on every window
     whose relative_error is in doubt. Raises what `infer` raises.
     """
-    parity = {
+    parity: dict[str, Any] = {
         "onnxruntime": VERSION,
         "relative_error_limit": LIMITS[precision].relative_error,
         "label_agreement_limit": LIMITS[precision].label_agreement,
@@ -65,8 +66,7 @@ def measure_parity(
 
 def _beside_float64(found: np.ndarray, reference: np.ndarray, truth: np.ndarray | None) -> dict[str, float]:
     """Both errors relative to float64, unless the network computes something else in float64."""
-    own = float("inf") if truth is None else relative_error(reference, truth)
-    if own > LARGEST:
+    if truth is None or (own := relative_error(reference, truth)) > LARGEST:
         return {}
     return {"error_to_float64": relative_error(found, truth), "pytorch_error_to_float64": own}
 
@@ -79,7 +79,7 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(error / scale) if scale else float(error)
 
 
-def _compare(logits: np.ndarray, reference: np.ndarray, activation: str, limit: float) -> dict:
+def _compare(logits: np.ndarray, reference: np.ndarray, activation: str, limit: float) -> dict[str, float]:
     found, expected = _regions(logits, activation), _regions(reference, activation)
     same = (found == expected).all(0) if activation == "softmax" else found == expected
     clear = _margin(reference, activation) > limit * np.abs(reference).max()
@@ -95,18 +95,22 @@ def _compare(logits: np.ndarray, reference: np.ndarray, activation: str, limit: 
 def _regions(logits: np.ndarray, activation: str) -> np.ndarray:
     """(K, B, D, H, W) bool: where each class is the label, or each region more likely than not."""
     if activation == "softmax":
-        return logits.argmax(1) == np.arange(logits.shape[1])[:, None, None, None, None]
-    return logits.swapaxes(0, 1) > 0
+        chosen: np.ndarray = logits.argmax(1) == np.arange(logits.shape[1])[:, None, None, None, None]
+        return chosen
+    likely: np.ndarray = logits.swapaxes(0, 1) > 0
+    return likely
 
 
 def _margin(logits: np.ndarray, activation: str) -> np.ndarray:
     """How far the logits are from another label: (B, D, H, W), or (K, B, D, H, W) for regions."""
     if activation != "softmax":
-        return np.abs(logits.swapaxes(0, 1))
+        distances: np.ndarray = np.abs(logits.swapaxes(0, 1))
+        return distances
     if logits.shape[1] == 1:
         return np.full((logits.shape[0], *logits.shape[2:]), np.inf)
     best = np.partition(logits, -2, axis=1)
-    return best[:, -1] - best[:, -2]
+    margin: np.ndarray = best[:, -1] - best[:, -2]
+    return margin
 
 
 def _dice(found: np.ndarray, expected: np.ndarray) -> float:

@@ -3,8 +3,8 @@
 import contextlib
 import copy
 import time
-import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from msdk_export.adoption.blocks import NotComparable
 from msdk_export.adoption.given import Given
 from msdk_export.adoption.state import outputs_of
+from msdk_export.notes import note
 from msdk_export.parity.exact import Exact
 from msdk_export.parity.gate import excess
 from msdk_export.parity.lost import worst_step_or_nothing
@@ -62,16 +63,15 @@ class Reference:
         with self.tracing() as network:
             return worst_step_or_nothing(artifact, network, {"image": self.windows[name]})
 
-    def warn_of_loss(self, parity: Mapping, artifact: onnx.ModelProto) -> dict[str, str]:
+    def warn_of_loss(self, parity: Mapping[str, Any], artifact: onnx.ModelProto) -> dict[str, str]:
         """Warn where the artifact loses much more than PyTorch's float32; the entry for the manifest."""
         lost = {}
         for name, (found, own) in excess(parity).items():
             layer = self.worst_step(artifact, name)
             lost = {"most_is_lost_in": layer} if layer else {}
-            warnings.warn(
+            note(
                 f"on the {name} window the artifact is {found:.2g} away from float64 and PyTorch's float32 "
-                f"{own:.2g}" + (f"; most is lost in {layer}" if layer else ""),
-                stacklevel=4,
+                f"{own:.2g}" + (f"; most is lost in {layer}" if layer else "")
             )
         return lost
 

@@ -62,7 +62,7 @@ def case_seeds(seed: int, count: int) -> list[int]:
     ]
 
 
-_worker = {}
+_worker: dict[str, Template] = {}
 
 
 def _start_worker(load: Callable[[], Template]) -> None:

@@ -25,7 +25,8 @@ def random_spacing(random: Random) -> tuple[float, float, float]:
         return (random.uniform(0.85, 2.1),) * 3
     spacing = [random.uniform(0.85, 1.2)] * 3
     spacing[int(random.uniform(0, 3))] = random.uniform(1.2, 3.0)
-    return tuple(spacing)
+    depth, height, width = spacing
+    return depth, height, width
 
 
 def random_positions(

@@ -1,5 +1,7 @@
 """Random numbers and smooth random fields from one seeded generator."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,9 +22,9 @@ class Random:
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator)
 
-    def field(self, shape: tuple[int, int, int], scale: float, channels: int = 1) -> Tensor:
+    def field(self, shape: Sequence[int], scale: float, channels: int = 1) -> Tensor:
         """(channels, D, H, W) of unit variance at its knots, which lie `scale` voxels apart."""
         knots = [max(2, round(side / scale) + 1) for side in shape]
         return F.interpolate(
-            self.normal(1, channels, *knots), size=shape, mode="trilinear", align_corners=True
+            self.normal(1, channels, *knots), size=list(shape), mode="trilinear", align_corners=True
         )[0]

@@ -4,6 +4,8 @@ Ranges and probabilities of "strong" are roughly those that nnU-Net trains with 
 Methods 2021, supplement), written with MONAI's transforms.
 """
 
+from typing import Any
+
 import numpy as np
 from monai.transforms import (
     Compose,
@@ -38,7 +40,8 @@ class WindowSampler:
         self.window = np.array(settings.window)
         self.foreground = settings.foreground
         self.mirror_axes = settings.mirror_axes if settings.augmentation != "none" else ()
-        self.affine = self.intensity = None
+        self.affine: RandAffined | None = None
+        self.intensity: Compose | RandScaleIntensity | None = None
         if settings.augmentation == "light":
             self.intensity = RandScaleIntensity(factors=0.2, prob=0.5)
         elif settings.augmentation == "strong":
@@ -52,7 +55,7 @@ class WindowSampler:
             margin = np.ceil((AFFINE_REACH - 1) / 2 * self.window).astype(int)
             image, classes = _crop(case, start - margin, self.window + 2 * margin)
             self.affine.set_random_state(seed=_seed(random))
-            turned = self.affine({"image": image, "classes": classes})
+            turned: Any = self.affine({"image": image, "classes": classes})  # tensors, of arrays too
             image, classes = turned["image"].numpy(), turned["classes"].numpy().astype(np.uint8)
         else:
             image, classes = _crop(case, start, self.window)
@@ -111,7 +114,8 @@ def _within_foreground(image: np.ndarray, transform: Compose | RandScaleIntensit
     """
     floor = image.min(axis=(1, 2, 3), keepdims=True)
     changed = np.asarray(transform(image - floor), np.float32) + floor
-    return np.where(image == 0, np.float32(0), changed)
+    kept: np.ndarray = np.where(image == 0, np.float32(0), changed)
+    return kept
 
 
 def _crop(case: CaseArrays, start: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -122,8 +126,9 @@ def _crop(case: CaseArrays, start: np.ndarray, size: np.ndarray) -> tuple[np.nda
     high = np.clip(start + size, low, case.classes.shape)
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    image[(slice(None), *target)] = case.image[(slice(None), *source)]
-    classes[(0, *target)] = case.classes[source]
+    for channel, volume in zip(image, case.image, strict=True):
+        channel[target] = volume[source]
+    classes[0][target] = case.classes[source]
     return image, classes
 
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from monai.data import CacheDataset
@@ -73,7 +74,15 @@ class ReadCase(Transform):
         return indices.astype(np.uint8)
 
 
-class Cases(Sequence[CaseArrays]):
+class CasesByIndex(Protocol):
+    """Cases as training reads them: how many, and each by its index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> CaseArrays: ...
+
+
+class Cases:
     """The cases by index, `share` of them read now and kept, the others read each time they are asked for.
 
     Raises what ReadCase raises, when it reads.
@@ -96,7 +105,8 @@ class Cases(Sequence[CaseArrays]):
 
     def __getitem__(self, index: int) -> CaseArrays:
         with _own_errors():
-            return self._cases[index]
+            case: CaseArrays = self._cases[index]
+            return case
 
 
 @contextlib.contextmanager

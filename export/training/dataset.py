@@ -16,6 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msdk_export.training.randomness import SPLIT, random_state
 from msdk_rt.errors import InputError
@@ -76,7 +77,7 @@ def read_dataset(folder: str | Path, validation: float, seed: int) -> Dataset:
     return Dataset(channels, labels, training, tuple(held_out.values()), digest.hexdigest())
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -89,7 +90,7 @@ def _read_json(path: Path) -> dict:
     return description
 
 
-def _channels(description: Mapping, key: str, path: Path) -> tuple[str, ...]:
+def _channels(description: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
     channels = description.get(key)
     if not isinstance(channels, dict) or sorted(channels) != sorted(map(str, range(len(channels)))):
         raise InputError(
@@ -101,7 +102,7 @@ def _channels(description: Mapping, key: str, path: Path) -> tuple[str, ...]:
     return tuple(str(channels[str(index)]) for index in range(len(channels)))
 
 
-def _labels(description: Mapping, path: Path) -> dict[str, int]:
+def _labels(description: Mapping[str, Any], path: Path) -> dict[str, int]:
     """{name: value}, ascending; the Decathlon's map has values as keys, nnU-Net's has names."""
     given = description.get("labels")
     if not isinstance(given, dict) or not given:
@@ -123,7 +124,7 @@ def _labels(description: Mapping, path: Path) -> dict[str, int]:
     return labels
 
 
-def _decathlon_cases(description: Mapping, path: Path) -> dict[str, CaseFiles]:
+def _decathlon_cases(description: Mapping[str, Any], path: Path) -> dict[str, CaseFiles]:
     return _pairs(description.get("training"), "training", path)
 
 
@@ -141,7 +142,7 @@ def _pairs(entries: object, key: str, path: Path) -> dict[str, CaseFiles]:
     return cases
 
 
-def _nnunet_cases(description: Mapping, path: Path, channels: int) -> dict[str, CaseFiles]:
+def _nnunet_cases(description: Mapping[str, Any], path: Path, channels: int) -> dict[str, CaseFiles]:
     ending = description.get("file_ending", ".nii.gz")
     if ending not in SUFFIXES:
         raise InputError(f"{path}: file_ending is {ending!r}, expected one of {', '.join(SUFFIXES)}")
@@ -164,7 +165,7 @@ def _nnunet_cases(description: Mapping, path: Path, channels: int) -> dict[str, 
 
 
 def _explicit_validation(
-    description: Mapping, path: Path, cases: dict[str, CaseFiles]
+    description: Mapping[str, Any], path: Path, cases: dict[str, CaseFiles]
 ) -> dict[str, CaseFiles]:
     entries = description.get("validation", [])
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):

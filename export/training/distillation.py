@@ -41,7 +41,7 @@ class DistillationWeights:
     temperature: float = 2.0
     scale_decay: float = 0.5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("distillation", "feature", "scale_decay"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
@@ -89,11 +89,11 @@ class SelfDistillationLoss(nn.Module):
 
     def _heads(self, scales: Scales, classes: Tensor) -> Tensor:
         decay = [self.weights.scale_decay**s for s in range(len(scales.heads))]
-        losses = [
+        losses: list[Tensor] = [
             share * self.supervision(logits, pooled(classes, logits))
             for share, logits in zip(decay, scales.heads, strict=True)
         ]
-        return sum(losses) / sum(decay)
+        return sum(losses[1:], losses[0]) / sum(decay)
 
 
 def logit_distillation(scales: Scales, temperature: float) -> Tensor:
@@ -133,7 +133,8 @@ def normalised(maps: Tensor) -> Tensor:
 
 def pooled(x: Tensor, like: Tensor) -> Tensor:
     """x averaged down to the resolution of `like`."""
-    return x if x.shape[2:] == like.shape[2:] else F.adaptive_avg_pool3d(x, like.shape[2:])
+    depth, height, width = like.shape[2:]
+    return x if x.shape[2:] == like.shape[2:] else F.adaptive_avg_pool3d(x, (depth, height, width))
 
 
 def one_hot(target: Tensor, classes: int) -> Tensor:

@@ -4,11 +4,15 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TypeAlias
 
 import torch
 
 from msdk_rt.errors import InputError
+
+Handler: TypeAlias = Callable[[int, FrameType | None], Any] | int | signal.Handlers | None
 
 
 class Stopped(KeyboardInterrupt):
@@ -21,9 +25,9 @@ class StopRequest:
     Outside the main thread, where Python takes no signals, it changes nothing.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requested = False
-        self._handlers: dict[int, object] = {}
+        self._handlers: dict[int, Handler] = {}
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
@@ -31,7 +35,7 @@ class StopRequest:
                 self._handlers[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers.clear()
@@ -41,7 +45,7 @@ class StopRequest:
         if self.requested:
             raise Stopped
 
-    def _receive(self, *_) -> None:
+    def _receive(self, *_: object) -> None:
         self.requested = True
         self.__exit__()
 
@@ -69,22 +73,23 @@ def reproducible(device: torch.device, threads: int | None) -> Iterator[None]:
     """
     # cuBLAS is deterministic only with a fixed workspace, chosen before its first call.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    memory: Any = torch.utils.deterministic  # its properties are not in its module's types
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
+        memory.fill_uninitialized_memory,
         torch.random.get_rng_state(),
     )
     if threads is not None:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         count, deterministic, warn_only, fill, generator = before
         torch.set_num_threads(count)
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        memory.fill_uninitialized_memory = fill
         torch.random.set_rng_state(generator)

@@ -38,7 +38,7 @@ class MetricsLog:
             ) from error
 
 
-def _line(row: Sequence) -> str:
+def _line(row: Sequence[object]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue()

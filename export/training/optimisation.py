@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,18 +55,19 @@ class Optimisation:
     def predict(self, windows: Tensor) -> Tensor:
         """Logits (B, K, D, H, W) float32 of the averaged network."""
         with torch.inference_mode(), self._autocast():
-            return self.averaged(windows).float()
+            logits: Tensor = self.averaged(windows)
+            return logits.float()
 
     @property
     def recovers(self) -> bool:
         """Whether steps without a finite gradient are left out, with room to scale the loss down further."""
         return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """Everything that load_state_dict needs, tensors and plain values."""
         return {name: getattr(self, name).state_dict() for name in self._parts()}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of an Optimisation with the same settings and network."""
         for name in self._parts():
             getattr(self, name).load_state_dict(state[name])
@@ -79,8 +81,9 @@ class Optimisation:
     @torch.no_grad()
     def _average(self, step: int) -> None:
         decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
-        pairs = (self.averaged.parameters(), self.network.parameters())
-        torch._foreach_lerp_(*(list(parameters) for parameters in pairs), 1 - decay)
+        averaged: list[Tensor] = list(self.averaged.parameters())
+        current: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
         for mean, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
             mean.copy_(buffer)
 
@@ -101,8 +104,9 @@ def in_float32(output: Scales | Tensor) -> Scales | Tensor:
     return Scales(output.fused.float(), *([x.float() for x in scales] for scales in output[1:]))
 
 
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    decayed, free = [], []
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (decayed if name.endswith("weight") and parameter.ndim > 1 else free).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from msdk_export.checkpoints import build_model, describe_model, load_checkpoint, save_checkpoint
@@ -144,7 +144,7 @@ class _Run:
                 "command goes on from there"
             ) from stopped
         return TrainingResult(
-            self.out / BEST, self.out / LAST, self.best["dice"], self.best["step"], settings.steps
+            self.out / BEST, self.out / LAST, self.best["dice"], int(self.best["step"]), settings.steps
         )
 
     def _due(self, every: int) -> bool:
@@ -254,16 +254,16 @@ class _Run:
             file.write(json.dumps(content, indent=2) + "\n")
 
 
-def _network(dataset: Dataset, settings: TrainingSettings) -> MSDKMamba:
+def _network(dataset: Dataset, settings: TrainingSettings) -> nn.Module:
     """The network with its first weights: from `init`, or random by the seed."""
     config = settings.network_config(len(dataset.channels), len(dataset.labels))
     torch.manual_seed(settings.seed)
     network = MSDKMamba(config)
     network.check_image((settings.batch_size, config.in_channels, *settings.window))
-    if settings.init is not None:
-        weights, _ = load_checkpoint(settings.init)
-        network = build_model(describe_model(network), weights)
-    return network
+    if settings.init is None:
+        return network
+    weights, _ = load_checkpoint(settings.init)
+    return build_model(describe_model(network), weights)
 
 
 def _row(scores: Scores) -> dict[str, float]:

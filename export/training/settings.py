@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from msdk_export.models import MSDKMambaConfig, demo_config
 from msdk_export.training.distillation import DistillationWeights
@@ -62,7 +63,7 @@ class TrainingSettings:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     seed: int = 0
-    network: str | Mapping = "demo"
+    network: str | Mapping[str, Any] = "demo"
     init: str | None = None
     validation: float = 0.2
     validate_every: int = 1000
@@ -79,7 +80,7 @@ class TrainingSettings:
     workers: int = 1
     cache: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("window", "mirror_axes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.window) != 3 or any(not _whole(side, 1) for side in self.window):
@@ -125,7 +126,7 @@ class TrainingSettings:
         """The network's sizes for a dataset. Raises InputError when `network` holds other fields."""
         if self.network == "demo":
             return demo_config(in_channels, num_classes)
-        fields = {} if self.network == "base" else dict(self.network)
+        fields = dict(self.network) if isinstance(self.network, Mapping) else {}
         for name, found in (("in_channels", in_channels), ("num_classes", num_classes)):
             if fields.setdefault(name, found) != found:
                 raise InputError(f"the network's config has {name} {fields[name]}, the dataset has {found}")
@@ -134,10 +135,12 @@ class TrainingSettings:
         except TypeError as error:
             raise InputError(f"the network's config is not one of MSDKMambaConfig: {error}") from error
 
-    def deciding(self) -> dict:
+    def deciding(self) -> dict[str, Any]:
         """The settings that decide the result, as JSON returns them: all but MACHINE_SETTINGS."""
         values = dataclasses.asdict(self)
-        return json.loads(json.dumps({name: values[name] for name in values if name not in MACHINE_SETTINGS}))
+        deciding = {name: value for name, value in values.items() if name not in MACHINE_SETTINGS}
+        plain: dict[str, Any] = json.loads(json.dumps(deciding))
+        return plain
 
 
 def _whole(value: object, least: int) -> bool:

@@ -3,6 +3,7 @@
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from msdk_rt.errors import CheckpointError, InputError, one_line
 FORMAT = 1
 
 
-def save_state(path: Path, state: dict, identity: dict) -> None:
+def save_state(path: Path, state: dict[str, Any], identity: dict[str, Any]) -> None:
     """Write state (tensors and plain values) atomically, with the identity of its run. Raises OutputError."""
     content = io.BytesIO()  # not the file itself: on a full disk torch.save raises its own RuntimeError
     torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, content)
@@ -20,7 +21,7 @@ def save_state(path: Path, state: dict, identity: dict) -> None:
         file.write(content.getbuffer())
 
 
-def load_state(path: Path, identity: dict) -> dict:
+def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The state of this run, its tensors on the CPU; pickled code is never run.
 
     Raises CheckpointError on a damaged file and InputError when the state belongs to a run of other settings
@@ -28,7 +29,8 @@ def load_state(path: Path, identity: dict) -> dict:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, saved, state = content["format"], json.loads(content["identity"]), content["state"]
+        found, saved = content["format"], json.loads(content["identity"])
+        state: dict[str, Any] = content["state"]
     except Exception as error:  # PyTorch's unpickler raises whatever the bytes lead it to
         raise CheckpointError(
             f"{path}: damaged or foreign ({one_line(error)}); begin again with --restart"
@@ -46,7 +48,7 @@ def load_state(path: Path, identity: dict) -> dict:
     return state
 
 
-def differences(saved: dict, given: dict, prefix: str = "") -> list[str]:
+def differences(saved: dict[str, Any], given: dict[str, Any], prefix: str = "") -> list[str]:
     """The differences of two nested dicts of JSON values, a line each."""
     lines = []
     for name in sorted(saved.keys() | given.keys()):

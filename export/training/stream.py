@@ -2,19 +2,22 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from msdk_export.training.augmentation import WindowSampler
-from msdk_export.training.cases import CaseArrays
+from msdk_export.training.cases import CasesByIndex
 from msdk_export.training.randomness import ORDER, WINDOW, random_state
 from msdk_export.training.settings import TrainingSettings
 
 BATCHES_AHEAD = 3
+
+Sample: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 
 class BatchStream:
@@ -24,7 +27,7 @@ class BatchStream:
     step where the stream began. Use as a context manager: leaving it ends the threads.
     """
 
-    def __init__(self, cases: Sequence[CaseArrays], settings: TrainingSettings):
+    def __init__(self, cases: CasesByIndex, settings: TrainingSettings):
         self.cases = cases
         self.settings = settings
         self._local = threading.local()
@@ -34,12 +37,12 @@ class BatchStream:
         _make_single_threaded(self._pool, self.settings.workers)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def batches(self, first: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the steps first, ..., stop - 1."""
-        queue: deque[list[Future]] = deque()
+        queue: deque[list[Future[Sample]]] = deque()
         for step in range(first, stop + BATCHES_AHEAD):
             if step < stop:
                 samples = range(self.settings.batch_size)
@@ -48,7 +51,7 @@ class BatchStream:
                 images, classes = zip(*(future.result() for future in queue.popleft()), strict=True)
                 yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(classes)).long()
 
-    def sample(self, step: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, step: int, sample: int) -> Sample:
         """One sample of a batch: image (C, *window) float32, classes (1, *window) uint8."""
         seed = self.settings.seed
         epoch, position = divmod(step * self.settings.batch_size + sample, len(self.cases))
@@ -56,7 +59,8 @@ class BatchStream:
         if not hasattr(self._local, "sampler"):
             self._local.sampler = WindowSampler(self.settings)
         case = self.cases[int(order[position])]
-        return self._local.sampler.draw(case, random_state(seed, WINDOW, step, sample))
+        sampler: WindowSampler = self._local.sampler
+        return sampler.draw(case, random_state(seed, WINDOW, step, sample))
 
 
 def _make_single_threaded(pool: ThreadPoolExecutor, workers: int) -> None:

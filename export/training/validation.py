@@ -68,8 +68,12 @@ def validate(
 
 
 def _dice(found: np.ndarray, truth: np.ndarray) -> float:
-    pair = (torch.from_numpy(mask)[None, None] for mask in (found, truth))
-    return float(compute_dice(*pair, ignore_empty=False, num_classes=1))
+    return float(compute_dice(_batch(found), _batch(truth), ignore_empty=False, num_classes=1))
+
+
+def _batch(mask: np.ndarray) -> Tensor:
+    """(D, H, W) -> (1, 1, D, H, W)."""
+    return torch.from_numpy(mask)[None, None]
 
 
 def _hd95(found: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, float]) -> float:
@@ -83,15 +87,18 @@ def _hd95(found: np.ndarray, truth: np.ndarray, spacing: tuple[float, float, flo
         kept = np.flatnonzero(either.any(axis=tuple(a for a in range(3) if a != axis)))
         box.append(slice(int(kept[0]), int(kept[-1]) + 1))
     stride = math.ceil((math.prod(b.stop - b.start for b in box) / HD95_VOXELS) ** (1 / 3))
-    pair = [mask[tuple(box)][(slice(None, None, stride),) * 3] for mask in (found, truth)]
-    if not all(mask.any() for mask in pair):
+    found, truth = (mask[tuple(box)][(slice(None, None, stride),) * 3] for mask in (found, truth))
+    if not found.any() or not truth.any():
         return math.nan
-    pair = [torch.from_numpy(np.pad(mask, 1))[None, None] for mask in pair]
     with warnings.catch_warnings():
         # MONAI calls its own get_mask_edges with an argument that it has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         distance = compute_hausdorff_distance(
-            *pair, include_background=True, percentile=95, spacing=[stride * side for side in spacing]
+            _batch(np.pad(found, 1)),
+            _batch(np.pad(truth, 1)),
+            include_background=True,
+            percentile=95,
+            spacing=[stride * side for side in spacing],
         )
     return float(distance)
 

@@ -143,10 +143,10 @@ def read_manifest(artifact: str | Path) -> Manifest:
             "msdk_rt"
         )
     fields = {f.name for f in dataclasses.fields(Manifest)} | {SEAL}
-    if missing := sorted(fields - entries.keys() - OPTIONAL):
-        raise ArtifactError(f"{path} lacks {', '.join(missing)}: export the model again")
-    if unknown := sorted(entries.keys() - fields):
-        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(unknown))}: export the model again")
+    if lacking := sorted(fields - entries.keys() - OPTIONAL):
+        raise ArtifactError(f"{path} lacks {', '.join(lacking)}: export the model again")
+    if foreign := sorted(entries.keys() - fields):
+        raise ArtifactError(f"{path} has unknown fields {shown(', '.join(foreign))}: export the model again")
     seal = entries.pop(SEAL)
     try:
         manifest = Manifest(**entries)

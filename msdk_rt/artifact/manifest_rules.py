@@ -142,8 +142,9 @@ def _is_spacing(value: object) -> bool:
 
 
 def _is_length(value: object) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and 0 < value <= LARGEST_SPACING
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value <= LARGEST_SPACING
 
 
 def _is_int(value: object) -> bool:

@@ -84,7 +84,7 @@ def benchmark(
     with contextlib.ExitStack() as stack:
         segmenters = []
         for path in paths:
-            for chosen in contestants or [None]:
+            for chosen in [[provider] for provider in contestants] if contestants else [None]:
                 segmenter = stack.enter_context(Segmenter(path, providers=chosen, **options))
                 segmenters.append(segmenter)
                 report.versions |= segmenter._open().library

@@ -22,6 +22,16 @@ KEY = "Provenance"
 FORMAT_VERSION = 1
 MOST_BYTES = 4 << 20
 LIBRARIES = ("numpy", "nibabel", "onnxruntime", "tensorrt")
+ENTRIES = {
+    "model": dict,
+    "settings": dict,
+    "inputs": list,
+    "files": dict,
+    "shape": list,
+    "spacing_mm": list,
+    "labels": dict,
+    "warnings": list,
+}
 # A manifest's entries about its own history; all other entries shape the result.
 HISTORY = ("parity", "created_by", "notes", "spacing")
 
@@ -76,7 +86,9 @@ def read_record(case: Case) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     record = entries.get(KEY) if isinstance(entries, dict) else None
-    return record if isinstance(record, dict) and record.get("format_version") == FORMAT_VERSION else None
+    if not isinstance(record, dict) or record.get("format_version") != FORMAT_VERSION:
+        return None
+    return record if all(isinstance(record.get(name), kind) for name, kind in ENTRIES.items()) else None
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,7 @@ def earlier(case: Case, request: Request) -> Earlier:
 
 def _holds(record: dict[str, Any], path: Path) -> bool:
     """Whether the file is the one that the record was written for."""
-    files = record.get("files")
-    return isinstance(files, dict) and files.get(path.name) == sha256_of(path)
+    return bool(record["files"].get(path.name) == sha256_of(path))
 
 
 def _difference(record: dict[str, Any], case: Case, request: Request) -> str:

@@ -159,11 +159,18 @@ def _failures_elsewhere(plan: Plan) -> dict[str, str]:
     if plan.folder is None:
         return failed
     for index in range(1, plan.part.count + 1):
-        path = plan.folder / _report_name(Part(index, plan.part.count))
-        if index != plan.part.index and path.exists():
-            cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
-            failed |= {case["case"]: case["error"] for case in cases if "error" in case}
+        if index != plan.part.index:
+            failed |= _failures_in(plan.folder / _report_name(Part(index, plan.part.count)))
     return failed
+
+
+def _failures_in(path: Path) -> dict[str, str]:
+    """{case: why it failed} by a report; none where there is no report that can be read."""
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        return {str(case["case"]): str(case["error"]) for case in cases if "error" in case}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _flag_outliers(lines: Sequence[Line], labels: dict[str, int]) -> None:

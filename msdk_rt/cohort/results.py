@@ -102,7 +102,7 @@ def _put_in_place(
     if case.output.exists():
         record["replaces"] = sha256_of(case.output)
     if not request.probabilities and (
-        request.overwrite or (before and case.probabilities.name in before.get("files", {}))
+        request.overwrite or (before and case.probabilities.name in before["files"])
     ):
         remove(case.probabilities)
     with atomic_write(case.record, "w") as file:

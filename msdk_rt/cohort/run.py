@@ -158,7 +158,9 @@ class _Work:
             outcome = Outcome(read.case, error=_sentence(error))
             self.tell(_told(outcome))
             return outcome
-        image = read.volume.space.from_model(read.volume.data[0]).copy()
+        image = read.volume.space.from_model(read.volume.data[0])
+        if len(read.volume.data) > 1:
+            image = image.copy()  # lets go of the other channels
         seconds = read.seconds + time.perf_counter() - start
         warned = list(dict.fromkeys([*read.warned, *self.warned.take()]))
         return Segmented(read.case, segmentation, image, read.inputs, warned, seconds)

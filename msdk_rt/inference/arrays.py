@@ -31,7 +31,7 @@ def as_array(value: object) -> Array:
 def check_unmasked(value: object) -> None:
     """Raise InputError for a masked array, or lists that hold one, with a voxel that is masked."""
     if isinstance(value, np.ma.MaskedArray):
-        masked = int(np.ma.count_masked(value))
+        masked = int(np.count_nonzero(np.ma.getmaskarray(value)))
         if masked:
             raise InputError(
                 f"got a masked array, {masked} of {value.size} voxels masked, and a network takes no mask: "

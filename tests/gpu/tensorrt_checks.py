@@ -27,7 +27,7 @@ MAX_BATCH = 4
 
 def tensorrt_version() -> str:
     """Of a TensorRT that can build. Raises MsdkError that says what to install."""
-    from msdk_export.engine import VERSION
+    from msdk_export.engine.builder import VERSION
 
     if VERSION.split(".")[0] not in MAJORS:
         raise MsdkError(f"TensorRT {' or '.join(MAJORS)} is needed, this is {VERSION}: pip install tensorrt")

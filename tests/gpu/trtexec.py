@@ -49,7 +49,7 @@ def time_engine(engine: Path, window: tuple[int, ...], seconds: int, folder: Pat
 
 def check_version(said: str) -> None:
     """Raises Skip unless a trtexec that says this is of the TensorRT that Python has: plans fit one alone."""
-    from msdk_export.engine import VERSION
+    from msdk_export.engine.builder import VERSION
 
     major, minor, patch = map(int, VERSION.split(".")[:3])
     own, found = f"v{major}{minor:02}{patch:02}", re.search(r"TensorRT (v\d+)", said)

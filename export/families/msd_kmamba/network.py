@@ -45,7 +45,7 @@ class MSDKMambaConfig:
     directions: str = "forward,backward"
     scale: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("dims", "depths"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.dims or len(self.dims) != len(self.depths):
@@ -73,7 +73,7 @@ class MSDKMambaConfig:
     @property
     def total_stride(self) -> int:
         """Divisor of every side of a window: the stem and each downsample halve it."""
-        return 2 ** len(self.dims)
+        return 1 << len(self.dims)
 
 
 def demo_config(in_channels: int = 1, num_classes: int = 4) -> MSDKMambaConfig:
@@ -125,7 +125,7 @@ class MSDKMamba(nn.Module):
             skips.append(x)
 
         x = skips.pop()
-        features = []
+        features: list[Tensor] = []
         for upsample in reversed(self.decoder):
             x = upsample(x, skips.pop() if skips else self.full_resolution(image))
             features.insert(0, x)
@@ -176,7 +176,7 @@ class Block(nn.Module):
         x = x + self.local(x)
         x = x + self.neighbourhood(x)
         _, channels, depth, height, width = x.shape
-        tokens = x.view(-1, channels, depth * height * width)
+        tokens: Tensor = x.view(-1, channels, depth * height * width)
         tokens = tokens + self.mamba(self.mamba_norm(tokens))
         tokens = tokens + self.kan(self.kan_norm(tokens))
         return tokens.view(-1, channels, depth, height, width)
@@ -206,7 +206,8 @@ class Upsample(nn.Module):
         )
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.mix(_doubled(self.narrow(x)) + skip)
+        mixed: Tensor = self.mix(_doubled(self.narrow(x)) + skip)
+        return mixed
 
 
 class Fusion(nn.ModuleList):
@@ -217,10 +218,12 @@ class Fusion(nn.ModuleList):
     """
 
     def __init__(self, classes: int, scales: int):
-        super().__init__(nn.Conv3d(classes, classes, kernel_size=1) for _ in range(scales - 1))
-        for mix in self:
+        mixes = [nn.Conv3d(classes, classes, kernel_size=1) for _ in range(scales - 1)]
+        super().__init__(mixes)
+        for mix in mixes:
             nn.init.dirac_(mix.weight)
-            nn.init.zeros_(mix.bias)
+            if mix.bias is not None:
+                nn.init.zeros_(mix.bias)
 
     def forward(self, logits: list[Tensor]) -> Tensor:
         *finer, fused = logits

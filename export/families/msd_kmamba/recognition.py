@@ -33,13 +33,13 @@ class MSDKMambaFamily(Family):
     def infer_config(self, shapes: Shapes) -> dict[str, Any]:
         stages = range(shapes.count(r"stages\.(\d+)\..*"))
         blocks = [rf"stages\.{stage}\.\d+" for stage in stages]
-        dims = [
+        dims = _known(
             shapes.side(0, rf"{block}\.(mamba_norm|kan_norm|neighbourhood)\.(weight|bias)")
             for block in blocks
-        ]
-        if not dims or None in dims:
+        )
+        if not dims:
             return {}
-        hidden = [shapes.side(0, rf"{block}\.kan\.0\.base_weight") for block in blocks]
+        hidden = _known(shapes.side(0, rf"{block}\.kan\.0\.base_weight") for block in blocks)
         bases = shapes.side(2, r"stages\.\d+\.\d+\.kan\.\d\.spline_weight")
         return {
             "in_channels": shapes.side(1, r"(stem|full_resolution)\.weight"),
@@ -47,9 +47,16 @@ class MSDKMambaFamily(Family):
             "dims": tuple(dims),
             "depths": tuple(shapes.count(rf"stages\.{stage}\.(\d+)\..*") for stage in stages),
             "kan_grid": bases and bases - 3,
-            "kan_ratio": None if None in hidden else _ratio(dims, hidden),
+            "kan_ratio": _ratio(dims, hidden) if hidden else None,
             **shapes.scan_sizes("stages", dims[0]),
         }
+
+
+def _known(sides: Iterable[int | None]) -> list[int]:
+    """The sides; none of them where one is unknown."""
+    found = list(sides)
+    known = [side for side in found if side is not None]
+    return known if len(known) == len(found) else []
 
 
 def _ratio(widths: list[int], hidden: list[int]) -> float:

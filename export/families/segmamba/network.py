@@ -44,7 +44,7 @@ class SegMambaConfig:
     expand: int = 2
     residual: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("dims", "depths", "nslices"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if len(getattr(self, name)) != STAGES:
@@ -60,7 +60,7 @@ class SegMambaConfig:
     @property
     def total_stride(self) -> int:
         """Divisor of every side of a window: the stem and each downsample halve it."""
-        return 2**STAGES
+        return 1 << STAGES
 
     def fits(self, window: tuple[int, ...]) -> bool:
         """Whether the network takes a window of these sides: see SegMamba."""
@@ -123,7 +123,8 @@ class SegMamba(nn.Module):
         x = self.decoder4(x, self.encoder3(stage2))
         x = self.decoder3(x, self.encoder2(stage1))
         x = self.decoder2(x, self.encoder1(image))
-        return self.out(self.decoder1(x))
+        logits: Tensor = self.out(self.decoder1(x))
+        return logits
 
     def check_image(self, shape: tuple[int, ...]) -> None:
         """Raise InputError unless an image (B, C, D, H, W) of this shape fits the network."""
@@ -190,7 +191,8 @@ class GatedSpatialConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         neighbours = self.norm_relu(self.proj2(self.norm_relu(self.proj(x))))
         merged = neighbours + self.norm_relu(self.proj3(x))
-        return self.norm_relu(self.proj4(merged)) + x
+        gated: Tensor = self.norm_relu(self.proj4(merged))
+        return gated + x
 
 
 class MambaLayer(nn.Module):
@@ -213,7 +215,7 @@ class MambaLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = x.flatten(2)
-        scanned = self.mamba(self.norm(tokens))
+        scanned: Tensor = self.mamba(self.norm(tokens))
         return (tokens + scanned if self.residual else scanned).view(x.shape)
 
 
@@ -227,4 +229,5 @@ class ChannelMLP(nn.Module):
         self.fc2 = nn.Conv3d(2 * channels, channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
+        mixed: Tensor = self.fc2(self.act(self.fc1(x)))
+        return mixed

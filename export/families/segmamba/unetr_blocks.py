@@ -32,9 +32,10 @@ class UnetResBlock(nn.Module):
         self.conv3 = _conv(channels, out_channels, 1) if channels != out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.activation(self.norm(self.conv1(x)))
-        y = self.norm(self.conv2(y))
-        return self.activation(y + (x if self.conv3 is None else self.norm(self.conv3(x))))
+        y = self.norm(self.conv2(self.activation(self.norm(self.conv1(x)))))
+        shortcut = x if self.conv3 is None else self.norm(self.conv3(x))
+        activated: Tensor = self.activation(y + shortcut)
+        return activated
 
 
 class UnetrBasicBlock(nn.Module):
@@ -45,7 +46,8 @@ class UnetrBasicBlock(nn.Module):
         self.layer = UnetResBlock(channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
+        y: Tensor = self.layer(x)
+        return y
 
 
 class UnetrUpBlock(nn.Module):
@@ -58,7 +60,8 @@ class UnetrUpBlock(nn.Module):
         self.conv_block = UnetResBlock(2 * out_channels, out_channels)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))
+        y: Tensor = self.conv_block(torch.cat((self.transp_conv(x), skip), dim=1))
+        return y
 
 
 class UnetOutBlock(nn.Module):
@@ -69,4 +72,5 @@ class UnetOutBlock(nn.Module):
         self.conv = _named(nn.Conv3d(channels, out_channels, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        y: Tensor = self.conv(x)
+        return y

@@ -1,5 +1,4 @@
 #include "ops/directional_conv1d/cuda.h"
-#include "tensorrt/creators.h"
 #include "tensorrt/plugin.h"
 
 namespace msdk::tensorrt {

@@ -1,5 +1,4 @@
 #include "ops/kan_linear/cuda.h"
-#include "tensorrt/creators.h"
 #include "tensorrt/plugin.h"
 
 namespace msdk::tensorrt {

@@ -1,5 +1,4 @@
 #include "ops/selective_scan/cuda.h"
-#include "tensorrt/creators.h"
 #include "tensorrt/plugin.h"
 
 namespace msdk::tensorrt {

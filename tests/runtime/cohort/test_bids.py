@@ -13,7 +13,6 @@ import nibabel
 import numpy as np
 import pytest
 
-from msdk_rt.artifact.files import LEFTOVERS
 from msdk_rt.artifact.manifest import read_manifest, write_manifest
 from msdk_rt.cohort.bids.query import parse_file, parse_query, queries_for
 from msdk_rt.commands.main import main
@@ -84,7 +83,7 @@ def results(output):
 
 def finished(output):
     """Labels under their final names."""
-    return [path for path in output.rglob("*_dseg.nii.gz") if not path.parent.match(LEFTOVERS)]
+    return [*output.glob("sub-*/anat/*_dseg.nii.gz"), *output.glob("sub-*/ses-*/anat/*_dseg.nii.gz")]
 
 
 def test_twelve_subjects(dataset, model, tmp_path, capsys):

@@ -66,6 +66,11 @@ def test_another_model_setting_or_input(artifact, scan, out, tmp_path, capsys, c
     assert "a: kept" in capsys.readouterr().err
 
 
+def edit(path, **changes):
+    record = json.loads(path.read_text())["Provenance"]
+    path.write_text(json.dumps({"Provenance": record | changes}))
+
+
 def corrected_by_hand(out):
     image = nibabel.load(out / "a.nii.gz")
     labels = image.get_fdata().astype("uint8")
@@ -80,6 +85,7 @@ def corrected_by_hand(out):
         (lambda out: (out / "a.nii.gz.json").unlink(), "has no record a.nii.gz.json of what made it"),
         (lambda out: (out / "a.nii.gz.json").write_text("{"), "has no record"),
         (lambda out: (out / "a.nii.gz.json").write_text('{"Provenance": 3}'), "has no record"),
+        (lambda out: edit(out / "a.nii.gz.json", labels=[1]), "has no record"),
     ],
 )
 def test_somebodys_work_is_not_replaced(artifact, scan, out, capsys, change, why):

@@ -59,7 +59,7 @@ class Net(nn.Module):
         return self.head(tokens + self.mixer(tokens))
 
 
-def tokens_of(length=24, batch=2, seed=2):
+def tokens_of(length=12, batch=2, seed=2):
     return torch.randn(batch, length, 6, generator=torch.Generator().manual_seed(seed))
 
 
@@ -127,12 +127,12 @@ class BothWays(CudaMixer):
 
 class InPieces(CudaMixer):
     def forward(self, hidden_states, inference_params=None):
-        return torch.cat([super(InPieces, self).forward(p) for p in hidden_states.split(16, 1)], 1)
+        return torch.cat([super(InPieces, self).forward(p) for p in hidden_states.split(8, 1)], 1)
 
 
 class LongOnesBackward(CudaMixer):
     def forward(self, hidden_states, inference_params=None):
-        if hidden_states.shape[1] > 20:
+        if hidden_states.shape[1] > 10:
             hidden_states = hidden_states.flip(1)
         return super().forward(hidden_states)
 
@@ -388,7 +388,7 @@ UNREPEATABLE = {
 def test_a_module_that_does_not_repeat_itself_is_refused(kind, tmp_path):
     network = randomised(UNREPEATABLE[kind]())
 
-    with pytest.raises(ExportError, match="second time|neither memory nor chance"):
+    with pytest.raises(ExportError, match=r"second time|no memory and no chance"):
         export_graph(network, tokens_of(), tmp_path / "graph.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -542,7 +542,7 @@ class Unactivated(FourWayMixer):
 )
 def test_ss2d_of_another_meaning_is_what_it_computes(block, tmp_path):
     network = randomised(block)
-    x = torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(7))
+    x = torch.randn(2, 2, 3, 6, generator=torch.Generator().manual_seed(7))
 
     assert error_of(network, tmp_path / "graph.onnx", x) < 1e-5
 

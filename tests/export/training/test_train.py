@@ -29,7 +29,7 @@ from msdk_export.training.state import save_state
 from msdk_rt.errors import CheckpointError, InputError, OutputError, TrainingError
 from tests.support.spheres import LABELS, TINY, decathlon, nnunet
 
-# Of the resumed run. The long form: MSDK_KILLS=10 pytest tests/export/test_train.py -k random_moments -s
+# Of the resumed run. The long form: MSDK_KILLS=10 pytest tests/export/training -k random_moments -s
 KILLS = int(os.environ.get("MSDK_KILLS", "3"))
 TINY_RUN = TrainingSettings(
     steps=12,

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+import msdk_export.graph_export
 import msdk_rt
 from msdk_export import export_graph
+from msdk_export.graph.trace import module_to_onnx
 from msdk_rt.errors import ExportError, InputError, OutputError
 from tests.support.published_blocks import (
     FourWayMixer,
@@ -139,6 +141,7 @@ def test_umamba_network_from_module_to_label_map(tmp_path):
         "DirectionalConv1d": 1,
         "BidirectionalSelectiveScan": 1,
         "Conv3d": 6,
+        "InstanceNorm": 6,
     }
     expected = in_float64(network, torch.from_numpy(volume[None])).numpy()
     (logits,) = run(tmp_path / "model.onnx", {"image": torch.from_numpy(volume[None])})
@@ -181,14 +184,27 @@ class Guess(nn.Module):
         (torch.tensor(1.0), {}, InputError, "batch"),
         (noise(0, 3), {}, InputError, "empty"),
         (noise(2, 3), {"input_names": ["a", "b"]}, InputError, "as many input_names, got 2"),
-        (noise(2, 3), {"output_names": []}, ExportError, "returns 1 tensors"),
-        (noise(2, 3), {}, ExportError, "does not agree"),
+        (noise(2, 3), {}, ExportError, "second time"),
         (noise(2, 3) / 0, {}, ExportError, "inf of output_0"),
     ],
 )
 def test_graph_export_refuses_what_it_cannot_prove(inputs, options, error, message, tmp_path):
     with pytest.raises(error, match=message):
         export_graph(Guess(), inputs, tmp_path / "model.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_graph_export_wants_a_name_for_every_output(tmp_path):
+    with pytest.raises(ExportError, match="returns 1 tensors"):
+        export_graph(nn.Linear(3, 2), noise(2, 3), tmp_path / "model.onnx", output_names=[])
+
+
+def test_graph_that_is_not_what_the_module_computes_is_refused(tmp_path, monkeypatch):
+    other = nn.Linear(3, 2)
+    monkeypatch.setattr(msdk_export.graph_export, "module_to_onnx", lambda _, *a: module_to_onnx(other, *a))
+
+    with pytest.raises(ExportError, match="does not agree"):
+        export_graph(nn.Linear(3, 2), noise(2, 3), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
