@@ -152,11 +152,11 @@ def test_a_byte_that_no_name_has(tmp_path, artifact, name):
 
 def test_folders_are_no_volumes(tmp_path, artifact):
     for folders in (tmp_path, [tmp_path], [[tmp_path], [tmp_path]]):
-        with pytest.raises(InputError, match="no file at .*; it is a folder"):
+        with pytest.raises(InputError, match=r"no file at .*; it is a folder"):
             Segmenter(artifact).run(folders)
     with pytest.raises(InputError, match=r"expected 1 file\(s\), one per channel \(m0\), got 2"):
         Segmenter(artifact).run([tmp_path, tmp_path])
-    with pytest.raises(ArtifactError, match="no model at .*; it is a folder"):
+    with pytest.raises(ArtifactError, match=r"no model at .*; it is a folder"):
         Segmenter(tmp_path)
 
 
