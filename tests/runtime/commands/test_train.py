@@ -27,9 +27,12 @@ def settings_of(monkeypatch, *arguments):
 
 
 def test_no_option_is_the_default(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     settings, options = settings_of(monkeypatch)
     assert settings == TrainingSettings()
     assert options == {"restart": False, "progress": True}
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert settings_of(monkeypatch)[1] == {"restart": False, "progress": False}
 
 
 def test_every_option_arrives(monkeypatch, tmp_path):
@@ -99,7 +102,8 @@ def test_help_tells_the_defaults_as_they_are(capsys):
     assert "mamba-ssm" in EXAMPLES
 
 
-def test_a_run_prints_its_checkpoints(tmp_path, capsys):
+def test_a_run_prints_its_checkpoints(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     data = decathlon(tmp_path / "data", cases=2)
     config = tmp_path / "config.json"
     config.write_text(json.dumps(TINY))
