@@ -27,7 +27,7 @@ STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
 EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # on by default, and TF32 has float16's 10 bits
 CPU_OPS = "msdk.cpu_ops"  # kernels that the CPU alone has; other devices run the bodies of these ops
-SPIN_MICROSECONDS = 50  # bridges the gap between two ops; ONNX Runtime's own is longer than a small window
+SPIN_MICROSECONDS = 200  # bridges the gaps between ops; ONNX Runtime's own 45,000 outlast a small window
 ERRORS_ONLY = 3
 
 
@@ -163,8 +163,9 @@ def open_session(
 def spinning(version: str) -> tuple[str, str]:
     """The session's entry that bounds how long an idle thread of this ONNX Runtime spins, awake.
 
-    A spinning thread takes the processor of one that works: on a busy machine a window then takes twice as
-    long. Before 1.26 there is no bound, and threads sleep at once.
+    A spinning thread takes the processor of one that works, of this process or another. A sleeping one has to
+    be woken: with a shorter bound a small window after a rest takes half as long again, windows in a row do
+    not. Before 1.26 there is no bound, and threads sleep at once.
     """
     major, minor = (int(number) for number in version.split(".")[:2])
     if (major, minor) >= (1, 26):

@@ -171,8 +171,8 @@ def test_a_session_gets_them(monkeypatch, artifact, asked):
 
 
 def test_spinning_is_bounded_or_off():
-    assert spinning("1.32.0") == spinning("1.26.0+cu12") == ("session.intra_op.spin_duration_us", "50")
-    assert spinning("2.0.1") == ("session.intra_op.spin_duration_us", "50")
+    assert spinning("1.32.0") == spinning("1.26.0+cu12") == ("session.intra_op.spin_duration_us", "200")
+    assert spinning("2.0.1") == ("session.intra_op.spin_duration_us", "200")
     assert spinning("1.20.1") == spinning("1.25.0") == ("session.intra_op.allow_spinning", "0")
 
 
