@@ -5,15 +5,23 @@ import linecache
 import re
 import types
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import onnxscript
 import torch
 from torch import nn
 
+import msdk_export
+import msdk_rt
 from msdk_rt.errors import ExportError, MsdkError
 
 _OURS = ("torch", "onnxscript", "onnx", "msdk_export", "msdk_rt", "contextlib")
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in \w+')
-_LIBRARIES = ("/torch/", "/onnxscript/", "<", "/msdk_export/", "export/adoption/", "export/layers/")
+_LIBRARIES = tuple(
+    Path(folder).resolve()
+    for package in (torch, onnxscript, msdk_export, msdk_rt)
+    for folder in package.__path__
+)
 
 
 @contextlib.contextmanager
@@ -73,7 +81,8 @@ def _last(stack_trace: str) -> str:
     """The last line of the user's own code in the exporter's words for where an operation comes from."""
     line = ""
     for file, number in _FRAME.findall(stack_trace):
-        if not any(part in file for part in _LIBRARIES):
+        path = Path(file).resolve()
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in _LIBRARIES):
             line = _line(file, int(number))
     return line
 
