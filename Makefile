@@ -49,7 +49,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	mkdir -p build/typing && ln -sfn ../../export build/typing/msdk_export
-	$(BIN)/mypy
+	for platform in linux win32 darwin; do $(BIN)/mypy --platform $$platform || exit 1; done
 	find plugins tests -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: setup

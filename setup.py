@@ -62,5 +62,8 @@ setup(
         "msdk_export",
         *(f"msdk_export.{name}" for name in find_packages("export")),
     ],
-    package_data={"msdk_rt": ["py.typed", "lib/*.so", "lib/*.dylib"], "msdk_export": ["weights/*"]},
+    package_data={
+        "msdk_rt": ["py.typed", "lib/*.so", "lib/*.dylib", "lib/*.dll"],
+        "msdk_export": ["weights/*"],
+    },
 )

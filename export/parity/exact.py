@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from msdk_rt.bench.machine import own_peak_memory
 from msdk_rt.inference.memory import available_memory
 
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
@@ -30,7 +31,7 @@ class Exact:
     def __call__(self, window: np.ndarray) -> np.ndarray | None:
         """None where the memory free is too little, or the network does not run in float64."""
         free = available_memory()
-        if free is not None and free < 2 * _peak_bytes():
+        if free is not None and free < 2e6 * (own_peak_memory() or 0.0):
             return None
         with ConvolutionsInSlabs():
             found = self._compute(torch.from_numpy(window).double())
@@ -88,12 +89,3 @@ def _in_slabs(
             _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
         )
     return torch.cat(slabs, dim=2)
-
-
-def _peak_bytes() -> float:
-    """The most memory this process has held: about what a float32 run needs."""
-    try:
-        import resource
-    except ImportError:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0

@@ -5,7 +5,6 @@ ends. A `.part` file without a lock was left by a process that was killed; the n
 """
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -14,9 +13,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from msdk_rt.artifact import locks
 from msdk_rt.errors import MsdkError, OutputError, shown
 
 LEFTOVERS = ".msdk-*.part"
+_LOCK = ".lock"  # ends the name of a file that stands in for a path that cannot be locked
 
 
 def path_of(given: object, error: type[MsdkError]) -> Path:
@@ -51,69 +52,72 @@ def atomic_write(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     as it was. Raises OutputError when the system refuses: folder missing, no permission, disk full.
     """
     path = path_of(path, OutputError)
-    temporary = None
-    try:
-        temporary, descriptor = _create(path.parent, _new_file)
-        with open(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    with contextlib.ExitStack() as undone:
+        try:
+            temporary, release = _create(path.parent, Path.touch)
+            undone.callback(release)
+            undone.callback(temporary.unlink, missing_ok=True)
+            with temporary.open(mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             os.replace(temporary, path)
-    except OutputError:
-        raise
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write {path}: {error.strerror or error}; choose a writable folder with enough space"
+            ) from error
 
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
     """A new folder inside `parent`, gone at the end. Raises OSError."""
-    folder, descriptor = _create(parent, _new_folder)
+    folder, release = _create(parent, Path.mkdir)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+        release()
 
 
 def remove_leftovers(folder: Path) -> None:
     """Delete files that killed processes left half-written in `folder`; files being written now stay."""
     for path in folder.glob(LEFTOVERS):
-        with contextlib.suppress(OSError):  # held, gone, or on a disk without locks: not ours to judge
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with contextlib.suppress(OSError):  # held, gone, a link, or no locks there: not ours to judge
+            release = locks.lock(path, _stand_in(path), wait=False)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             finally:
-                os.close(descriptor)
+                release()
+    for stand_in in folder.glob(LEFTOVERS + _LOCK):
+        if not stand_in.with_suffix("").exists():
+            with contextlib.suppress(OSError):  # Windows keeps one that is held
+                stand_in.unlink()
 
 
-def _create(parent: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
-    """A new path in `parent` and the descriptor that `make` gave for it, locked."""
+def _create(parent: Path, make: Callable[..., None]) -> tuple[Path, Callable[[], None]]:
+    """A new file or folder in `parent`, made by `make` and locked, and what lets its lock go."""
     while True:
         path = parent / f".msdk-{secrets.token_hex(8)}.part"
-        descriptor = make(path)
-        with contextlib.suppress(OSError):  # a disk without locks: there nothing is taken for a leftover
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():  # else another process took it for a leftover before it was locked
-            return path, descriptor
-        os.close(descriptor)
+        make(path, exist_ok=False)
+        try:
+            release = locks.lock(path, _stand_in(path))
+        except FileNotFoundError:  # another process took it for a leftover before it was locked
+            continue
+        except OSError:  # a disk without locks: there nothing is taken for a leftover
+            return path, _nothing
+        if path.exists():
+            return path, release
+        release()
 
 
-def _new_file(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+def _stand_in(path: Path) -> Path:
+    return path.with_name(path.name + _LOCK)
 
 
-def _new_folder(path: Path) -> int:
-    while True:
-        path.mkdir()
-        with contextlib.suppress(FileNotFoundError):  # taken for a leftover at once
-            return os.open(path, os.O_RDONLY)
+def _nothing() -> None:
+    """Lets go of a lock that could not be had."""
 
 
 @contextlib.contextmanager
@@ -126,10 +130,8 @@ def folder_lock(folder: str | Path, shared: bool = False) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            held.callback(os.close, handle)
-            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
-            held.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
+            place = Path(folder).resolve()
+            held.callback(locks.lock(place, place / f".msdk{_LOCK}", shared=shared))
         yield
 
 

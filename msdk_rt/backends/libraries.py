@@ -6,7 +6,8 @@ from pathlib import Path
 from msdk_rt.errors import BackendError
 
 LIBRARIES = Path(__file__).parents[1] / "lib"
-LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "libmsdk_onnxruntime.so"
+_SUFFIX = {"darwin": ".dylib", "win32": ".dll"}.get(sys.platform, ".so")
+LIBRARY_NAME = f"libmsdk_onnxruntime{_SUFFIX}"
 PLUGIN_LIBRARY_NAME = "libmsdk_tensorrt.so"
 VOLUME_LIBRARY_NAME = "libmsdk_volume.so"
 

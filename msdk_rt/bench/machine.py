@@ -2,7 +2,7 @@
 
 import os
 import platform
-import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,13 +31,17 @@ def clock_mhz() -> float | None:
         return None
 
 
-def own_peak_memory() -> float:
-    """Peak resident MB of this process so far."""
+def own_peak_memory() -> float | None:
+    """Peak resident MB of this process so far; None where the system does not say (Windows)."""
     try:  # not getrusage first: its peak starts from that of the process that started this one
         status = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1e3 for line in status if line.startswith("VmHWM"))
     except (OSError, StopIteration):
-        scale = 1e6 if platform.system() == "Darwin" else 1e3
+        if sys.platform == "win32":
+            return None
+        import resource
+
+        scale = 1e6 if sys.platform == "darwin" else 1e3
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 

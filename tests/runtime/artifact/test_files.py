@@ -1,6 +1,5 @@
 """Files are whole or not there."""
 
-import fcntl
 import os
 import resource
 import signal
@@ -9,8 +8,16 @@ import sys
 
 import pytest
 
+from msdk_rt.artifact import locks
 from msdk_rt.artifact.files import LEFTOVERS, atomic_write, check_writable, remove_leftovers, temporary_folder
 from msdk_rt.errors import OutputError
+
+
+@pytest.fixture(params=["lock_itself", "lock_stand_in"], autouse=True)
+def kind_of_lock(request, monkeypatch):
+    """Every test with the locks of Linux and macOS, and with those of Windows."""
+    monkeypatch.setattr(locks, "lock", getattr(locks, request.param))
+    return request.param
 
 
 def test_content_appears_at_the_end(tmp_path):
@@ -89,9 +96,11 @@ def test_a_full_disk(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp_path):
+def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp_path, kind_of_lock):
     script = (
         "import os, signal, sys\n"
+        "from msdk_rt.artifact import locks\n"
+        f"locks.lock = locks.{kind_of_lock}\n"
         "from msdk_rt.artifact.files import atomic_write, temporary_folder\n"
         "from pathlib import Path\n"
         "with atomic_write(sys.argv[1] + '/result') as file, temporary_folder(Path(sys.argv[1])) as folder:\n"
@@ -108,6 +117,7 @@ def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp
         file.write(b"new")
         file.flush()
         (folder / "model.onnx").write_bytes(b"half")
+        (tmp_path / ".msdk-1.part.lock").touch()
         check_writable(tmp_path)
         assert len(list(tmp_path.glob(LEFTOVERS))) == 3
     assert (tmp_path / "result").read_bytes() == b"new"
@@ -116,15 +126,15 @@ def test_what_a_killed_process_left_is_removed_and_what_is_written_now_stays(tmp
 
 def test_what_is_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
     """Another process looks for leftovers between our creating a file and our locking it."""
-    flock, seen = fcntl.flock, []
+    lock, seen = locks.lock, []
 
-    def late(descriptor, operation):
+    def late(*args, **options):
         if not seen:
             seen.append(os.listdir(tmp_path))
             remove_leftovers(tmp_path)
-        flock(descriptor, operation)
+        return lock(*args, **options)
 
-    monkeypatch.setattr("msdk_rt.artifact.files.fcntl.flock", late)
+    monkeypatch.setattr(locks, "lock", late)
     with atomic_write(tmp_path / "result") as file:
         file.write(b"whole")
     assert len(seen[0]) == 1
