@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <new>
 
 namespace msdk::cpu {
@@ -12,23 +11,26 @@ class Workspace {
   Workspace() = default;
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
-  ~Workspace() { std::free(memory_); }
+  ~Workspace() { release(); }
 
   // At least `bytes` bytes, aligned for any vector; the contents are undefined.
   float* get(int64_t bytes) {
     if (bytes > size_) {
-      std::free(memory_);
-      size_ = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-      memory_ = std::aligned_alloc(kAlignment, static_cast<size_t>(size_));
-      if (!memory_) {
-        size_ = 0;
-        throw std::bad_alloc();
-      }
+      release();
+      const int64_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+      memory_ = ::operator new(static_cast<size_t>(size), std::align_val_t{kAlignment});
+      size_ = size;
     }
     return static_cast<float*>(memory_);
   }
 
  private:
+  void release() {
+    ::operator delete(memory_, std::align_val_t{kAlignment});
+    memory_ = nullptr;
+    size_ = 0;
+  }
+
   static constexpr int64_t kAlignment = 64;
   void* memory_ = nullptr;
   int64_t size_ = 0;
