@@ -133,7 +133,8 @@ class Numbered:
 
 
 @pytest.mark.skipif(
-    GPU_PROVIDERS[0] in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+    GPU_PROVIDERS[0] in onnxruntime.get_available_providers(),
+    reason="this ONNX Runtime has CUDA, whose absence is played here",
 )
 @pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.parametrize("stream", [None, Numbered()])
