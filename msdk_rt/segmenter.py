@@ -83,6 +83,11 @@ class Segmenter:
         """Execution providers in use, in order of preference."""
         return self._open().providers
 
+    @property
+    def threads(self) -> int | None:
+        """Threads of one inference, as it runs: fewer than asked for where lowered. None for an engine."""
+        return self._open().threads
+
     def close(self) -> None:
         """Release the network once the calls in progress have ended."""
         self._backend, self._of_thread = None, threading.local()

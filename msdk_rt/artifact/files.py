@@ -5,6 +5,7 @@ ends. A `.part` file without a lock was left by a process that was killed; the n
 """
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from msdk_rt.artifact import locks
-from msdk_rt.errors import MsdkError, OutputError, shown
+from msdk_rt.errors import InputError, MsdkError, OutputError, shown
 
 LEFTOVERS = ".msdk-*.part"
 _LOCK = ".lock"  # ends the name of a file that stands in for a path that cannot be locked
@@ -41,6 +42,17 @@ def file_at(given: object, error: type[MsdkError], missing: str) -> Path:
     except OSError as refused:  # no permission, a name too long for any file
         raise error(f"cannot read {path}: {refused.strerror or refused}") from refused
     raise error(f"{missing}; it is a folder" if is_folder else missing)
+
+
+def read_object(path: Path, what: str = "a JSON object") -> dict[str, Any]:
+    """The JSON object in a file that is somebody else's. what: is expected there. Raises InputError."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}; expected {what}") from error
+    if not isinstance(entries, dict):
+        raise InputError(f"{path} holds a {type(entries).__name__}, expected {what}")
+    return entries
 
 
 @contextlib.contextmanager

@@ -83,10 +83,12 @@ class Network(Protocol):
 class Backend(Protocol):
     """A loaded network. Its methods may be called from several threads at once.
 
-    library: name and version of the inference library, such as {"onnxruntime": "1.32.0"}.
+    library: name and version of the inference library, such as {"onnxruntime": "1.32.0"}. threads: of one
+    inference, as it runs; None where the library chooses them.
     """
 
     library: Mapping[str, str]
+    threads: int | None
 
     @property
     def providers(self) -> list[str]:

@@ -59,6 +59,7 @@ class OnnxRuntimeBackend:
         chosen = choose_providers(providers)
         stream, problem = _stream_for(chosen)
         self._session = open_session(artifact, with_options(chosen, stream), threads)
+        self.threads: int | None = self._session.get_session_options().intra_op_num_threads
         self._check_started(chosen if providers is not None else [])
         _check_interface(self._session, artifact, manifest)
         self._stream = stream if self._works_on(stream) else None

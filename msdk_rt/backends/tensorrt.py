@@ -34,6 +34,7 @@ class TensorRtBackend:
 
     def __init__(self, artifact: str | Path, manifest: Manifest, batch_size: int):
         self.library: Mapping[str, str] = {"tensorrt": VERSION}
+        self.threads: int | None = None
         built = check_engine_entry(manifest.engine, Path(artifact).suffix)
         if batch_size > built["max_batch"]:
             raise InputError(

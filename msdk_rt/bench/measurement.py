@@ -121,7 +121,7 @@ def _measure(
             from msdk_rt.bench.profile import profile
 
             watch(f"profile, {contestant.name}")
-            contestant.ops = profile(contestant.path, contestant.providers, options["threads"], batch)
+            contestant.ops = profile(contestant.path, contestant.providers, contestant.threads, batch)
     watch("what the machine can do")
     report.peak_flops, report.peak_bandwidth = machine.peak_flops(), machine.peak_bandwidth()
 
@@ -205,6 +205,7 @@ def _contestant(path: Path, segmenter: Segmenter, batch_size: int) -> Contestant
         precision=segmenter.manifest.precision,
         window_voxels=segmenter.manifest.window,
         batch_size=batch_size,
+        threads=segmenter.threads,
         window=Latency(),
     )
 

@@ -44,7 +44,7 @@ class VolumeTime:
 
 @dataclass
 class Contestant:
-    """One model on one set of providers, with all its measurements."""
+    """One model on one set of providers, with all its measurements. threads: as Segmenter.threads."""
 
     name: str
     path: Path
@@ -52,6 +52,7 @@ class Contestant:
     precision: str
     window_voxels: tuple[int, int, int]
     batch_size: int
+    threads: int | None
     window: Latency
     volumes: list[VolumeTime] = field(default_factory=list)
     ops: list[OpCost] = field(default_factory=list)
@@ -181,7 +182,8 @@ class Report:
         """The machine, its clock, versions, threads."""
         clock = f", {self.clock_mhz / 1e3:.1f} GHz now" if self.clock_mhz else ""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        threads = self.settings["threads"] or "default"
+        counts = sorted({contestant.threads for contestant in self.contestants if contestant.threads})
+        threads = ", ".join(map(str, counts)) or "the library's"
         return f"{self.machine}, {self.cores} cores{clock}; {versions}; threads: {threads}"
 
     def window_rows(self) -> list[Row]:
@@ -239,7 +241,7 @@ class Report:
                 "machine": self.machine,
                 "cores": self.cores,
                 "versions": " ".join(f"{name}={version}" for name, version in self.versions.items()),
-                "threads": self.settings["threads"],
+                "threads": contestant.threads,
                 "model": contestant.path.name,
                 "provider": contestant.providers[0],
                 "precision": contestant.precision,

@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from msdk_rt.artifact.files import atomic_write, check_writable, folder_lock, remove, temporary_folder
 from msdk_rt.artifact.manifest import sha256_of
 from msdk_rt.cohort.cases import Case
@@ -15,7 +13,7 @@ from msdk_rt.cohort.volumes import voxel_counts
 from msdk_rt.errors import OutputError
 from msdk_rt.imaging.picture import three_planes
 from msdk_rt.imaging.results import Segmentation
-from msdk_rt.imaging.space import Space
+from msdk_rt.imaging.space import Space, sides_of
 from msdk_rt.inference.arrays import Array
 from msdk_rt.inference.device.arrays import on_host
 
@@ -69,7 +67,7 @@ def write_result(
 
 def spacing(space: Space) -> list[float]:
     """Voxel sides in millimetres along the file's axes."""
-    return [round(float(side), 4) for side in np.linalg.norm(space.affine[:3, :3], axis=0)]
+    return [round(float(side), 4) for side in sides_of(space.affine)]
 
 
 def _write_aside(

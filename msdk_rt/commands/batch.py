@@ -41,7 +41,7 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
                 say(f"left out: {entry.path} {entry.reason}")
         request = _request(segmenter, options)
         outcomes = list(run_cases(segmenter, plan.cases, request, say, progress=shows_bars(options.quiet)))
-        run = {"model": str(model), "providers": segmenter.providers, "threads": options.threads}
+        run = {"model": str(model), "providers": segmenter.providers, "threads": segmenter.threads}
     entries = report(plan, outcomes, request, **run)
     write_summary(plan, outcomes, request, entries)
     if options.json:
@@ -63,7 +63,7 @@ def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:
     }
     made_with = versions() | {
         "providers": segmenter.providers,
-        "threads": options.threads,
+        "threads": segmenter.threads,
         "batch_size": options.batch_size,
     }
     return Request(

@@ -43,7 +43,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         segmentation = segmenter.run(t1, progress=shows_bars())
         seconds = time.perf_counter() - start
         windows = segmenter.count_windows(segmentation.space.to_model(segmentation.labels).shape)
-        providers = ", ".join(segmenter.providers)
+        providers, used = ", ".join(segmenter.providers), segmenter.threads
     segmentation.save(folder / "labels.nii.gz")
 
     from msdk_rt.imaging.overlay import draw_overlay
@@ -63,7 +63,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
     print(
         f"latency   {seconds:.2f} s for {shape} voxels, reading and normalising included: {windows} windows "
         f"of {' x '.join(map(str, manifest.window))}, {windows / seconds:.2f} windows/s, {providers}, "
-        f"{threads or 'default'} threads"
+        f"{used} threads"
     )
     reference, tissues = reference_labels()
     comparable = manifest.labels == tissues

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from msdk_rt.artifact.manifest import Manifest, read_manifest
+from msdk_rt.artifact.spacing import range_in_words
 from msdk_rt.commands.command import Command
 
 EXAMPLES = "examples:\n  msdk-rt info model.onnx\n  msdk-rt info model.onnx --json | jq .labels"
@@ -53,10 +54,7 @@ def describe(path: Path, manifest: Manifest) -> str:
 
 def _spacing(manifest: Manifest) -> str:
     """The voxels that the network was trained or checked with."""
-    if manifest.spacing is None:
-        return "not known"
-    low, high = (" x ".join(f"{side:.3g}" for side in manifest.spacing[end]) for end in ("low", "high"))
-    return f"{low} mm" if low == high else f"{low} to {high} mm"
+    return "not known" if manifest.spacing is None else f"{range_in_words(manifest.spacing)} mm"
 
 
 def parity_lines(manifest: Manifest) -> dict[str, str]:

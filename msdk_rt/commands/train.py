@@ -2,13 +2,13 @@
 
 import argparse
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
+from msdk_rt.artifact.files import read_object
 from msdk_rt.commands.command import Command
 from msdk_rt.commands.terminal import shows_bars
-from msdk_rt.errors import BackendError, InputError
+from msdk_rt.errors import BackendError
 
 EXAMPLES = """examples:
   msdk-rt train Task01_BrainTumour runs/tumour --network base --window 128 128 128 --augmentation strong
@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
 
     given = _given(options, _SETTINGS)
     if options.config is not None:
-        given["network"] = _read_config(options.config)
+        given["network"] = read_object(options.config, "a JSON object of network sizes")
     elif options.network is not None:
         given["network"] = options.network
     weights = DistillationWeights(**_given(options, _WEIGHTS))
@@ -165,16 +165,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _given(options: argparse.Namespace, names: tuple[str, ...]) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}; expected a JSON object of network sizes") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{path} holds a {type(config).__name__}, expected a JSON object of network sizes")
-    return config
 
 
 COMMAND = Command(

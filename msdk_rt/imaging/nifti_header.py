@@ -6,7 +6,9 @@ import nibabel
 import numpy as np
 from nibabel.openers import ImageOpener
 
+from msdk_rt.artifact.spacing import in_words
 from msdk_rt.errors import InputError
+from msdk_rt.imaging.space import sides_of
 from msdk_rt.inference.arrays import Array
 
 UNITS = {0: "no unit", 1: "metre", 2: "millimetre", 3: "micron"}  # NIfTI's codes of spatial units
@@ -60,7 +62,7 @@ def doubts(raw: nibabel.Nifti1Header, affine: Array, path: Path) -> list[str]:
 
 def _units(raw: nibabel.Nifti1Header, affine: Array) -> list[str]:
     code = int(raw["xyzt_units"]) & SPATIAL
-    sides = _listed(np.linalg.norm(affine[:3, :3], axis=0))
+    sides = in_words(sides_of(affine))
     if code in MILLIMETRES:
         return [f"is in the unit {UNITS[code]}: its voxels were taken for {sides} mm"]
     if code not in UNITS:
@@ -94,19 +96,20 @@ def _sides(raw: nibabel.Nifti1Header) -> list[str]:
     unit = unit_mm(raw)
     pixdim = np.abs(np.asarray(raw["pixdim"][1:4], np.float64)) * unit
     has_sform = int(raw["sform_code"]) > 0
-    sides = np.linalg.norm(raw.get_sform()[:3, :3], axis=0) * unit if has_sform else pixdim
+    sides = sides_of(raw.get_sform()) * unit if has_sform else pixdim
     said = []
     if not has_sform and not pixdim.all():
         return ["says that a side of its voxels is 0: it was taken for 1 mm"]
     with np.errstate(invalid="ignore", over="ignore"):
         if not np.all((sides >= USUAL_SIDES[0]) & (sides <= USUAL_SIDES[1])):
             said.append(
-                f"has voxels of {_listed(sides)} mm, and no scan of a body has: check its unit and its affine"
+                f"has voxels of {in_words(sides)} mm, and no scan of a body has: check its unit and its "
+                "affine"
             )
         if not np.all(np.abs(sides - pixdim) <= SAME_SIDE * sides):
             said.append(
-                f"has an sform with voxels of {_listed(sides)} mm and pixdim says {_listed(pixdim)} mm: the "
-                "sform was taken"
+                f"has an sform with voxels of {in_words(sides)} mm and pixdim says {in_words(pixdim)} mm: "
+                "the sform was taken"
             )
     return said
 
@@ -129,7 +132,3 @@ def _qform(raw: nibabel.Nifti1Header) -> Array | None:
     except (ValueError, nibabel.spatialimages.HeaderDataError):
         return None
     return affine if np.isfinite(affine).all() and np.linalg.det(affine[:3, :3]) else None
-
-
-def _listed(sides: Array) -> str:
-    return " x ".join(f"{side:.3g}" for side in sides)

@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 
 from msdk_rt.imaging.overlay import OPACITY, PALETTE
-from msdk_rt.imaging.space import Space
+from msdk_rt.imaging.space import Space, sides_of
 from msdk_rt.inference.arrays import Array
 
 SIDE = 144  # pixels of one plane's square
@@ -93,7 +93,7 @@ def _pixels(shape: tuple[int, ...], across: float, up: float) -> tuple[Array, Ar
 
 def _sides(space: Space) -> list[float]:
     """Of a voxel in millimetres, along right, front and top."""
-    lengths = np.linalg.norm(space.affine[:3, :3], axis=0)
+    lengths = sides_of(space.affine)
     sides = [1.0, 1.0, 1.0]
     for axis, (target, _) in enumerate(io_orientation(space.affine)):
         sides[int(target)] = float(lengths[axis])

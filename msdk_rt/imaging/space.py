@@ -10,6 +10,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from msdk_rt.artifact.notes import InputWarning
+from msdk_rt.artifact.spacing import in_words, range_in_words
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array
 
@@ -49,7 +50,7 @@ class Space:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels along the model's D, H and W, for an affine in millimetres."""
-        sides = np.linalg.norm(self.affine[:3, :3], axis=0)
+        sides = sides_of(self.affine)
         of_file, of_model = (axes[:, 0] for axes in self._orientations())
         d, h, w = (float(sides[of_file == axis][0]) for axis in of_model)
         return d, h, w
@@ -75,26 +76,27 @@ def warn_of_spacing(space: Space, known: Mapping[str, Sequence[float]] | None) -
     """
     if known is None:
         return
-    sides, low, high = space.spacing, tuple(known["low"]), tuple(known["high"])
+    sides, low, high = space.spacing, known["low"], known["high"]
     ratios = (max(side / most, least / side) for side, least, most in zip(sides, low, high, strict=True))
     if max(ratios) > FAR_SPACING:
-        seen = _listed(low) if low == high else f"{_listed(low)} to {_listed(high)}"
         warnings.warn(
-            f"its voxels have {_listed(sides)} mm along the model's axes, and the model was trained or "
-            f"checked with {seen} mm: its labels may be wrong, resample the image first",
+            f"its voxels have {in_words(sides)} mm along the model's axes, and the model was trained or "
+            f"checked with {range_in_words(known)} mm: its labels may be wrong, resample the image first",
             InputWarning,
             stacklevel=2,
         )
 
 
-def _listed(sides: Sequence[float]) -> str:
-    return " x ".join(f"{side:.3g}" for side in sides)
+def sides_of(affine: Array) -> Array:
+    """Of a voxel, along the file's axes, in the unit of its affine (4, 4)."""
+    sides: Array = np.linalg.norm(affine[:3, :3], axis=0)
+    return sides
 
 
 def check_affine(affine: Array, path: Path) -> None:
     """Raise InputError unless the affine is finite and invertible."""
     linear = affine[:3, :3]
-    box = np.linalg.norm(linear, axis=0).prod()
+    box = sides_of(affine).prod()
     if not np.isfinite(affine).all() or not abs(np.linalg.det(linear)) > 1e-6 * box:
         raise InputError(
             f"{path} has an affine that is not finite and invertible, {affine.tolist()}: repair its sform or "
@@ -112,7 +114,7 @@ def check_same_space(first: Placed, other: Placed, path: Path, other_path: Path)
     ends: Sequence[tuple[int, int]] = [(0, n - 1) for n in first.shape[:3]]
     corners = np.stack([*np.meshgrid(*ends), np.ones((2, 2, 2))], -1)
     distance = np.linalg.norm((corners @ (first.affine - other.affine).T)[..., :3], axis=-1).max()
-    limit = SAME_SPACE_LIMIT * np.linalg.norm(first.affine[:3, :3], axis=0).min()
+    limit = SAME_SPACE_LIMIT * sides_of(first.affine).min()
     if distance > limit:
         raise InputError(
             f"{other_path} lies up to {distance:.3g} mm away from {path} (limit {limit:.3g} mm): their "

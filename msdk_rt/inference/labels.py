@@ -1,11 +1,17 @@
 """From blended logits to voxel values and probabilities, and how well two label maps agree."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.planes import plane_blocks
+
+
+def label_type(values: Sequence[int]) -> np.dtype[Any]:
+    """uint8, or uint16 where a label's value needs it."""
+    return np.dtype(np.uint8 if max(values) <= 255 else np.uint16)
 
 
 def label_voxels(logits: Array, values: Sequence[int], activation: str) -> Array:
@@ -14,8 +20,7 @@ def label_voxels(logits: Array, values: Sequence[int], activation: str) -> Array
     softmax: the value of the largest logit, the first of equals. sigmoid: the value of the last channel whose
     probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
     """
-    dtype = np.uint8 if max(values) <= 255 else np.uint16
-    labels = np.empty(logits.shape[1:], dtype)
+    labels = np.empty(logits.shape[1:], label_type(values))
     label = _label_regions if activation == "sigmoid" else _label_classes
     for planes in plane_blocks(len(labels), labels[0].size):
         label(labels[planes], logits[:, planes], values)

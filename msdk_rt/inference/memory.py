@@ -2,24 +2,27 @@
 
 from pathlib import Path
 
-MEMINFO = Path("/proc/meminfo")
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+from msdk_rt.backends.cgroups import ROOT, cgroup_folders, text_of
 
 
-def available_memory() -> int | None:
+def available_memory(root: Path = ROOT) -> int | None:
     """Bytes that this process can still take without swapping, None where the system does not say.
 
-    This is Linux's own figure, or a container's whole limit where that is less.
+    This is Linux's own figure, or the whole limit of one of the process's cgroups where that is less.
+    root: of the file system that holds /proc and /sys.
     """
-    found = [_number(CGROUP_LIMIT, "", 1), _number(MEMINFO, "MemAvailable:", 1024)]
+    free = text_of(root / "proc/meminfo").partition("MemAvailable:")[2]
+    limits = (_limit(folder) for folder in cgroup_folders("memory", root))
+    found = [_number(free, unit=1024), *limits]
     return min((number for number in found if number is not None), default=None)
 
 
-def _number(path: Path, label: str, unit: int) -> int | None:
-    """The number after `label` in the file; None where there is neither, or "max"."""
-    try:
-        text = path.read_text()
-    except OSError:
-        return None
-    words = (text.partition(label)[2] if label else text).split()
+def _limit(cgroup: Path) -> int | None:
+    """Of one cgroup, in bytes; None for no limit. Version 1 says a number beyond all memory for that."""
+    return _number(text_of(cgroup / "memory.max") or text_of(cgroup / "memory.limit_in_bytes"))
+
+
+def _number(text: str, unit: int = 1) -> int | None:
+    """The number that a text begins with; None where there is none, such as in "max"."""
+    words = text.split()
     return int(words[0]) * unit if words and words[0].isdecimal() else None

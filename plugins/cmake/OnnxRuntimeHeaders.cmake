@@ -4,6 +4,8 @@
 # cache folder. The wheels on PyPI hold no headers; the only published package with those of a release is an npm one
 # (MIT licence), 150 MB of iOS libraries beside them, of which the headers alone are kept.
 
+include(${CMAKE_CURRENT_LIST_DIR}/CacheFolder.cmake)
+
 set(MSDK_ORT_PACKAGE "com.github.asus4.onnxruntime")
 set(MSDK_ORT_VERSION "0.4.9")  # ONNX Runtime API 29
 set(MSDK_ORT_SHA256 "e59788788818fdde1b2e522e766a21ba0f7d8391de55737abf81e32cc801785d")
@@ -49,14 +51,10 @@ if(ONNXRUNTIME_INCLUDE_DIR)
 else()
   find_path(msdk_ort_include onnxruntime_cxx_api.h PATH_SUFFIXES onnxruntime onnxruntime/core/session NO_CACHE)
   if(NOT msdk_ort_include)
-    if(DEFINED ENV{XDG_CACHE_HOME})
-      set(cache "$ENV{XDG_CACHE_HOME}")
-    else()
-      set(cache "$ENV{HOME}/.cache")
-    endif()
-    set(msdk_ort_include "${cache}/msdk_rt/onnxruntime-headers-${MSDK_ORT_VERSION}")
+    msdk_cache_folder(cache)
+    set(msdk_ort_include "${cache}/onnxruntime-headers-${MSDK_ORT_VERSION}")
     if(NOT EXISTS "${msdk_ort_include}/onnxruntime_cxx_api.h")
-      file(MAKE_DIRECTORY "${cache}/msdk_rt")
+      file(MAKE_DIRECTORY "${cache}")
       msdk_download_headers("${msdk_ort_include}")
     endif()
   endif()

@@ -6,6 +6,8 @@
 # small pure-Python wheel that carries those of TensorRT 10.14 (NVIDIA's, Apache-2.0): it is unpacked, never installed.
 # A plugin built with them runs in TensorRT 11 too: what the plugins use has not changed since.
 
+include(${CMAKE_CURRENT_LIST_DIR}/CacheFolder.cmake)
+
 set(MSDK_TENSORRT_PACKAGE "kernel-lens")
 set(MSDK_TENSORRT_PACKAGE_VERSION "2.0.1")
 set(MSDK_TENSORRT_PACKAGE_SHA256 "07cc714e8b5e7f34b672f7c7fad93febe7c747be5837ba276b1527370134ffe0")
@@ -69,12 +71,8 @@ else()
     HINTS ENV TENSORRT_ROOT ENV TRT_ROOT /usr/local/tensorrt /usr/local/TensorRT /opt/tensorrt
     PATH_SUFFIXES include ${CMAKE_LIBRARY_ARCHITECTURE} NO_CACHE)
   if(NOT msdk_tensorrt_include)
-    if(DEFINED ENV{XDG_CACHE_HOME})
-      set(cache "$ENV{XDG_CACHE_HOME}")
-    else()
-      set(cache "$ENV{HOME}/.cache")
-    endif()
-    set(msdk_tensorrt_include "${cache}/msdk_rt/tensorrt-headers-${MSDK_TENSORRT_VERSION}")
+    msdk_cache_folder(cache)
+    set(msdk_tensorrt_include "${cache}/tensorrt-headers-${MSDK_TENSORRT_VERSION}")
     if(NOT EXISTS "${msdk_tensorrt_include}/NvInferRuntime.h")
       msdk_download_tensorrt_headers("${msdk_tensorrt_include}" MSDK_TENSORRT_PROBLEM)
     endif()

@@ -6,10 +6,6 @@
 
 namespace msdk::ort {
 
-// The message of an op in a library that was built without its CUDA kernels.
-constexpr const char* kNoCuda =
-    "this msdk library was built without CUDA: rebuild it where nvcc is, or open the session with the CPU alone";
-
 cuda::Stream stream_of(const Ort::KernelContext& context);
 
 // Device memory from the provider's own arena. It is given back as soon as the work is enqueued: what the arena next
@@ -36,8 +32,14 @@ struct Cuda {
   static constexpr const char* kProvider = "CUDAExecutionProvider";
 
   template <class Op, class Call>
-  static void run(const Ort::KernelContext& context, const Call& call) {
-    if (const char* refusal = Op::on_cuda(call, context)) throw Ort::Exception(refusal, ORT_FAIL);
+  static void run([[maybe_unused]] const Ort::KernelContext& context, [[maybe_unused]] const Call& call) {
+#ifdef MSDK_CUDA
+    const char* refusal = Op::on_cuda(call, context);
+#else
+    const char* refusal =
+        "this msdk library was built without CUDA: rebuild it where nvcc is, or open the session with the CPU alone";
+#endif
+    if (refusal) throw Ort::Exception(refusal, ORT_FAIL);
   }
 };
 

@@ -37,27 +37,28 @@ class Node {
   const Op op_;
 };
 
-// The op of type T for the device's provider. ONNX Runtime merges the ops of one name into one schema, and picks
-// among them by the provider and the types of a node's inputs.
-template <template <class> class Op, class T, class Device>
-struct CustomOp : Ort::CustomOpBase<CustomOp<Op, T, Device>, Node<Op<T>, Device>, true> {
-  static constexpr ONNXTensorElementDataType kType =
-      std::is_same_v<T, float> ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
+// The op for the device's provider. ONNX Runtime merges the ops of one name into one schema, and picks among them by
+// the provider and the types of a node's inputs.
+template <class Op, class Device>
+struct CustomOp : Ort::CustomOpBase<CustomOp<Op, Device>, Node<Op, Device>, true> {
+  static constexpr ONNXTensorElementDataType kType = std::is_same_v<typename Op::Type, float>
+                                                         ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
+                                                         : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
 
   CustomOp() { this->version = kApiVersion; }
-  const char* GetName() const { return Op<T>::kName; }
+  const char* GetName() const { return Op::kName; }
   const char* GetExecutionProviderType() const { return Device::kProvider; }
-  size_t GetInputTypeCount() const { return Op<T>::kInputs; }
+  size_t GetInputTypeCount() const { return Op::kInputs; }
   size_t GetOutputTypeCount() const { return 1; }
   ONNXTensorElementDataType GetInputType(size_t index) const {
-    return Op<T>::is_parameter(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : kType;
+    return Op::is_parameter(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : kType;
   }
   ONNXTensorElementDataType GetOutputType(size_t) const { return kType; }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(size_t index) const {
-    return index + Op<T>::kOptionalInputs < Op<T>::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+    return index + Op::kOptionalInputs < Op::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
   OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
-    return guarded([&] { *kernel = new Node<Op<T>, Device>(info); });
+    return guarded([&] { *kernel = new Node<Op, Device>(info); });
   }
 };
 

@@ -5,30 +5,20 @@
 // the model: its CUDA provider would otherwise hand these nodes to the CPU.
 
 #include "onnxruntime/checks.h"
-#include "onnxruntime/cpu.h"
-#include "onnxruntime/cuda.h"
 #include "onnxruntime/node.h"
-#include "ops/conv3d/onnxruntime.h"
-#include "ops/directional_conv1d/onnxruntime.h"
-#include "ops/instance_norm/onnxruntime.h"
-#include "ops/kan_linear/onnxruntime.h"
-#include "ops/selective_scan/onnxruntime.h"
-#include "ops/token_norm/onnxruntime.h"
-#include "ops/trilinear_upsample/onnxruntime.h"
 
 namespace msdk::ort {
-namespace {
 
-// Sessions refer to the ops, and may be closed as late as at exit: they live as long as the process.
-template <class T, class Device>
-void add_ops(Ort::CustomOpDomain& domain) {
-  static const CustomOp<DirectionalConv1d, T, Device> conv;
-  static const CustomOp<BidirectionalSelectiveScan, T, Device> scan;
-  static const CustomOp<KanLinear, T, Device> kan;
-  domain.Add(&conv);
-  domain.Add(&scan);
-  domain.Add(&kan);
-}
+// In the ops' onnxruntime.cpp.
+void add_conv3d(Ort::CustomOpDomain& domain);
+void add_directional_conv1d(Ort::CustomOpDomain& domain);
+void add_instance_norm(Ort::CustomOpDomain& domain);
+void add_kan_linear(Ort::CustomOpDomain& domain);
+void add_selective_scan(Ort::CustomOpDomain& domain);
+void add_token_norm(Ort::CustomOpDomain& domain);
+void add_trilinear_upsample(Ort::CustomOpDomain& domain);
+
+namespace {
 
 constexpr const char* kCpuOps = "msdk.cpu_ops";
 
@@ -48,21 +38,15 @@ template <bool kCpuOnly>
 const OrtCustomOpDomain* domain() {
   static const OrtCustomOpDomain* const registered = [] {
     Ort::CustomOpDomain ops{"msdk"};
-    add_ops<float, Cpu>(ops);
+    add_directional_conv1d(ops);
+    add_selective_scan(ops);
+    add_kan_linear(ops);
     if constexpr (kCpuOnly) {
-      static const CustomOp<Conv3d, float, Cpu> conv3d;
-      static const CustomOp<TokenNorm, float, Cpu> norm;
-      static const CustomOp<InstanceNorm, float, Cpu> instance_norm;
-      static const CustomOp<TrilinearUpsample, float, Cpu> upsample;
-      ops.Add(&conv3d);
-      ops.Add(&norm);
-      ops.Add(&instance_norm);
-      ops.Add(&upsample);
+      add_conv3d(ops);
+      add_token_norm(ops);
+      add_instance_norm(ops);
+      add_trilinear_upsample(ops);
     }
-#ifdef MSDK_CUDA
-    add_ops<float, Cuda>(ops);
-#endif
-    add_ops<Half, Cuda>(ops);
     return ops.release();
   }();
   return registered;

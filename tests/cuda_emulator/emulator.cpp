@@ -1,8 +1,5 @@
 #include "emulator.h"
 
-#include <sys/mman.h>
-#include <ucontext.h>
-
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -15,17 +12,7 @@
 #include <random>
 #include <vector>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define CUDA_EMULATOR_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CUDA_EMULATOR_ASAN 1
-#endif
-#endif
-#ifdef CUDA_EMULATOR_ASAN
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
+#include "fiber_context.h"
 
 namespace cuda_emulator {
 
@@ -33,8 +20,6 @@ Thread* running = nullptr;
 
 namespace {
 
-constexpr size_t kStackBytes = 128 * 1024;
-constexpr size_t kGuardBytes = 4096;
 constexpr size_t kResidentBlocks = 4;
 constexpr long kMostIdleSwitches = 1'000'000;
 constexpr size_t kSharedAlignment = 128;
@@ -48,10 +33,10 @@ uint64_t order_seed = seed_of_environment();
 
 enum class State { ready, at_barrier, at_collective, exited };
 
+void fiber_main();
+
 struct Fiber : Thread {
-  ucontext_t context;
-  void* stack = nullptr;
-  void* fake_stack = nullptr;
+  FiberContext context{fiber_main};
   State state = State::ready;
   Site site{};
   WarpOp op{};
@@ -75,59 +60,15 @@ struct RunningBlock : Block {
   std::vector<SharedAllocation> shared;
 };
 
-ucontext_t scheduler_context;
-void* scheduler_fake_stack = nullptr;
-const void* scheduler_stack = nullptr;
-size_t scheduler_stack_bytes = 0;
 const std::function<void()>* running_kernel = nullptr;
 long idle_switches = 0;
 std::mt19937_64 rng;
-std::vector<void*> spare_stacks;
 
 Fiber& self() { return *static_cast<Fiber*>(running); }
 RunningBlock& block_of(Fiber& fiber) { return *static_cast<RunningBlock*>(fiber.block); }
 int number_of(const Fiber& fiber) {
   const dim3 dim = fiber.block->block_dim;
   return static_cast<int>(fiber.index.x + dim.x * (fiber.index.y + dim.y * fiber.index.z));
-}
-
-void* take_stack() {
-  if (!spare_stacks.empty()) {
-    void* stack = spare_stacks.back();
-    spare_stacks.pop_back();
-    return stack;
-  }
-  void* memory = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED || mprotect(memory, kGuardBytes, PROT_NONE) != 0) {
-    std::perror("cuda_emulator: stack of a thread");
-    std::abort();
-  }
-  return static_cast<char*>(memory) + kGuardBytes;
-}
-
-void switch_to_scheduler(Fiber& fiber, bool forever) {
-#ifdef CUDA_EMULATOR_ASAN
-  __sanitizer_start_switch_fiber(forever ? nullptr : &fiber.fake_stack, scheduler_stack, scheduler_stack_bytes);
-#else
-  (void)forever;
-#endif
-  swapcontext(&fiber.context, &scheduler_context);
-#ifdef CUDA_EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(fiber.fake_stack, &scheduler_stack, &scheduler_stack_bytes);
-#endif
-}
-
-void switch_to(Fiber& fiber) {
-  running = &fiber;
-#ifdef CUDA_EMULATOR_ASAN
-  __sanitizer_start_switch_fiber(&scheduler_fake_stack, fiber.stack, kStackBytes);
-#endif
-  swapcontext(&scheduler_context, &fiber.context);
-#ifdef CUDA_EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(scheduler_fake_stack, nullptr, nullptr);
-#endif
-  running = nullptr;
 }
 
 void make_ready(RunningBlock& block, Fiber& fiber) {
@@ -199,9 +140,7 @@ void complete_collective(RunningBlock& block, int warp, unsigned mask) {
 }
 
 void fiber_main() {
-#ifdef CUDA_EMULATOR_ASAN
-  __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_bytes);
-#endif
+  FiberContext::begin();
   (*running_kernel)();
   Fiber& fiber = self();
   RunningBlock& block = block_of(fiber);
@@ -216,7 +155,7 @@ void fiber_main() {
       complete_collective(block, warp, block.fibers[number]->mask);
     }
   }
-  switch_to_scheduler(fiber, true);
+  fiber.context.end();
 }
 
 std::unique_ptr<RunningBlock> start_block(uint64_t number, dim3 grid, dim3 dim, size_t shared_bytes) {
@@ -232,17 +171,6 @@ std::unique_ptr<RunningBlock> start_block(uint64_t number, dim3 grid, dim3 dim, 
     const unsigned u = static_cast<unsigned>(i);
     fiber->index = {u % dim.x, u / dim.x % dim.y, u / dim.x / dim.y};
     fiber->block = block.get();
-    fiber->stack = take_stack();
-    getcontext(&fiber->context);
-    fiber->context.uc_stack.ss_sp = fiber->stack;
-    fiber->context.uc_stack.ss_size = kStackBytes;
-    fiber->context.uc_link = nullptr;
-    makecontext(&fiber->context, fiber_main, 0);
-#ifdef CUDA_EMULATOR_ASAN
-    __asan_unpoison_memory_region(fiber->stack, kStackBytes);
-    // ASan clears the shadow of a context's whole stack at each switch to it, and with it what guards its variables.
-    fiber->context.uc_stack = {};
-#endif
     block->ready.push_back(i);
     block->fibers.push_back(std::move(fiber));
   }
@@ -257,7 +185,6 @@ std::unique_ptr<RunningBlock> start_block(uint64_t number, dim3 grid, dim3 dim, 
 }
 
 void end_block(RunningBlock& block) {
-  for (const auto& fiber : block.fibers) spare_stacks.push_back(fiber->stack);
   for (const SharedAllocation& a : block.shared) ::operator delete(a.memory, std::align_val_t(kSharedAlignment));
 }
 
@@ -283,7 +210,10 @@ bool step(RunningBlock& block, bool shuffled) {
     fail(block.fibers[static_cast<size_t>(number)]->site,
          "no thread of any resident block made progress: endless spin");
   }
-  switch_to(*block.fibers[static_cast<size_t>(number)]);
+  Fiber& fiber = *block.fibers[static_cast<size_t>(number)];
+  running = &fiber;
+  fiber.context.resume();
+  running = nullptr;
   return block.alive > 0;
 }
 
@@ -312,7 +242,7 @@ uint64_t block_barrier_count(uint64_t value, Site site) {
   ++block.at_barrier;
   block.barrier_sum += value;
   release_barrier_if_complete(block);
-  switch_to_scheduler(fiber, false);
+  fiber.context.wait();
   return block.barrier_result;
 }
 
@@ -328,14 +258,14 @@ uint64_t warp_collective(WarpOp op, unsigned mask, uint64_t value, int source, S
   fiber.value = value;
   fiber.source = source;
   complete_collective(block_of(fiber), number_of(fiber) / kWarpSize, mask);
-  switch_to_scheduler(fiber, false);
+  fiber.context.wait();
   return fiber.value;
 }
 
 void let_others_run() {
   Fiber& fiber = self();
   make_ready(block_of(fiber), fiber);
-  switch_to_scheduler(fiber, false);
+  fiber.context.wait();
 }
 
 void* shared_memory(const void* key, size_t bytes) {

@@ -20,6 +20,7 @@ from tests.gpu import onnxruntime_checks, volume_checks
 from tests.gpu.benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case
 from tests.gpu.device import Device, DeviceError
 from tests.gpu.environment import run, software
+from tests.gpu.marked_tests import run_marked
 from tests.gpu.network_files import add_arguments
 from tests.gpu.op_checks import Ops, check_graph, check_grid, check_repeats, check_scan
 from tests.gpu.rates import Rates
@@ -168,6 +169,7 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     cases = onnxruntime_checks.cases_of(CASE, CONV, KAN)
     nodes = onnxruntime_checks.check_nodes
     report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
+    report.run("tests for a GPU", run_marked)
     report.run("benchmark", lambda: timings(ops, report))
     networks(device, report, arguments)
     return int(report.failed)

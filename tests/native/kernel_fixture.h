@@ -99,6 +99,12 @@ inline std::string text_of(std::initializer_list<int64_t> numbers) {
   return text;
 }
 
+// Says how it went; the program's exit code.
+inline int finish() {
+  std::printf("%s\n", failures ? "FAILED" : "passed");
+  return failures ? 1 : 0;
+}
+
 template <class F>
 void for_each_kernel_set(F&& f) {
   const cpu::KernelSets sets = cpu::available_kernels();

@@ -65,6 +65,5 @@ void test_all(const cpu::Kernels& isa) {
 
 int main() {
   for_each_kernel_set(test_all);
-  std::printf("%s\n", failures ? "FAILED" : "passed");
-  return failures ? 1 : 0;
+  return finish();
 }

@@ -259,6 +259,5 @@ int main() {
     std::printf("workspace of (1, 96, 262144), N=16, %d threads: %lld bytes\n", threads, static_cast<long long>(bytes));
     if (bytes > 16 << 20) ++failures;
   }
-  std::printf("%s\n", failures ? "FAILED" : "passed");
-  return failures ? 1 : 0;
+  return finish();
 }

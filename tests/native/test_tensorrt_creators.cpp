@@ -51,8 +51,9 @@ void test_fields() {
                      text("directions", with_end)}) ==
              "msdk::BidirectionalSelectiveScan 1 directions=slices:8:backward,forward;scale=0.100000001",
          "all fields, in another order, the string with its terminating NUL");
-  const std::string unterminated = "forwardXXXX";
-  expect(made(conv, {text("directions", std::string_view(unterminated).substr(0, 7))}) ==
+  const std::string_view field = "forward";
+  const std::string memory = std::string(field) + std::string(4, 'X');  // the field, and what lies behind it
+  expect(made(conv, {text("directions", std::string_view(memory).substr(0, field.size()))}) ==
              "msdk::DirectionalConv1d 1 directions=forward",
          "a string ends at its length");
 

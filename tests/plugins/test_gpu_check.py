@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from tests.gpu import benchmark, op_checks, peers, rates
 from tests.gpu.device import Device, DeviceError
+from tests.gpu.marked_tests import run_marked
 from tests.gpu.report import Report, Skip
 from tests.support import oracle
 from tests.support.cases import ConvCase, KanCase, ScanCase
@@ -182,3 +183,22 @@ def test_the_report_tells_passed_failed_and_skipped(tmp_path, capsys):
         "msdk,0.123456,none",
     ]
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_marked_tests_pass_or_the_step_fails(tmp_path):
+    """On a GPU a skip is a failure: it shows nothing. So are no tests at all, and one that fails."""
+    marked = "import pytest\n@pytest.mark.gpu\ndef test_it(): {}\ndef test_other(): 1 / 0\n"
+    for body, outcome in (
+        ("pass", "1 passed, 1 deselected"),
+        ("pytest.skip('no GPU')", "a test for a GPU was skipped on one"),
+        ("1 / 0", "ZeroDivisionError"),
+    ):
+        (tmp_path / "test_marked.py").write_text(marked.format(body))
+        if body == "pass":
+            assert outcome in run_marked([tmp_path])
+        else:
+            with pytest.raises(RuntimeError, match=outcome):
+                run_marked([tmp_path])
+    (tmp_path / "test_marked.py").write_text("def test_other(): pass\n")
+    with pytest.raises(RuntimeError, match="exited with 5"):
+        run_marked([tmp_path])

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import msdk_rt
-from msdk_rt.artifact.files import atomic_write, check_writable, remove_leftovers
+from msdk_rt.artifact.files import atomic_write, check_writable, read_object, remove_leftovers
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.cohort.bids.dataset import DESCRIPTION, BidsCase, find_in_dataset
 from msdk_rt.cohort.bids.query import queries_for
 from msdk_rt.cohort.cases import Case, picture_of
 from msdk_rt.cohort.plan import Plan
-from msdk_rt.errors import InputError, OutputError
+from msdk_rt.errors import OutputError
 
 BIDS_VERSION = "1.10.0"
 GENERATOR = "msdk_rt"
@@ -44,7 +44,7 @@ def plan_dataset(
     queries = queries_for(manifest.channels, channels or {})
     labels = {label.removeprefix("sub-") for label in participants}
     found, left_out = find_in_dataset(dataset, manifest.channels, queries, sorted(labels))
-    source = _read_description(dataset)
+    source = read_object(dataset / DESCRIPTION)
     check_writable(output)
     _describe(dataset, output, source)
     cases = [_case(case, dataset, manifest.labels, output) for case in found]
@@ -76,21 +76,10 @@ def _case(found: BidsCase, dataset: Path, labels: Mapping[str, int], output: Pat
     )
 
 
-def _read_description(dataset: Path) -> dict[str, Any]:
-    path = dataset / DESCRIPTION
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    if not isinstance(entries, dict):
-        raise InputError(f"{path} holds a {type(entries).__name__}, expected a JSON object")
-    return entries
-
-
 def _describe(dataset: Path, output: Path, source: Mapping[str, Any]) -> None:
     """Write dataset_description.json, README and .bidsignore. Raises OutputError over another's dataset."""
     if (output / DESCRIPTION).exists():
-        generators: Sequence[Any] = _read_description(output).get("GeneratedBy") or [{}]
+        generators: Sequence[Any] = read_object(output / DESCRIPTION).get("GeneratedBy") or [{}]
         if not isinstance(generators[0], dict) or generators[0].get("Name") != GENERATOR:
             raise OutputError(f"{output} is a dataset that {GENERATOR} did not make: give another output")
     entries: dict[str, Any] = {

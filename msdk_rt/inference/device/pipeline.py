@@ -14,7 +14,8 @@ from msdk_rt.backends.volume_kernels import FLOAT32, VolumeKernels, windows_of
 from msdk_rt.errors import BackendError
 from msdk_rt.inference.arrays import Floats, not_finite_input
 from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume, device_volume
-from msdk_rt.inference.device.workspace import STARTS_BYTES, DeviceBytes, Workspace, label_type, layout
+from msdk_rt.inference.device.workspace import STARTS_BYTES, DeviceBytes, Workspace, layout
+from msdk_rt.inference.labels import label_type
 from msdk_rt.inference.normalisation import DeviceWork
 from msdk_rt.inference.pipeline import Labels, Probabilities, Watch
 from msdk_rt.inference.recipe import Recipe
@@ -257,7 +258,7 @@ class Pending:
         pipeline = self._pipeline
         manifest, stream = pipeline.recipe.manifest, pipeline.work.handle
         sizes = len(manifest.labels), int(np.prod(workspace.shape, dtype=np.int64))
-        sigmoid, dtype = manifest.activation == "sigmoid", label_type(pipeline.recipe)
+        sigmoid, dtype = manifest.activation == "sigmoid", label_type(pipeline.recipe.label_values())
         total, labels = workspace["total"], workspace["labels"]
         if self._volume is not None:
             on_device = self._left_on_device(workspace.shape, dtype)

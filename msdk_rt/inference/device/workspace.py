@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from msdk_rt.backends.base import Device, Graph
 from msdk_rt.backends.volume_kernels import VolumeKernels
 from msdk_rt.inference.arrays import Array
+from msdk_rt.inference.labels import label_type
 from msdk_rt.inference.recipe import Recipe
 
 ALIGNMENT = 256
@@ -63,7 +64,7 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
         "flags": 4 * windows,
         "batch_flags": 4 * batch_size,
         "values": 4 * classes,
-        "labels": label_type(recipe).itemsize * voxels,
+        "labels": label_type(recipe.label_values()).itemsize * voxels,
         "counts": 2 * 8 * channels,
         "normalize": kernels.normalize_workspace(channels, voxels),
     }
@@ -74,17 +75,12 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
     return Layout(offsets, sizes, total)
 
 
-def label_type(recipe: Recipe) -> np.dtype[Any]:
-    """uint8, or uint16 where the label map needs it."""
-    return np.dtype(np.uint8 if max(recipe.label_values()) <= 255 else np.uint16)
-
-
 class Slot:
     """Page-locked memory where one volume's results arrive; `arrived` is when."""
 
     def __init__(self, cuda: Device, recipe: Recipe, shape: tuple[int, ...], windows: int):
         self._cuda, self._maps = cuda, (len(recipe.manifest.labels), *shape)
-        self.labels = cuda.pinned(shape, label_type(recipe))
+        self.labels = cuda.pinned(shape, label_type(recipe.label_values()))
         self.flags = cuda.pinned((windows,), np.int32)
         self.counts = cuda.pinned((len(recipe.manifest.channels), 2), np.int64)
         self.probabilities: Array | None = None

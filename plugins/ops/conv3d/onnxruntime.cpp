@@ -1,5 +1,9 @@
-#include "ops/conv3d/onnxruntime.h"
+// Conv3d as ONNX Runtime sees it: ONNX's Conv in three dimensions, for the CPU alone. Weights that are constants are
+// packed once.
 
+#include <vector>
+
+#include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
 #include "ops/conv3d/cpu.h"
 
@@ -11,79 +15,94 @@ constexpr const char* kAxes[] = {"depth", "height", "width"};
 
 std::string along(const char* what, int axis) { return std::string(what) + " along " + kAxes[axis]; }
 
-}  // namespace
+struct Conv3dCall {
+  Conv3dArgs args;
+  const float* packed;  // null: args.weight is still to be packed
+};
 
-template <class T>
-Conv3d<T>::Conv3d(const OrtKernelInfo* info)
-    : strides_(ints_attribute(info, "strides", 3)), pads_(ints_attribute(info, "pads", 6)) {
-  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttribute_int64(info, "group", &groups_));
-  int constant = 0;
-  const OrtValue* weight = nullptr;
-  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, 1, &constant, &weight));
-  if (!constant) return;
-  const std::vector<int64_t> shape = Ort::ConstValue{weight}.GetTensorTypeAndShapeInfo().GetShape();
-  packed_ = cpu::pack_conv3d(with_weight(shape, static_cast<const T*>(data_of(weight))));
-}
+class Conv3d {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "Conv3d";
+  static constexpr size_t kInputs = 3, kOptionalInputs = 1;
+  static constexpr bool is_parameter(size_t) { return false; }
 
-template <class T>
-Conv3dArgs Conv3d<T>::with_weight(const std::vector<int64_t>& shape, const T* weight) const {
-  check_shape("weight", shape, {kAny, kAny, kAny, kAny, kAny});
-  check_at_most("group", groups_, shape[0]);
-  check_at_most("input channels of weight", shape[1], INT32_MAX / groups_);
-  if (shape[0] % groups_) {
-    fail("group: expected a divisor of " + std::to_string(shape[0]) + " output channels, got " +
-         std::to_string(groups_));
+  explicit Conv3d(const OrtKernelInfo* info)
+      : strides_(ints_attribute(info, "strides", 3)), pads_(ints_attribute(info, "pads", 6)) {
+    Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttribute_int64(info, "group", &groups_));
+    int constant = 0;
+    const OrtValue* weight = nullptr;
+    Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, 1, &constant, &weight));
+    if (!constant) return;
+    const std::vector<int64_t> shape = Ort::ConstValue{weight}.GetTensorTypeAndShapeInfo().GetShape();
+    packed_ = cpu::pack_conv3d(with_weight(shape, static_cast<const float*>(data_of(weight))));
   }
-  Conv3dArgs args{};
-  args.out_channels = shape[0];
-  args.in_channels = shape[1] * groups_;
-  args.groups = groups_;
-  args.weight = weight;
-  for (int axis = 0; axis < 3; ++axis) {
-    args.kernel[axis] = shape[axis + 2];
-    args.stride[axis] = strides_[axis];
-    args.before[axis] = pads_[axis];
-    args.after[axis] = pads_[axis + 3];
-    check_at_most(along("kernel", axis).c_str(), args.kernel[axis], kLongestKernel);
-    check_at_most(along("stride", axis).c_str(), args.stride[axis], args.kernel[axis]);
-    for (const int64_t pad : {args.before[axis], args.after[axis]}) {
-      if (pad < 0 || pad >= args.kernel[axis]) {
-        fail(along("pad", axis) + ": expected 0 to " + std::to_string(args.kernel[axis] - 1) + ", got " +
-             std::to_string(pad));
+
+  Conv3dCall arguments(const Ort::KernelContext& context) const {
+    const auto weight = input<float>(context, 1, "weight", {kAny, kAny, kAny, kAny, kAny});
+    Conv3dCall call{with_weight(weight.shape, weight.data), packed_.empty() ? nullptr : packed_.data()};
+    Conv3dArgs& args = call.args;
+    const auto x = input<float>(context, 0, "x", {kAny, args.in_channels, kAny, kAny, kAny});
+    args.batch = x[0];
+    args.x = x.data;
+    for (int axis = 0; axis < 3; ++axis) {
+      args.in[axis] = x[axis + 2];
+      const int64_t padded = args.in[axis] + args.before[axis] + args.after[axis];
+      if (padded < args.kernel[axis]) {
+        fail(along("x", axis) + ": expected at least the kernel's " + std::to_string(args.kernel[axis]) +
+             " voxels with its padding, got " + std::to_string(padded));
+      }
+      args.out[axis] = (padded - args.kernel[axis]) / args.stride[axis] + 1;
+    }
+    if (has_input(context, 2)) args.bias = input<float>(context, 2, "bias", {args.out_channels}).data;
+    args.y = output<float>(context, {args.batch, args.out_channels, args.out[0], args.out[1], args.out[2]});
+    return call;
+  }
+
+  static void on_cpu(const Conv3dCall& call, const cpu::Parallel& parallel) {
+    const std::vector<float> packed = call.packed ? std::vector<float>() : cpu::pack_conv3d(call.args);
+    cpu::conv3d(call.args, call.packed ? call.packed : packed.data(), parallel);
+  }
+
+ private:
+  // Sizes from the attributes and from a weight of this shape.
+  Conv3dArgs with_weight(const std::vector<int64_t>& shape, const float* weight) const {
+    check_shape("weight", shape, {kAny, kAny, kAny, kAny, kAny});
+    check_at_most("group", groups_, shape[0]);
+    check_at_most("input channels of weight", shape[1], INT32_MAX / groups_);
+    if (shape[0] % groups_) {
+      fail("group: expected a divisor of " + std::to_string(shape[0]) + " output channels, got " +
+           std::to_string(groups_));
+    }
+    Conv3dArgs args{};
+    args.out_channels = shape[0];
+    args.in_channels = shape[1] * groups_;
+    args.groups = groups_;
+    args.weight = weight;
+    for (int axis = 0; axis < 3; ++axis) {
+      args.kernel[axis] = shape[axis + 2];
+      args.stride[axis] = strides_[axis];
+      args.before[axis] = pads_[axis];
+      args.after[axis] = pads_[axis + 3];
+      check_at_most(along("kernel", axis).c_str(), args.kernel[axis], kLongestKernel);
+      check_at_most(along("stride", axis).c_str(), args.stride[axis], args.kernel[axis]);
+      for (const int64_t pad : {args.before[axis], args.after[axis]}) {
+        if (pad < 0 || pad >= args.kernel[axis]) {
+          fail(along("pad", axis) + ": expected 0 to " + std::to_string(args.kernel[axis] - 1) + ", got " +
+               std::to_string(pad));
+        }
       }
     }
+    return args;
   }
-  return args;
-}
 
-template <class T>
-Conv3dCall Conv3d<T>::arguments(const Ort::KernelContext& context) const {
-  const auto weight = input<T>(context, 1, "weight", {kAny, kAny, kAny, kAny, kAny});
-  Conv3dCall call{with_weight(weight.shape, weight.data), packed_.empty() ? nullptr : packed_.data()};
-  Conv3dArgs& args = call.args;
-  const auto x = input<T>(context, 0, "x", {kAny, args.in_channels, kAny, kAny, kAny});
-  args.batch = x[0];
-  args.x = x.data;
-  for (int axis = 0; axis < 3; ++axis) {
-    args.in[axis] = x[axis + 2];
-    const int64_t padded = args.in[axis] + args.before[axis] + args.after[axis];
-    if (padded < args.kernel[axis]) {
-      fail(along("x", axis) + ": expected at least the kernel's " + std::to_string(args.kernel[axis]) +
-           " voxels with its padding, got " + std::to_string(padded));
-    }
-    args.out[axis] = (padded - args.kernel[axis]) / args.stride[axis] + 1;
-  }
-  if (has_input(context, 2)) args.bias = input<T>(context, 2, "bias", {args.out_channels}).data;
-  args.y = output<T>(context, {args.batch, args.out_channels, args.out[0], args.out[1], args.out[2]});
-  return call;
-}
+  std::vector<int64_t> strides_, pads_;
+  int64_t groups_;
+  std::vector<float> packed_;
+};
 
-template <class T>
-void Conv3d<T>::on_cpu(const Conv3dCall& call, const cpu::Parallel& parallel) {
-  const std::vector<float> packed = call.packed ? std::vector<float>() : cpu::pack_conv3d(call.args);
-  cpu::conv3d(call.args, call.packed ? call.packed : packed.data(), parallel);
-}
+}  // namespace
 
-template class Conv3d<float>;
+void add_conv3d(Ort::CustomOpDomain& domain) { add_on<Conv3d, Cpu>(domain); }
 
 }  // namespace msdk::ort

@@ -1,5 +1,6 @@
-#include "ops/instance_norm/onnxruntime.h"
+// InstanceNorm as ONNX Runtime sees it: ONNX's InstanceNormalization with what follows it, for the CPU alone.
 
+#include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
 #include "ops/instance_norm/cpu.h"
 
@@ -13,36 +14,45 @@ Activation activation_named(const std::string& name) {
   fail("activation: expected none, relu or leaky_relu, got '" + name + "'");
 }
 
+class InstanceNorm {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "InstanceNorm";
+  static constexpr size_t kInputs = 4, kOptionalInputs = 1;
+  static constexpr bool is_parameter(size_t) { return false; }
+
+  explicit InstanceNorm(const OrtKernelInfo* info)
+      : epsilon_(float_attribute(info, "epsilon", 1e-5f)),
+        slope_(float_attribute(info, "slope", 0.01f)),
+        activation_(activation_named(string_attribute(info, "activation", "none"))) {
+    if (!(epsilon_ >= 0.0f)) fail("epsilon: expected a number of at least 0, got " + std::to_string(epsilon_));
+  }
+
+  InstanceNormArgs arguments(const Ort::KernelContext& context) const {
+    const Input<float> x = input_of_rank_from<float>(context, 0, "x", 3);
+    const auto weight = input<float>(context, 1, "weight", {x[1]});
+    const auto bias = input<float>(context, 2, "bias", {x[1]});
+    int64_t voxels = 1;
+    for (size_t axis = 2; axis < x.shape.size(); ++axis) voxels *= x[axis];
+    check_at_most("voxels of x", voxels, INT64_MAX);
+    InstanceNormArgs args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
+                          x.data, weight.data, bias.data, nullptr,  nullptr};
+    if (has_input(context, 3)) args.addend = input<float>(context, 3, "addend", x.shape).data;
+    args.y = output<float>(context, x.shape);
+    return args;
+  }
+
+  static void on_cpu(const InstanceNormArgs& args, const cpu::Parallel& parallel) {
+    cpu::instance_norm(args, parallel);
+  }
+
+ private:
+  float epsilon_, slope_;
+  Activation activation_;
+};
+
 }  // namespace
 
-template <class T>
-InstanceNorm<T>::InstanceNorm(const OrtKernelInfo* info)
-    : epsilon_(float_attribute(info, "epsilon", 1e-5f)),
-      slope_(float_attribute(info, "slope", 0.01f)),
-      activation_(activation_named(string_attribute(info, "activation", "none"))) {
-  if (!(epsilon_ >= 0.0f)) fail("epsilon: expected a number of at least 0, got " + std::to_string(epsilon_));
-}
-
-template <class T>
-InstanceNormArgs InstanceNorm<T>::arguments(const Ort::KernelContext& context) const {
-  const Input<T> x = input_of_rank_from<T>(context, 0, "x", 3);
-  const auto weight = input<T>(context, 1, "weight", {x[1]});
-  const auto bias = input<T>(context, 2, "bias", {x[1]});
-  int64_t voxels = 1;
-  for (size_t axis = 2; axis < x.shape.size(); ++axis) voxels *= x[axis];
-  check_at_most("voxels of x", voxels, INT64_MAX);
-  InstanceNormArgs args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
-                        x.data, weight.data, bias.data, nullptr,  nullptr};
-  if (has_input(context, 3)) args.addend = input<T>(context, 3, "addend", x.shape).data;
-  args.y = output<T>(context, x.shape);
-  return args;
-}
-
-template <class T>
-void InstanceNorm<T>::on_cpu(const InstanceNormArgs& args, const cpu::Parallel& parallel) {
-  cpu::instance_norm(args, parallel);
-}
-
-template class InstanceNorm<float>;
+void add_instance_norm(Ort::CustomOpDomain& domain) { add_on<InstanceNorm, Cpu>(domain); }
 
 }  // namespace msdk::ort

@@ -1,29 +1,40 @@
-#include "ops/token_norm/onnxruntime.h"
+// TokenNorm as ONNX Runtime sees it: a layer norm over the channels of (B, C, L), for the CPU alone.
 
+#include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
 #include "ops/token_norm/cpu.h"
 
 namespace msdk::ort {
+namespace {
 
-template <class T>
-TokenNorm<T>::TokenNorm(const OrtKernelInfo* info) : epsilon_(float_attribute(info, "epsilon", 1e-5f)) {
-  if (!(epsilon_ > 0.0f)) fail("epsilon: expected a number above 0, got " + std::to_string(epsilon_));
-}
+class TokenNorm {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "TokenNorm";
+  static constexpr size_t kInputs = 3, kOptionalInputs = 0;
+  static constexpr bool is_parameter(size_t) { return false; }
 
-template <class T>
-TokenNormArgs TokenNorm<T>::arguments(const Ort::KernelContext& context) const {
-  const auto weight = input<T>(context, 1, "weight", {kAny});
-  const auto x = input<T>(context, 0, "x", {kAny, weight[0], kAny});
-  check_at_most("channels", weight[0], INT32_MAX);
-  const auto bias = input<T>(context, 2, "bias", {weight[0]});
-  return {x[0], weight[0], x[2], epsilon_, x.data, weight.data, bias.data, output<T>(context, {x[0], weight[0], x[2]})};
-}
+  explicit TokenNorm(const OrtKernelInfo* info) : epsilon_(float_attribute(info, "epsilon", 1e-5f)) {
+    if (!(epsilon_ > 0.0f)) fail("epsilon: expected a number above 0, got " + std::to_string(epsilon_));
+  }
 
-template <class T>
-void TokenNorm<T>::on_cpu(const TokenNormArgs& args, const cpu::Parallel& parallel) {
-  cpu::token_norm(args, parallel);
-}
+  TokenNormArgs arguments(const Ort::KernelContext& context) const {
+    const auto weight = input<float>(context, 1, "weight", {kAny});
+    const auto x = input<float>(context, 0, "x", {kAny, weight[0], kAny});
+    check_at_most("channels", weight[0], INT32_MAX);
+    const auto bias = input<float>(context, 2, "bias", {weight[0]});
+    return {x[0],   weight[0],   x[2],      epsilon_,
+            x.data, weight.data, bias.data, output<float>(context, {x[0], weight[0], x[2]})};
+  }
 
-template class TokenNorm<float>;
+  static void on_cpu(const TokenNormArgs& args, const cpu::Parallel& parallel) { cpu::token_norm(args, parallel); }
+
+ private:
+  float epsilon_;
+};
+
+}  // namespace
+
+void add_token_norm(Ort::CustomOpDomain& domain) { add_on<TokenNorm, Cpu>(domain); }
 
 }  // namespace msdk::ort

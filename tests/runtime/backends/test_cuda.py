@@ -19,7 +19,8 @@ def has_gpu():
         return False
 
 
-@pytest.mark.skipif(not has_gpu(), reason="no GPU")
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="no GPU: `make gpu-check` runs it where there is one")
 def test_memory_goes_there_and_back():
     stream, other = cuda.Stream(), cuda.Stream()
     first, second = cuda.DeviceMemory(4 * 1001), cuda.DeviceMemory(4 * 1001)
@@ -40,7 +41,7 @@ def test_memory_goes_there_and_back():
     assert cuda.free_memory() > 0
 
 
-@pytest.mark.skipif(has_gpu(), reason="there is a GPU")
+@pytest.mark.skipif(has_gpu(), reason="there is a GPU, and these are the sentences without one")
 @pytest.mark.parametrize(
     "call",
     [

@@ -9,6 +9,7 @@ import msdk_rt.backends.libraries
 import msdk_rt.backends.onnxruntime
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_options
+from msdk_rt.backends.processors import threads_for
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.segmenter import Segmenter
 from tests.support.small_model import WINDOW, describe, small_network, write_artifact
@@ -21,7 +22,9 @@ def backend(artifact, **options):
 @pytest.mark.parametrize("threads", [None, 1, 2])
 def test_logits(artifact, threads):
     windows = np.random.default_rng(0).standard_normal((3, 1, *WINDOW)).astype(np.float32)
-    logits = backend(artifact, threads=threads).infer(windows)
+    opened = backend(artifact, threads=threads)
+    assert opened.threads == threads_for(threads)
+    logits = opened.infer(windows)
     np.testing.assert_allclose(logits, small_network(windows, 2), rtol=1e-4, atol=1e-4)
     assert logits.flags.writeable
 
@@ -130,7 +133,8 @@ class Numbered:
 
 
 @pytest.mark.skipif(
-    GPU_PROVIDERS[0] in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+    GPU_PROVIDERS[0] in onnxruntime.get_available_providers(),
+    reason="this ONNX Runtime has CUDA, whose absence is played here",
 )
 @pytest.mark.filterwarnings("ignore:Specified provider")
 @pytest.mark.parametrize("stream", [None, Numbered()])

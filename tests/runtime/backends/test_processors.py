@@ -15,26 +15,8 @@ import msdk_rt
 from msdk_rt.backends import processors
 from msdk_rt.backends.onnxruntime import VERSION, open_session, spinning
 from msdk_rt.backends.processors import cgroup_quota, physical_cores, threads_for, usable_processors
+from tests.support.cgroups import HYBRID, V1, V2, machine
 from tests.support.terminal import OnTerminal
-
-V2 = "31 24 0:27 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-V1 = (
-    "32 31 0:29 {root} /sys/fs/cgroup/cpu,cpuacct rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
-    "35 31 0:32 {root} /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
-)
-HYBRID = V1.format(root="/") + "41 31 0:38 / /sys/fs/cgroup/unified rw shared:9 - cgroup2 cgroup2 rw\n"
-
-
-def machine(root: Path, cgroup: str, mountinfo: str, **files: str) -> Path:
-    """A file system whose /proc says this of cgroups; files: what lies under /sys/fs/cgroup."""
-    for name, text in {"proc/self/cgroup": cgroup, "proc/self/mountinfo": mountinfo}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    for name, text in files.items():
-        path = root / "sys/fs/cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return root
 
 
 def quota_v1(folder: str, quota: int, period: int = 100_000) -> dict[str, str]:

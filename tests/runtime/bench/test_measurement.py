@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import msdk_rt
+from msdk_rt.backends import processors
 from msdk_rt.bench.machine import EnergyMeter
 from msdk_rt.bench.page import page
 from msdk_rt.bench.profile import profile
@@ -88,6 +89,16 @@ def test_the_report_of_two_models(artifact, tmp_path):
     assert "other.onnx on CPU" in report.as_text()
     loaded = json.loads(json.dumps(report.as_json(), allow_nan=False))
     assert loaded["contestants"][1]["window"]["runs"] == len(loaded["contestants"][1]["window"]["times_ms"])
+
+
+def test_the_report_says_the_threads_that_were_used(artifact, monkeypatch, recwarn):
+    """And the profile's session is opened with them: a number that is too high is told once."""
+    monkeypatch.setattr(processors, "usable_processors", lambda: 1)
+    report = msdk_rt.benchmark(artifact, threads=100, **QUICK)
+    assert report.settings["threads"] == 100
+    assert report.contestants[0].threads == 1
+    assert report.heading().endswith("threads: 1")
+    assert [warned.category for warned in recwarn] == [msdk_rt.InputWarning]
 
 
 def test_files_are_read_and_written_each_time(artifact, tmp_path):

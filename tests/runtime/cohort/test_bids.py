@@ -127,7 +127,10 @@ def test_participants(dataset, model, tmp_path, capsys):
     assert "sub-99 is not in the dataset" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("bids_validator_deno"), reason="no BIDS validator here")
+@pytest.mark.skipif(
+    not importlib.util.find_spec("bids_validator_deno"),
+    reason="the extra [dev] brings the BIDS validator: pip install bids-validator-deno",
+)
 def test_the_validator_has_nothing_to_say(dataset, model, tmp_path):
     output = tmp_path / "out"
     bids(dataset, output, model)

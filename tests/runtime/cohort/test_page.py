@@ -75,7 +75,7 @@ def test_a_case_takes_less_than_60_kilobytes(tmp_path):
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome, which no package index has")
 def test_a_browser_sorts(tmp_path):
     """By the keyboard: Enter on a head's button. The page's own policy lets the pictures show."""
     image = np.zeros((5, 5, 5), np.float32)

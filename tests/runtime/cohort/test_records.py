@@ -10,6 +10,7 @@ import nibabel
 import pytest
 
 from msdk_rt.artifact.manifest import read_manifest, write_manifest
+from msdk_rt.backends import processors
 from msdk_rt.cohort import results
 from tests.runtime.cohort.folders import images_in, run, write_scan
 from tests.support.small_model import write_artifact
@@ -110,6 +111,18 @@ def test_the_record_says_what_made_it(artifact, scan, out):
     assert record["made_with"]["providers"][-1] == "CPUExecutionProvider"
     assert {"msdk_rt", "numpy", "onnxruntime"} <= record["made_with"].keys()
     assert str(scan.parent) not in json.dumps(record)
+
+
+def test_record_and_report_say_the_threads_that_were_used(artifact, scan, tmp_path, monkeypatch, capsys):
+    """Not those asked for, of which this process may not use all."""
+    monkeypatch.setattr(processors, "usable_processors", lambda: 3)
+    monkeypatch.setattr(processors, "physical_cores", lambda: 2)
+    for asked, used in (([], 2), (["--threads", 1], 1), (["--threads", 100], 3)):
+        out = tmp_path / f"used-{used}"
+        assert run(artifact, scan, "-o", out, "--json", *asked) == 0
+        record = json.loads((out / "a.nii.gz.json").read_text())["Provenance"]
+        assert record["made_with"]["threads"] == used
+        assert json.loads(capsys.readouterr().out)["threads"] == used
 
 
 def test_a_replacement_that_was_killed_is_made_again(artifact, scan, out, monkeypatch, capsys):

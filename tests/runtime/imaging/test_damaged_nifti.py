@@ -16,18 +16,6 @@ from tests.support.nifti_files import AFFINE, FIRST, KINDS, VOXELS, read, write
 from tests.support.small_model import write_artifact
 
 
-@pytest.fixture(params=[".nii", ".nii.gz"])
-def path(tmp_path, request):
-    return tmp_path / f"scan{request.param}"
-
-
-@pytest.fixture
-def sound(tmp_path):
-    volume, said = read(write(tmp_path / "sound.nii"))
-    assert said == []
-    return volume
-
-
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("offset", [0, 1, 16, 348, "one before the first", -352])
 def test_voxels_that_begin_in_the_header(path, version, offset):

@@ -12,19 +12,6 @@ from msdk_rt.imaging.volumes import read_volume
 from tests.support.nifti_files import AFFINE, VOXELS, read, write
 from tests.support.small_model import write_artifact
 
-
-@pytest.fixture(params=[".nii", ".nii.gz"])
-def path(tmp_path, request):
-    return tmp_path / f"scan{request.param}"
-
-
-@pytest.fixture
-def sound(tmp_path):
-    volume, said = read(write(tmp_path / "sound.nii"))
-    assert said == []
-    return volume
-
-
 ZEROS, NOISE = bytes(400), bytes(range(1, 201))
 
 

@@ -64,14 +64,16 @@ def test_equals_monai(shape, window, overlap, mode):
     np.testing.assert_allclose(ours, monai_blend(volume, window, overlap, mode), rtol=1e-5, atol=1e-5)
 
 
+ANYWHERE = {
+    "shape": st.tuples(*[st.integers(1, 20)] * 3),
+    "window": st.tuples(*[st.integers(1, 12)] * 3),
+    "overlap": st.floats(0, 0.8),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    shape=st.tuples(*[st.integers(1, 20)] * 3),
-    window=st.tuples(*[st.integers(1, 12)] * 3),
-    overlap=st.floats(0, 0.8),
-    batch_size=st.integers(1, 5),
-    seed=st.integers(0, 2**32 - 1),
-)
+@given(**ANYWHERE, batch_size=st.integers(1, 5))
 def test_equals_monai_anywhere(shape, window, overlap, batch_size, seed):
     volume = random_volume(shape, seed)
     ours = blend(volume, window, overlap, "gaussian", batch_size)
@@ -80,13 +82,7 @@ def test_equals_monai_anywhere(shape, window, overlap, batch_size, seed):
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    shape=st.tuples(*[st.integers(1, 20)] * 3),
-    window=st.tuples(*[st.integers(1, 12)] * 3),
-    overlap=st.floats(0, 0.8),
-    block=st.integers(1, 2000),
-    seed=st.integers(0, 2**32 - 1),
-)
+@given(**ANYWHERE, block=st.integers(1, 2000))
 def test_work_in_blocks_gives_the_same_numbers(shape, window, overlap, block, seed):
     shape = np.maximum(shape, window)
     volume = random_volume(shape, seed)
