@@ -55,8 +55,13 @@ const OrtCustomOpDomain* domain() {
 }  // namespace
 }  // namespace msdk::ort
 
-extern "C" __attribute__((visibility("default"))) OrtStatus* RegisterCustomOps(OrtSessionOptions* options,
-                                                                               const OrtApiBase* api_base) {
+#ifdef _WIN32
+#define MSDK_EXPORT __declspec(dllexport)
+#else
+#define MSDK_EXPORT __attribute__((visibility("default")))
+#endif
+
+extern "C" MSDK_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* api_base) {
   const OrtApi* api = api_base->GetApi(msdk::ort::kApiVersion);
   if (!api) return nullptr;  // ONNX Runtime has already said that it is too old
   Ort::InitApi(api);
