@@ -13,6 +13,7 @@ from torch import nn
 
 import msdk_export
 import msdk_rt
+from msdk_export.wording import first_line
 from msdk_rt.errors import ExportError, MsdkError
 
 _OURS = ("torch", "onnxscript", "onnx", "msdk_export", "msdk_rt", "contextlib")
@@ -44,7 +45,7 @@ def located(network: nn.Module, replaced: Sequence[str], running: bool = False) 
     except Exception as error:
         if not running:
             raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error) or type(error).__name__
         raise ExportError(
             f"PyTorch cannot export this network: {reason} ({type(network).__name__} in evaluation mode does "
             f"not run{_where(error, network)})"
@@ -56,7 +57,7 @@ def _reason(error: BaseException) -> str:
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
-    said = next(iter(str(first).strip().splitlines()), "")
+    said = first_line(first)
     return "" if not said or said in str(error) else f": {said}"
 
 
