@@ -3,6 +3,7 @@
 import contextlib
 import linecache
 import re
+import traceback
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,9 +74,8 @@ def _where(error: BaseException, network: nn.Module) -> str:
             line = _line(frame.f_code.co_filename, number)
         if isinstance(node, torch.fx.Node):
             traced = node.meta.get("stack_trace") or traced
-    return "".join(
-        f"; in {found}" for found in [", ".join(filter(None, (place, line or _last(traced))))] if found
-    )
+    found = ", ".join(filter(None, (place, line or _last(traced))))
+    return f"; in {found}" if found else ""
 
 
 def _last(stack_trace: str) -> str:
@@ -90,11 +90,7 @@ def _last(stack_trace: str) -> str:
 
 def _frames(error: BaseException) -> Iterator[tuple[types.FrameType, int]]:
     """Frames of the error and of what caused it, the outermost first, the causes' last."""
-    if error.__traceback__ is not None:
-        trace: types.TracebackType | None = error.__traceback__
-        while trace is not None:
-            yield trace.tb_frame, trace.tb_lineno
-            trace = trace.tb_next
+    yield from traceback.walk_tb(error.__traceback__)
     if error.__cause__ is not None:
         yield from _frames(error.__cause__)
 
