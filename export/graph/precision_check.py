@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from msdk_export.graph.functions import strip_functions
+from msdk_export.graph.functions import opset_of, strip_functions
 from msdk_export.graph.precision import LARGEST, layer_of
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.errors import ExportError
@@ -62,9 +62,8 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
                     helper.make_node("ToHalf", [f"{name}_unrounded"], [name], domain=ROUNDING_DOMAIN)
                 )
         graph.node.extend([node, *rounding])
-    opset = next(entry.version for entry in exact.opset_import if entry.domain in ("", "ai.onnx"))
     exact.opset_import.append(helper.make_opsetid(ROUNDING_DOMAIN, 1))
-    exact.functions.append(onnx.parser.parse_function(ROUNDING.replace("OPSET", str(opset))))
+    exact.functions.append(onnx.parser.parse_function(ROUNDING.replace("OPSET", str(opset_of(exact)))))
     return exact
 
 
