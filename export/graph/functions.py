@@ -44,7 +44,8 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators that the model imports."""
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    version: int = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return version
 
 
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
