@@ -1,8 +1,6 @@
 """The effect of float16 inside a network: how near its limit values come, which layer suffers."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -10,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from msdk_export.graph.functions import opset_of, strip_functions
 from msdk_export.graph.precision import LARGEST, layer_of
-from msdk_rt.backends.onnxruntime import open_session
+from msdk_export.graph.running import run_model
 from msdk_rt.errors import ExportError
 
 CLEARLY_OFF = 0.1  # relative L2 error of a layer's output that settles the search for a culprit
@@ -149,8 +147,4 @@ def _run(
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "watched.onnx"
-        path.write_bytes(watched.SerializeToString())
-        session = open_session(path, ["CPUExecutionProvider"], threads)
-        yield from zip(names, session.run(list(names), {"image": window}), strict=True)
+    yield from zip(names, run_model(watched, names, {"image": window}, threads), strict=True)
