@@ -25,6 +25,7 @@ from benchmarks.precision import demo, write_simulated
 from msdk_export.demo_network import export_demo
 from msdk_export.graph.functions import attach_functions
 from msdk_export.graph.trace import to_onnx
+from msdk_export.samples import centre_window
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
 from msdk_rt.backends.onnxruntime import open_session
@@ -47,7 +48,7 @@ def main(arguments: list[str] = ()) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         exact = folder / "float32.onnx"
-        window = _central_window(volume, export_demo(exact).window)
+        window = centre_window(normalize(volume.astype(np.float32)), export_demo(exact).window)
         model = onnx.load(exact)
         graphs = {
             f"AutoCast, modelopt {_version(python)}": _autocast(python, model, window, folder),
@@ -101,12 +102,6 @@ def _inputs_of(
     names = [info.name for info in cuts]
     values = open_session(path, ["CPUExecutionProvider"]).run(names, {"image": window})
     return {"image": window, **dict(zip(names, values, strict=True))}
-
-
-def _central_window(volume: np.ndarray, window: tuple[int, int, int]) -> np.ndarray:
-    starts = [(size - side) // 2 for size, side in zip(volume.shape[1:], window, strict=True)]
-    boxes = [slice(start, start + side) for start, side in zip(starts, window, strict=True)]
-    return normalize(volume.astype(np.float32))[(slice(None), *boxes)][None]
 
 
 def _float32_nodes(model: onnx.ModelProto) -> Counter:

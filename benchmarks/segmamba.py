@@ -1,7 +1,7 @@
 """Does a SegMamba checkpoint of the published size go through export, and what do export and a window cost?
 
 Random weights in a bare state dict, four channels, 128^3. Each step is a separate process, so that its peak
-memory is its own. The reference is tests/segmamba_reference.py: MONAI's blocks and the oracle's scan.
+memory is its own. The reference is tests/support/segmamba_reference.py: MONAI's blocks and the oracle's scan.
 """
 
 import subprocess

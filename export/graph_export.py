@@ -4,7 +4,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ from msdk_export.graph.functions import attach_functions
 from msdk_export.graph.rules import with_cpu_ops
 from msdk_export.graph.trace import module_to_onnx
 from msdk_export.onnx_export import check_suffix, staging
-from msdk_export.parity import LIMITS
+from msdk_export.parity import LIMITS, relative_error
 from msdk_rt.artifact.files import atomic_write
 from msdk_rt.backends.onnxruntime import open_session
 from msdk_rt.errors import BackendError, ExportError, InputError
@@ -114,17 +113,8 @@ def _measure(
         if len(truth) != len(found):
             raise ExportError(f"the module returns {len(truth)} tensors and its graph {len(found)}")
         for name, ours, theirs in zip(outputs, found, truth, strict=True):
-            worst[name] = max(worst[name], _relative(ours, theirs.numpy()))
+            worst[name] = max(worst[name], relative_error(ours, theirs.numpy()))
     return worst
-
-
-def _relative(found: np.ndarray, expected: np.ndarray) -> float:
-    """max |difference| / max |expected|; infinite where shapes differ or anything is not finite."""
-    if found.shape != expected.shape or not (np.isfinite(found).all() and np.isfinite(expected).all()):
-        return float("inf")
-    scale = np.abs(expected).max()
-    error = np.abs(found.astype(np.float64) - expected).max()
-    return float(error / scale) if scale else float(error)
 
 
 def _check(errors: dict[str, float]) -> None:

@@ -131,13 +131,16 @@ def export(
     ):
         _begin(bar, "load the model")
         source, description = load_network(model, given, weights, sample, reference, unverified)
-        real, real_source = real_window(sample, description, reference)
+        real = real_window(sample, description, reference)
         if description.spacing is None:
             description = dataclasses.replace(description, spacing=sample_spacing(sample))
-        windows = {"random": random_window(len(description.channels), description.window), "real": real}
+        windows = {
+            "random": random_window(len(description.channels), description.window),
+            "real": real.voxels,
+        }
         original = Reference(source, windows)
-        if sample is not None and reference is not None:
-            record_agreement(original.logits["real"], sample, reference, description)
+        if real.labels is not None:
+            record_agreement(original.logits["real"], real.labels, description)
 
         _begin(bar, "trace the graph")
         with original.tracing() as traced:
@@ -165,7 +168,7 @@ def export(
             precision=precision,
             engine=built,
             notes=tuple(notes),
-            parity=parity | {"real_source": real_source} | original.comparison(),
+            parity=parity | {"real_source": real.source} | original.comparison(),
             sha256=sha256_of(staged),
             created_by=f"msdk_rt {msdk_rt.__version__}, torch {torch.__version__}, onnx {onnx.__version__}",
         )

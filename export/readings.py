@@ -61,14 +61,11 @@ def settled_by_reference(
     return {**entries, "config": {**given, **settled}}
 
 
-def record_agreement(
-    logits: np.ndarray, sample: Sample, reference: LabelMap, description: ModelDescription
-) -> None:
+def record_agreement(logits: np.ndarray, expected: np.ndarray, description: ModelDescription) -> None:
     """Keep in the manifest how well the network agrees with the reference on labelled_window.
 
-    logits: (1, K, D, H, W), what the network returns for it.
+    logits: (1, K, D, H, W), the network's. expected: (D, H, W), the reference's voxel values.
     """
-    _, expected = labelled_window(sample, reference, description)
     found = _agreement(logits, expected, description)
     record(f"on a window of the sample the network agrees with the reference: mean Dice {found:.3f}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import nibabel
 import numpy as np
@@ -18,10 +18,18 @@ Sample: TypeAlias = np.ndarray | str | Path | Sequence[str | Path]
 LabelMap: TypeAlias = np.ndarray | str | Path
 
 
+class RealWindow(NamedTuple):
+    """voxels (1, C, D, H, W) float32, where they are from, and with a reference their labels (D, H, W)."""
+
+    voxels: np.ndarray | None = None
+    source: str | None = None
+    labels: np.ndarray | None = None
+
+
 def real_window(
     sample: Sample | None, description: ModelDescription, reference: LabelMap | None = None
-) -> tuple[np.ndarray | None, str | None]:
-    """(window (1, C, D, H, W) float32, where it is from); (None, None) without a sample and without nilearn.
+) -> RealWindow:
+    """A window of a real volume; an empty RealWindow without a sample and without nilearn.
 
     sample: an array (C, D, H, W), one NIfTI path per channel, or None for the MNI152 T1 template in every
     channel. The window is the sample's middle, or with a reference that of labelled_window. Raises InputError
@@ -29,11 +37,12 @@ def real_window(
     """
     names = description.channels
     if sample is not None and reference is not None:
-        return labelled_window(sample, reference, description)[0], _source(sample)
+        voxels, labels = labelled_window(sample, reference, description)
+        return RealWindow(voxels, _source(sample), labels)
     if sample is None:
         template = _template()
         if template is None:
-            return None, None
+            return RealWindow()
         volume = np.broadcast_to(template, (len(names), *template.shape))
         source = "MNI152 T1 template in every channel"
     elif isinstance(sample, np.ndarray):
@@ -41,7 +50,7 @@ def real_window(
     else:
         volume, source = read_volume(_paths(sample), names).data, _source(sample)
     volume = normalisation(description.normalization).on_host(volume)
-    return centre_window(volume, description.window), source
+    return RealWindow(centre_window(volume, description.window), source)
 
 
 def labelled_window(

@@ -24,6 +24,7 @@ from msdk_export.adoption.parts import own_names
 from msdk_export.adoption.scan_order import check_scan_order
 from msdk_export.adoption.ss2d import looks_like_ss2d, published_ss2d
 from msdk_export.adoption.wrappers import inner
+from msdk_export.wording import first_line
 from msdk_rt.errors import ExportError, MsdkError
 
 OWN, PUBLISHED = "its own code", "the published block"
@@ -176,7 +177,7 @@ class Blocks:
         return readings[PUBLISHED](*args[1:], **kwargs)
 
     def _refusal(self, name: str, block: nn.Module, error: Exception) -> ExportError:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = first_line(error) or type(error).__name__
         if name in self._refusals:
             return ExportError(f"{self._refusals[name]}; nor does its own code run here ({reason})")
         return NotComparable(

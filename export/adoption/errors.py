@@ -3,6 +3,7 @@
 import contextlib
 import linecache
 import re
+import traceback
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 import msdk_export
 import msdk_rt
+from msdk_export.wording import first_line
 from msdk_rt.errors import ExportError, MsdkError
 
 _OURS = ("torch", "onnxscript", "onnx", "msdk_export", "msdk_rt", "contextlib")
@@ -44,7 +46,7 @@ def located(network: nn.Module, replaced: Sequence[str], running: bool = False) 
     except Exception as error:
         if not running:
             raise
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = first_line(error) or type(error).__name__
         raise ExportError(
             f"PyTorch cannot export this network: {reason} ({type(network).__name__} in evaluation mode does "
             f"not run{_where(error, network)})"
@@ -56,7 +58,7 @@ def _reason(error: BaseException) -> str:
     first = error
     while first.__cause__ is not None:
         first = first.__cause__
-    said = next(iter(str(first).strip().splitlines()), "")
+    said = first_line(first)
     return "" if not said or said in str(error) else f": {said}"
 
 
@@ -72,9 +74,8 @@ def _where(error: BaseException, network: nn.Module) -> str:
             line = _line(frame.f_code.co_filename, number)
         if isinstance(node, torch.fx.Node):
             traced = node.meta.get("stack_trace") or traced
-    return "".join(
-        f"; in {found}" for found in [", ".join(filter(None, (place, line or _last(traced))))] if found
-    )
+    found = ", ".join(filter(None, (place, line or _last(traced))))
+    return f"; in {found}" if found else ""
 
 
 def _last(stack_trace: str) -> str:
@@ -89,11 +90,7 @@ def _last(stack_trace: str) -> str:
 
 def _frames(error: BaseException) -> Iterator[tuple[types.FrameType, int]]:
     """Frames of the error and of what caused it, the outermost first, the causes' last."""
-    if error.__traceback__ is not None:
-        trace: types.TracebackType | None = error.__traceback__
-        while trace is not None:
-            yield trace.tb_frame, trace.tb_lineno
-            trace = trace.tb_next
+    yield from traceback.walk_tb(error.__traceback__)
     if error.__cause__ is not None:
         yield from _frames(error.__cause__)
 

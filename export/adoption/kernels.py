@@ -76,12 +76,7 @@ def selective_scan(
 
 
 def mamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned: Any) -> Tensor:
-    """xz (B,2D,L) -> tokens (B,L,C): convolution, scan, gate and output projection."""
-    return F.linear(mamba_inner_no_out_proj(**scanned).transpose(1, 2), out_proj_weight, out_proj_bias)
-
-
-def bimamba_inner(out_proj_weight: Tensor, out_proj_bias: Tensor | None = None, **scanned: Any) -> Tensor:
-    """The same with a second scan from the end, with its own A_b; it shares the rest, the convolution too."""
+    """xz (B,2D,L) -> tokens (B,L,C): mamba_inner_no_out_proj and the output projection."""
     return F.linear(mamba_inner_no_out_proj(**scanned).transpose(1, 2), out_proj_weight, out_proj_bias)
 
 
@@ -98,7 +93,11 @@ def mamba_inner_no_out_proj(
     delta_softplus: bool = True,
     **others: object,
 ) -> Tensor:
-    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> y."""
+    """xz (B,2D,L), conv1d_weight (D,1,W), x_proj_weight (R+2N,D), delta_proj_weight (D,R), A (D,N) -> y.
+
+    Convolution, scan and gate: y (B,D,L). With A_b (D,N) a second scan reads the tokens from the end and
+    shares everything else, the convolution too.
+    """
     _refuse_others("mamba_inner_fn", others)
     if not delta_softplus or A.is_complex():
         raise refuse(

@@ -68,9 +68,9 @@ def check_contents(
         _check_hooks_of_parts(block, label)
 
 
-def refuse(label: str, found: str, todo: str) -> ExportError:
+def refuse(label: str, found: str, advice: str) -> ExportError:
     """The error to raise about this block."""
-    return ExportError(f"{label} cannot be exported: {found}; {todo}")
+    return ExportError(f"{label} cannot be exported: {found}; {advice}")
 
 
 def check_activation(block: nn.Module, label: str) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from msdk_export.adoption import kernels
 from msdk_export.adoption.parts import refuse
 
-_TODO = "only the cross-scan of rows and columns, both ways, is known"
+_ONLY_CROSS_SCAN = "only the cross-scan of rows and columns, both ways, is known"
 # Arguments of forward_core that change how it computes, not what; and those that name the order.
 _WITHOUT_EFFECT = {
     "SelectiveScan",
@@ -42,9 +42,9 @@ def check_scan_order(block: nn.Module, label: str) -> None:
             _check_class(name, value, label)
         elif name in _ORDERS:
             if value not in _ORDERS[name]:
-                raise refuse(label, f"it reads the tokens in the order {name}={value!r}", _TODO)
+                raise refuse(label, f"it reads the tokens in the order {name}={value!r}", _ONLY_CROSS_SCAN)
         elif name not in _WITHOUT_EFFECT:
-            raise refuse(label, f"its forward_core has the argument {name}={value!r}", _TODO)
+            raise refuse(label, f"its forward_core has the argument {name}={value!r}", _ONLY_CROSS_SCAN)
 
 
 def _check_class(name: str, kind: object, label: str) -> None:
@@ -56,17 +56,20 @@ def _check_class(name: str, kind: object, label: str) -> None:
             return
     if not found:
         said = "reads the tokens in another order" if found is False else "does not run here"
-        raise refuse(label, f"its {name} ({getattr(kind, '__qualname__', kind)}) {said}", _TODO)
+        raise refuse(label, f"its {name} ({getattr(kind, '__qualname__', kind)}) {said}", _ONLY_CROSS_SCAN)
 
 
 def _order_of(kind: object, name: str) -> bool | None:
     """Whether it does on a small map what the cross-scan does; None where it does not run."""
     apply: Callable[..., Any] | None = getattr(kind, "apply", None)
-    tokens = torch.arange(24.0).reshape(1, 2, 3, 4)
-    given = tokens if name == "CrossScan" else torch.arange(96.0).square().reshape(1, 4, 2, 3, 4)
-    expected = kernels.cross_scan(given) if name == "CrossScan" else kernels.cross_merge(given)
     if apply is None:
         return None
+    if name == "CrossScan":
+        given = torch.arange(24.0).reshape(1, 2, 3, 4)
+        expected = kernels.cross_scan(given)
+    else:
+        given = torch.arange(96.0).square().reshape(1, 4, 2, 3, 4)
+        expected = kernels.cross_merge(given)
     try:
         found = apply(given)
     except Exception:  # it wants a GPU, or other arguments: either way it shows nothing

@@ -1,8 +1,8 @@
 """Give a model the bodies of its msdk nodes in standard ops, so that it runs without the op library too.
 
-Each combination of op, direction list or activation, and inputs found in a graph
-becomes a model-local function with its own
-`overload` (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any other runs the body.
+Each combination of op, direction list or activation, and inputs found in a graph becomes a model-local
+function with its own `overload` (ONNX IR 10). A runtime that has a kernel for the node uses the kernel; any
+other runs the body.
 """
 
 import onnx
@@ -18,7 +18,7 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy of `model` with a body for every msdk node of its graph, each node naming its overload."""
     attached = strip_functions(model)
     attached.ir_version = max(attached.ir_version, _IR_WITH_OVERLOADS)
-    opset = next(entry.version for entry in attached.opset_import if entry.domain in ("", "ai.onnx"))
+    opset = opset_of(attached)
     functions = {}
     for node in attached.graph.node:
         if node.domain == OPS_DOMAIN:
@@ -40,6 +40,12 @@ def strip_functions(model: onnx.ModelProto) -> onnx.ModelProto:
         if node.domain == OPS_DOMAIN:
             node.ClearField("overload")
     return stripped
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that the model imports."""
+    version: int = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    return version
 
 
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:

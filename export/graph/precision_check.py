@@ -1,16 +1,14 @@
 """The effect of float16 inside a network: how near its limit values come, which layer suffers."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from msdk_export.graph.functions import strip_functions
+from msdk_export.graph.functions import opset_of, strip_functions
 from msdk_export.graph.precision import LARGEST, layer_of
-from msdk_rt.backends.onnxruntime import open_session
+from msdk_export.graph.running import run_model
 from msdk_rt.errors import ExportError
 
 CLEARLY_OFF = 0.1  # relative L2 error of a layer's output that settles the search for a culprit
@@ -62,9 +60,8 @@ def simulated(model: onnx.ModelProto) -> onnx.ModelProto:
                     helper.make_node("ToHalf", [f"{name}_unrounded"], [name], domain=ROUNDING_DOMAIN)
                 )
         graph.node.extend([node, *rounding])
-    opset = next(entry.version for entry in exact.opset_import if entry.domain in ("", "ai.onnx"))
     exact.opset_import.append(helper.make_opsetid(ROUNDING_DOMAIN, 1))
-    exact.functions.append(onnx.parser.parse_function(ROUNDING.replace("OPSET", str(opset))))
+    exact.functions.append(onnx.parser.parse_function(ROUNDING.replace("OPSET", str(opset_of(exact)))))
     return exact
 
 
@@ -150,8 +147,4 @@ def _run(
     watched.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names if name not in given
     )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "watched.onnx"
-        path.write_bytes(watched.SerializeToString())
-        session = open_session(path, ["CPUExecutionProvider"], threads)
-        yield from zip(names, session.run(list(names), {"image": window}), strict=True)
+    yield from zip(names, run_model(watched, names, {"image": window}, threads), strict=True)

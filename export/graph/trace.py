@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from msdk_export.description import ModelDescription
 from msdk_export.graph.precision import SCOPES, to_float16
 from msdk_export.ops.registry import translation_table
+from msdk_export.wording import first_line
 from msdk_rt.errors import ExportError, MsdkError
 
 OPSET = 20
@@ -76,7 +77,7 @@ def _exporting(network: nn.Module, also: str = "") -> Iterator[None]:
         except MsdkError:
             raise
         except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = first_line(error) or type(error).__name__
             raise ExportError(
                 f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, "
                 f"whose control flow depends neither on voxel values nor on the batch size{also})"

@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, node_of, rule_of
+from msdk_export.ops.matching import OURS, have_same_shape, node_of, rule_of
 from msdk_export.ops.spec import FLOAT, STRING, OpSpec
 
 
@@ -68,20 +68,8 @@ class _Added(Norm):
     def check(
         self, context: object, x: ir.Value, norm: ir.Value, addend: ir.Value, **others: ir.Value
     ) -> bool:
-        known = all(v.shape is not None and v.shape.is_static() for v in (norm, addend))
-        alike = (known and norm.shape == addend.shape) or _same_but_for_batch(norm, addend)
-        return alike and addend is not norm and super().check(context, x, norm, **others)
-
-
-def _same_but_for_batch(one: ir.Value, other: ir.Value) -> bool:
-    """Whether the shapes are known to be alike, the batch by its name."""
-    if one.shape is None or other.shape is None or len(one.shape) != len(other.shape):
-        return False
-    return all(a == b and not _is_unknown(a) for a, b in zip(one.shape, other.shape, strict=True))
-
-
-def _is_unknown(side: object) -> bool:
-    return isinstance(side, ir.SymbolicDim) and side.value is None
+        alike = have_same_shape(norm, addend) and addend is not norm
+        return alike and super().check(context, x, norm, **others)
 
 
 class AddedNorm(_Added):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from msdk_export.ops.directions import to_steps, to_tokens
+from msdk_export.ops.scan_segments import ScanInputs
 from msdk_export.ops.selective_scan import bidirectional_selective_scan, check_scan
 
 # Types and sizes that the checks in mamba_ssm's csrc/selective_scan/selective_scan.cpp allow.
@@ -70,7 +71,7 @@ def scan_with(
     back after it; the gate SiLU(z) comes after the directions are summed.
     Source: mamba_ssm/ops/selective_scan_interface.py, state-spaces/mamba.
     """
-    paths = check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
+    paths = check_scan(ScanInputs(u, x_dbl, dt_weight, dt_bias, A, D_skip, z), directions)
     rank, states = dt_weight.shape[2], A.shape[2]
 
     def in_step_order(tokens: Tensor) -> Tensor:

@@ -29,6 +29,12 @@ def constant_of(value: ir.Value) -> np.ndarray:
     return value.const_value.numpy()
 
 
+def have_same_shape(one: ir.Value, other: ir.Value) -> bool:
+    """Whether both shapes are known, every axis by its size or its name, and are alike."""
+    known = one.shape is not None and not one.shape.has_unknown_dim()
+    return known and one.shape == other.shape
+
+
 def is_float_constant(value: ir.Value) -> bool:
     """Whether a value is a float32 initialiser or constant, which a session cannot feed."""
     return value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT

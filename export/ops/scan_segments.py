@@ -14,6 +14,7 @@ import functools
 import math
 import operator
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,19 +27,21 @@ SEGMENT_BYTES = 1 << 21
 CHUNK_TOKENS = 16
 
 
-def scan_forward(
-    u: Tensor,
-    x_dbl: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D_skip: Tensor,
-    z: Tensor | None,
-    paths: tuple[Direction, ...],
-    scale: float,
-) -> Tensor:
+class ScanInputs(NamedTuple):
+    """The tensors of one scan: B volumes, K directions, D channels, L tokens, N states, rank R."""
+
+    u: Tensor  # (B, K, D, L)
+    x_dbl: Tensor  # (B, K, R + 2N, L): rows dt (R), B (N), C (N)
+    dt_weight: Tensor  # (K, D, R)
+    dt_bias: Tensor  # (K, D)
+    A: Tensor  # (K, D, N)
+    D_skip: Tensor  # (K, D)
+    z: Tensor | None  # (B, D, L)
+
+
+def scan_forward(inputs: ScanInputs, paths: tuple[Direction, ...], scale: float) -> Tensor:
     """The op as in `torch.ops.msdk.bidirectional_selective_scan`, with its directions parsed: y (B,D,L)."""
-    scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
+    scan = _Scan(inputs, paths)
     y_steps = scan.empty_steps()
     h = scan.initial_state()
     for tokens in scan.segments():
@@ -46,24 +49,16 @@ def scan_forward(
         h = segment.advance(h)
         y_steps[..., tokens] = segment.outputs()
     y = scan.merged(y_steps)
-    gate = scale if z is None else scale * F.silu(z.to(y.dtype))
-    return (gate * y).to(u.dtype)
+    gate = scale if inputs.z is None else scale * F.silu(inputs.z.to(y.dtype))
+    return (gate * y).to(inputs.u.dtype)
 
 
 def scan_backward(
-    dy: Tensor,
-    u: Tensor,
-    x_dbl: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D_skip: Tensor,
-    z: Tensor | None,
-    paths: tuple[Direction, ...],
-    scale: float,
+    dy: Tensor, inputs: ScanInputs, paths: tuple[Direction, ...], scale: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of u, x_dbl, dt_weight, dt_bias, A, D_skip and z (empty where z is None), from dy (B,D,L)."""
-    scan = _Scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, paths)
+    z = inputs.z
+    scan = _Scan(inputs, paths)
     states_before = []
     h = scan.initial_state()
     for tokens in scan.segments():
@@ -82,9 +77,8 @@ def scan_backward(
         if y_steps is not None:
             y_steps[..., tokens] = segment.outputs()
         dh = gradients.add(segment, dy_steps[..., tokens], dh)
-    inputs = (u, x_dbl, dt_weight, dt_bias, A, D_skip)
     du, dx_dbl, ddt_weight, ddt_bias, dA, dD_skip = (
-        d.to(input.dtype) for d, input in zip(gradients.inputs(), inputs, strict=True)
+        d.to(tensor.dtype) for d, tensor in zip(gradients.inputs(), inputs[:-1], strict=True)
     )
     dz = dy.new_empty(0)
     if z is not None and y_steps is not None:
@@ -95,16 +89,8 @@ def scan_backward(
 class _Scan:
     """The op's inputs in step order and compute precision; a state is laid out (B,K,N,D)."""
 
-    def __init__(
-        self,
-        u: Tensor,
-        x_dbl: Tensor,
-        dt_weight: Tensor,
-        dt_bias: Tensor,
-        A: Tensor,
-        D_skip: Tensor,
-        paths: tuple[Direction, ...],
-    ):
+    def __init__(self, inputs: ScanInputs, paths: tuple[Direction, ...]):
+        u, x_dbl, dt_weight, dt_bias, A, D_skip, _ = inputs
         self.dtype = torch.promote_types(A.dtype, torch.float32)
         self.paths = paths
         self.rank, self.states = dt_weight.shape[2], A.shape[2]

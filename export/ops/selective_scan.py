@@ -8,7 +8,7 @@ from torch import Tensor
 from msdk_export.ops import text
 from msdk_export.ops.checks import check_rank, check_shape
 from msdk_export.ops.directions import Direction, check_slices, parse_directions
-from msdk_export.ops.scan_segments import scan_backward, scan_forward
+from msdk_export.ops.scan_segments import ScanInputs, scan_backward, scan_forward
 from msdk_export.ops.spec import FLOAT, STRING, OpSpec
 
 
@@ -36,23 +36,14 @@ def bidirectional_selective_scan(
     Raises InputError when shapes and directions do not fit.
     Source: Gu and Dao, Mamba (arXiv 2312.00752); two directions after Zhu et al., Vim (arXiv 2401.09417).
     """
-    paths = check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
-    return scan_forward(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths, scale)
+    inputs = ScanInputs(u, x_dbl, dt_weight, dt_bias, A, D_skip, z)
+    return scan_forward(inputs, check_scan(inputs, directions), scale)
 
 
 @bidirectional_selective_scan.register_fake
-def _(
-    u: Tensor,
-    x_dbl: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D_skip: Tensor,
-    z: Tensor | None,
-    directions: str,
-    scale: float,
-) -> Tensor:
-    check_scan(u, x_dbl, dt_weight, dt_bias, A, D_skip, z, directions)
+def _(u: Tensor, *arguments: Any) -> Tensor:
+    *tensors, directions, _scale = arguments
+    check_scan(ScanInputs(u, *tensors), directions)
     return u.new_empty(u.shape[0], u.shape[2], u.shape[3])
 
 
@@ -69,8 +60,8 @@ def _scan_gradients(
     directions: str,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    paths = parse_directions(directions)
-    return scan_backward(dy, u, x_dbl, dt_weight, dt_bias, A, D_skip, z, paths, scale)
+    inputs = ScanInputs(u, x_dbl, dt_weight, dt_bias, A, D_skip, z)
+    return scan_backward(dy, inputs, parse_directions(directions), scale)
 
 
 @_scan_gradients.register_fake
@@ -94,17 +85,9 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 bidirectional_selective_scan.register_autograd(_backward, setup_context=_setup)
 
 
-def check_scan(
-    u: Tensor,
-    x_dbl: Tensor,
-    dt_weight: Tensor,
-    dt_bias: Tensor,
-    A: Tensor,
-    D_skip: Tensor,
-    z: Tensor | None,
-    directions: str,
-) -> tuple[Direction, ...]:
+def check_scan(inputs: ScanInputs, directions: str) -> tuple[Direction, ...]:
     """The parsed directions of a bidirectional_selective_scan; InputError when shapes and they do not fit."""
+    u, x_dbl, dt_weight, dt_bias, A, D_skip, z = inputs
     paths = parse_directions(directions)
     check_rank(u=(u, 4), x_dbl=(x_dbl, 4), dt_weight=(dt_weight, 3), A=(A, 3))
     batch, _, channels, length = u.shape

@@ -5,7 +5,7 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, constant_of, node_of, rule_of
+from msdk_export.ops.matching import OURS, constant_of, have_same_shape, node_of, rule_of
 from msdk_export.ops.spec import OpSpec
 
 
@@ -39,9 +39,7 @@ class AddedUpsampling(Upsampling):
     def check(
         self, context: object, x: ir.Value, scales: ir.Value, doubled: ir.Value, addend: ir.Value
     ) -> bool:
-        shapes = [value.shape for value in (doubled, addend)]
-        known = all(shape is not None and not shape.has_unknown_dim() for shape in shapes)
-        alike = known and shapes[0] == shapes[1] and addend is not doubled
+        alike = have_same_shape(doubled, addend) and addend is not doubled
         return alike and super().check(context, x, scales, doubled)
 
     def rewrite(self, op: Any, x: ir.Value, scales: ir.Value, doubled: ir.Value, addend: ir.Value) -> Any:

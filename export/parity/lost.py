@@ -1,8 +1,6 @@
 """Finds the layer at which an artifact departs from PyTorch, by a few values of every layer's output."""
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from msdk_export.graph.precision import layer_of
-from msdk_rt.backends.onnxruntime import open_session
+from msdk_export.graph.running import run_model
 from msdk_rt.errors import MsdkError
 
 _SAMPLES = 4096
@@ -100,11 +98,8 @@ def _run(
         graph.node.append(helper.make_node("Size", [name], [f"size_{index}"]))
         graph.output.append(helper.make_tensor_value_info(f"sampled_{index}", TensorProto.FLOAT, None))
         graph.output.append(helper.make_tensor_value_info(f"size_{index}", TensorProto.INT64, []))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "watched.onnx"
-        file.write_bytes(watched.SerializeToString())
-        session = open_session(file, ["CPUExecutionProvider"], torch.get_num_threads())
-        results = session.run(None, dict(feed))
+    names = [output.name for output in graph.output]
+    results = run_model(watched, names, feed, torch.get_num_threads())
     samples, sizes = results[::2], results[1::2]
     return {
         path: found

@@ -161,10 +161,10 @@ def test_no_tensor_of_all_tokens_and_states(monkeypatch):
         B=1, K=2, D=16, L=2048, N=16, R=3, directions="forward,backward",
         has_z=True, scale=1.0, seed=2, extreme=False,
     )  # fmt: skip
-    inputs, paths = tensors(case), parse_directions(case.directions)
+    inputs, paths = scan_segments.ScanInputs(*tensors(case)), parse_directions(case.directions)
     with LargestTensor() as largest:
-        y = scan_segments.scan_forward(*inputs, paths, case.scale)
-        scan_segments.scan_backward(torch.ones_like(y), *inputs, paths, case.scale)
+        y = scan_segments.scan_forward(inputs, paths, case.scale)
+        scan_segments.scan_backward(torch.ones_like(y), inputs, paths, case.scale)
     x_dbl_numel = case.K * (2 * case.N + case.R) * case.L
     assert largest.numel <= x_dbl_numel < case.updates // 7
 

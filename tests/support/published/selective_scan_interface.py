@@ -1,6 +1,6 @@
-"""mamba_ssm.ops.selective_scan_interface, as mamba_ssm, Vim and SegMamba have it:
+"""mamba_ssm.ops.selective_scan_interface, as mamba_ssm, Vim and SegMamba have it: names, arguments, meaning.
 
-names, arguments, meaning.
+The signatures stand in full, because msdk_export reads them to know which argument is which.
 """
 
 import torch
@@ -29,6 +29,17 @@ def selective_scan_fn(
     return y if z is None else y * F.silu(z)
 
 
+def projected(xz, conv1d_weight, conv1d_bias, x_proj_weight, delta_proj_weight, states):
+    """What every fused function does first: xz (B,2D,L) -> u, delta, B, C and z of its scan."""
+    gpu.check("x")
+    x, z = xz.chunk(2, 1)
+    width, length = conv1d_weight.shape[-1], x.shape[-1]
+    padded = F.conv1d(x, conv1d_weight, conv1d_bias, padding=width - 1, groups=x.shape[1])
+    u = F.silu(padded[..., :length])
+    dt, B, C = (x_proj_weight @ u).split([delta_proj_weight.shape[1], states, states], 1)
+    return u, delta_proj_weight @ dt, B, C, z
+
+
 def mamba_inner_fn_no_out_proj(
     xz,
     conv1d_weight,
@@ -45,13 +56,10 @@ def mamba_inner_fn_no_out_proj(
     delta_softplus=True,
     checkpoint_lvl=1,
 ):
-    gpu.check("x")
-    x, z = xz.chunk(2, 1)
-    width, length = conv1d_weight.shape[-1], x.shape[-1]
-    u = F.silu(F.conv1d(x, conv1d_weight, conv1d_bias, padding=width - 1, groups=len(A))[..., :length])
-    rank, states = delta_proj_weight.shape[1], A.shape[1]
-    dt, B, C = (x_proj_weight @ u).split([rank, states, states], 1)
-    return selective_scan_fn(u, delta_proj_weight @ dt, A, B, C, D, z, delta_bias, delta_softplus)
+    u, delta, B, C, z = projected(
+        xz, conv1d_weight, conv1d_bias, x_proj_weight, delta_proj_weight, A.shape[1]
+    )
+    return selective_scan_fn(u, delta, A, B, C, D, z, delta_bias, delta_softplus)
 
 
 def mamba_inner_fn(
@@ -97,13 +105,7 @@ def bimamba_inner_fn(
     delta_softplus=True,
     checkpoint_lvl=1,
 ):
-    gpu.check("x")
-    x, z = xz.chunk(2, 1)
-    width, length = conv1d_weight.shape[-1], x.shape[-1]
-    u = F.silu(F.conv1d(x, conv1d_weight, conv1d_bias, padding=width - 1, groups=len(A))[..., :length])
-    rank, states = delta_proj_weight.shape[1], A.shape[1]
-    dt, B, C = (x_proj_weight @ u).split([rank, states, states], 1)
-    scanned = u, delta_proj_weight @ dt, B, C, z
+    scanned = projected(xz, conv1d_weight, conv1d_bias, x_proj_weight, delta_proj_weight, A.shape[1])
     y = 0
     for decay, ahead in ((A, True), (A_b, False)):
         u, delta, B, C, z = scanned if ahead else (value.flip(-1) for value in scanned)
