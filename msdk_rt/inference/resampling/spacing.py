@@ -25,7 +25,10 @@ def separate_z(spacing: Sequence[float], new_spacing: Sequence[float]) -> int | 
 def resampled_shape(
     shape: Sequence[int], spacing: Sequence[float], new_spacing: Sequence[float]
 ) -> tuple[int, int, int]:
-    """nnU-Net's shape of a volume (D, H, W) at a new spacing in mm: halves round to even. Raises InputError."""
+    """nnU-Net's shape of a volume (D, H, W) at a new spacing in mm: halves round to even.
+
+    Raises InputError.
+    """
     old, new = _spacing(spacing), _spacing(new_spacing)
     depth, height, width = (
         round(before / after * side) for before, after, side in zip(old, new, shape, strict=True)
