@@ -1,8 +1,8 @@
 """How long does resampling take against nnU-Net's own function, and in how much memory?
 
 Needs `pip install nnunetv2`. nnU-Net's function works on one thread whatever the machine has: it is timed
-beside ours on one thread and on THREADS. Both get the same arrays, and their results are compared before a time
-is taken: volumes to rounding, labels but for voxels where two float16 logits are all but equal.
+beside ours on one thread and on THREADS. Both get the same arrays, and their results are compared before a
+time is taken: volumes to rounding, labels but for voxels where two float16 logits are all but equal.
 """
 
 import subprocess
