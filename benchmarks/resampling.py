@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from benchmarks.measure import Contestant, measure, record
 from msdk_rt.bench.machine import own_peak_memory
@@ -37,7 +38,8 @@ def smooth(channels: int, shape: tuple[int, int, int], dtype: type = np.float32)
         *(np.linspace(0, 6, side, dtype=np.float32) for side in shape), indexing="ij", sparse=True
     )
     for channel in data:
-        wave = random.normal(0, 0.1, shape).astype(np.float32)
+        wave = random.standard_normal(shape, np.float32)
+        wave *= 0.1
         for axis, (speed, phase) in zip(axes, random.normal(0, 1, (3, 2)).astype(np.float32), strict=True):
             wave += 4 * np.sin(speed * axis + 3 * phase)
         channel[...] = wave.astype(np.float16)
@@ -109,7 +111,7 @@ def run_alone(contestant: str) -> None:
     nnunets = contestant == "nnU-Net"
     nnunet(np.zeros((1, 2, 2, 2), np.float32), (3, 3, 3), 1)  # its libraries are loaded
     data = logits(np.float16 if nnunets else np.float32)
-    before = own_peak_memory()
+    before = psutil.Process().memory_info().rss / 1e6
     if nnunets:
         nnunets_labels(data)
     else:
