@@ -1,8 +1,9 @@
 # Finds ONNX Runtime's C and C++ headers and defines the target onnxruntime_headers.
 #
-# In this order: ONNXRUNTIME_INCLUDE_DIR (CMake variable or environment), the system, a download kept in the user's
-# cache folder. The wheels on PyPI hold no headers; the only published package with those of a release is an npm one
-# (MIT licence), 150 MB of iOS libraries beside them, of which the headers alone are kept.
+# In this order: ONNXRUNTIME_INCLUDE_DIR (CMake variable or environment), third_party/onnxruntime of a source
+# distribution, the system, a download kept in the user's cache folder. The wheels on PyPI hold no headers; the only
+# published package with those of a release is an npm one (MIT licence), 150 MB of iOS libraries beside them, of which
+# the headers alone are kept.
 
 include(${CMAKE_CURRENT_LIST_DIR}/CacheFolder.cmake)
 
@@ -49,7 +50,8 @@ if(ONNXRUNTIME_INCLUDE_DIR)
   endif()
   set(msdk_ort_include "${ONNXRUNTIME_INCLUDE_DIR}")
 else()
-  find_path(msdk_ort_include onnxruntime_cxx_api.h PATH_SUFFIXES onnxruntime onnxruntime/core/session NO_CACHE)
+  find_path(msdk_ort_include onnxruntime_cxx_api.h HINTS "${CMAKE_CURRENT_SOURCE_DIR}/third_party"
+    PATH_SUFFIXES onnxruntime onnxruntime/core/session NO_CACHE)
   if(NOT msdk_ort_include)
     msdk_cache_folder(cache)
     set(msdk_ort_include "${cache}/onnxruntime-headers-${MSDK_ORT_VERSION}")
@@ -63,3 +65,7 @@ message(STATUS "ONNX Runtime headers: ${msdk_ort_include}")
 
 add_library(onnxruntime_headers INTERFACE)
 target_include_directories(onnxruntime_headers SYSTEM INTERFACE "${msdk_ort_include}")
+
+# For a source distribution: cmake --install BUILD --component headers --prefix FOLDER
+install(DIRECTORY "${msdk_ort_include}/" DESTINATION . COMPONENT headers EXCLUDE_FROM_ALL
+  FILES_MATCHING PATTERN "onnxruntime_*.h")

@@ -6,6 +6,7 @@
 
 #include "onnxruntime/checks.h"
 #include "onnxruntime/node.h"
+#include "shared_library.h"
 
 namespace msdk::ort {
 
@@ -54,12 +55,6 @@ const OrtCustomOpDomain* domain() {
 
 }  // namespace
 }  // namespace msdk::ort
-
-#ifdef _WIN32
-#define MSDK_EXPORT __declspec(dllexport)
-#else
-#define MSDK_EXPORT __attribute__((visibility("default")))
-#endif
 
 extern "C" MSDK_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* api_base) {
   const OrtApi* api = api_base->GetApi(msdk::ort::kApiVersion);

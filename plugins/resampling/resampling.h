@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#define MSDK_RESAMPLING_API __attribute__((visibility("default")))
+#include "shared_library.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,12 +29,12 @@ typedef struct {
 } MsdkResampling;
 
 /* out (channels, *out) float32. */
-MSDK_RESAMPLING_API const char* msdk_resample(const MsdkResampling* resampling, float* out);
+MSDK_EXPORT const char* msdk_resample(const MsdkResampling* resampling, float* out);
 
 /* labels (*out), of one byte each or two, from logits in `data` and values (channels): the value of the largest
    resampled logit, the first of equals; if `sigmoid`, the value of the last channel above 0, else 0. */
-MSDK_RESAMPLING_API const char* msdk_resample_to_labels(const MsdkResampling* resampling, const int32_t* values,
-                                                        int32_t sigmoid, void* labels, int32_t bytes);
+MSDK_EXPORT const char* msdk_resample_to_labels(const MsdkResampling* resampling, const int32_t* values,
+                                                int32_t sigmoid, void* labels, int32_t bytes);
 
 #ifdef __cplusplus
 }
