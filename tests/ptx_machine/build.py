@@ -116,17 +116,21 @@ def translated_objects(text: str, pool: ThreadPoolExecutor) -> list[Path]:
     """The kernels of a module as objects: one for each body, and the module itself."""
     kernels = kernels_of(text)
     bodies = [translated(kernel) for kernel in kernels]
-    module = module_of(kernels, bodies, names_of(kernels))
+    module = module_of(kernels, bodies, shown_names(kernels))
     texts = dict.fromkeys([module, *(body.cpp for body in bodies)])
     return list(pool.map(lambda cpp: compiled(written(cpp), [cpp_compiler(), *CPP_FLAGS], MACHINE), texts))
 
 
-def names_of(kernels: Sequence[Kernel]) -> list[str]:
-    """`kan_kernel<float>` and the like."""
-    symbols = [kernel.symbol for kernel in kernels]
+def shown_names(kernels: Sequence[Kernel]) -> dict[str, str]:
+    """By mangled name: `kan_kernel<float>` for a kernel, `tile` for a variable of one."""
+    variables = [variable.name for kernel in kernels for variable in kernel.variables]
+    symbols = [*(kernel.symbol for kernel in kernels), *variables]
     names = execute(["c++filt", *symbols]).splitlines()
-    without = re.compile(r"\(anonymous namespace\)::|msdk::(cuda::|volume::)?|^void |\((?!int\)|bool\)).*")
-    return [without.sub("", name).replace("(int)", "") for name in names]
+    namespace = re.compile(r"\(anonymous namespace\)::|msdk::(cuda::|volume::)?|^void ")
+    names = [namespace.sub("", name).replace("(int)", "") for name in names]
+    count = len(kernels)
+    short = [name.partition("(")[0] for name in names[:count]]
+    return dict(zip(symbols, [*short, *(name.rpartition("::")[2] for name in names[count:])], strict=True))
 
 
 def link(library: Path, objects: Sequence[Path], machine: Path) -> None:

@@ -13,7 +13,7 @@ Translation = Callable[[Modifiers, tuple[str, ...], Operands], str]
 def branch(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
     modifiers.ignore("uni")
     modifiers.finish()
-    return f"goto {label_name(operands[0])};"
+    return f"count_branch(thread); goto {label_name(operands[0])};"
 
 
 def leave(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:

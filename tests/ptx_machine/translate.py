@@ -4,6 +4,7 @@ A body knows nothing of its kernel's name, so that kernels with one body share o
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.ptx_machine.instructions import MAY_FAULT, statement_of
@@ -68,14 +69,14 @@ def local_memory_of(kernel: Kernel) -> list[str]:
     return lines
 
 
-def module_of(kernels: list[Kernel], bodies: list[Body], shown: list[str]) -> str:
-    """The C++ file that adds the kernels to the machine. `shown`: their names as a person reads them."""
+def module_of(kernels: list[Kernel], bodies: list[Body], shown: Mapping[str, str]) -> str:
+    """The C++ file that adds the kernels to the machine. `shown`: what a person reads for a mangled name."""
     lines = ['#include "thread.h"', "using namespace ptx_machine;"]
     for function in dict.fromkeys(body.function for body in bodies):
         lines.append(f"void {function}(Thread& thread);")
     lines.append("namespace {")
-    for number, (kernel, body, name) in enumerate(zip(kernels, bodies, shown, strict=True)):
-        lines += description_of(number, kernel, body, name)
+    for number, (kernel, body) in enumerate(zip(kernels, bodies, strict=True)):
+        lines += description_of(number, kernel, body, shown)
     pointers = ", ".join(f"&kernel{number}" for number in range(len(kernels)))
     lines += [
         f"const Kernel* const kernels[] = {{{pointers}}};",
@@ -85,18 +86,18 @@ def module_of(kernels: list[Kernel], bodies: list[Body], shown: list[str]) -> st
     return "\n".join(lines) + "\n"
 
 
-def description_of(number: int, kernel: Kernel, body: Body, name: str) -> list[str]:
+def description_of(number: int, kernel: Kernel, body: Body, shown: Mapping[str, str]) -> list[str]:
     shared = [variable for variable in kernel.variables if variable.space == "shared"]
     parameters = [f"{{{parameter.offset}, {parameter.bytes}}}" for parameter in kernel.parameters]
     variables = [
-        f"{{{quoted(name_of_variable(variable.name))}, {variable.bytes}, {variable.alignment}, "
+        f"{{{quoted(shown[variable.name])}, {variable.bytes}, {variable.alignment}, "
         f"{'true' if variable.dynamic else 'false'}}}"
         for variable in shared
     ]
     instructions = [f"{{{item.line}, {quoted(item.text)}}}" for item in body.instructions]
     fields = (
         quoted(kernel.symbol),
-        quoted(name),
+        quoted(shown[kernel.symbol]),
         body.function,
         f"parameters{number}" if parameters else "nullptr",
         str(len(parameters)),
@@ -133,11 +134,3 @@ def shared_granule(kernel: Kernel) -> int:
 def quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def name_of_variable(symbol: str) -> str:
-    """`tile` of `_ZZN..E4tile`: the last name of a mangled one."""
-    for length in range(1, len(symbol)):
-        if symbol[: len(symbol) - length].endswith(str(length)):
-            return symbol[len(symbol) - length :]
-    return symbol

@@ -14,7 +14,7 @@ namespace ptx_machine {
 
 // The same bits as another type; of a wider register the low ones.
 template <class To, class From>
-To bits(From from) {
+inline To bits(From from) {
   if constexpr (sizeof(To) == sizeof(From)) {
     To to;
     std::memcpy(&to, &from, sizeof to);
@@ -27,7 +27,7 @@ To bits(From from) {
 
 // Writes a register; a value narrower than it is extended by its own sign.
 template <class Register, class Value>
-void set(Register& to, Value value) {
+inline void set(Register& to, Value value) {
   if constexpr (sizeof(Register) == sizeof(Value)) {
     std::memcpy(&to, &value, sizeof to);
   } else {
@@ -42,54 +42,54 @@ template <class T>
 using Unsigned = std::make_unsigned_t<T>;
 
 template <class T>
-T add(T a, T b) {
+inline T add(T a, T b) {
   return static_cast<T>(Unsigned<T>(a) + Unsigned<T>(b));
 }
 template <class T>
-T subtract(T a, T b) {
+inline T subtract(T a, T b) {
   return static_cast<T>(Unsigned<T>(a) - Unsigned<T>(b));
 }
 template <class T>
-T multiply_low(T a, T b) {
+inline T multiply_low(T a, T b) {
   return static_cast<T>(uint64_t(a) * uint64_t(b));
 }
 template <class T>
-T multiply_high(T a, T b) {
+inline T multiply_high(T a, T b) {
   using Wide = std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>;
   return static_cast<T>((Wide(a) * Wide(b)) >> (8 * sizeof(T)));
 }
 template <class Wide, class T>
-Wide multiply_wide(T a, T b) {
+inline Wide multiply_wide(T a, T b) {
   return static_cast<Wide>(static_cast<Wide>(a) * static_cast<Wide>(b));
 }
 template <class T>
-T divide(Thread& thread, T a, T b) {
+inline T divide(Thread& thread, T a, T b) {
   if (b == 0) fault(thread, "an integer is divided by zero");
   if (std::is_signed_v<T> && b == static_cast<T>(-1)) return subtract(T(0), a);
   return static_cast<T>(a / b);
 }
 template <class T>
-T remainder(Thread& thread, T a, T b) {
+inline T remainder(Thread& thread, T a, T b) {
   if (b == 0) fault(thread, "an integer is divided by zero");
   if (std::is_signed_v<T> && b == static_cast<T>(-1)) return 0;
   return static_cast<T>(a % b);
 }
 template <class T>
-T magnitude(T a) {
+inline T magnitude(T a) {
   return a < 0 ? subtract(T(0), a) : a;
 }
 template <class T>
-T shift_left(T a, uint32_t by) {
+inline T shift_left(T a, uint32_t by) {
   return by >= 8 * sizeof(T) ? T(0) : static_cast<T>(Unsigned<T>(a) << by);
 }
 template <class T>
-T shift_right(T a, uint32_t by) {
+inline T shift_right(T a, uint32_t by) {
   if (by >= 8 * sizeof(T)) return a < 0 ? static_cast<T>(-1) : T(0);
   return static_cast<T>(a >> by);
 }
 // The low `length` bits of a in place of those of b from `position` on.
 template <class T>
-T insert_bits(T a, T b, uint32_t position, uint32_t length) {
+inline T insert_bits(T a, T b, uint32_t position, uint32_t length) {
   position &= 255;
   length &= 255;
   for (uint32_t i = 0; i < length && position + i < 8 * sizeof(T); ++i) {
@@ -105,14 +105,14 @@ constexpr int kPlain = 0, kFlush = 1, kSaturate = 2;  // .ftz, .sat
 enum class Rounding { kNearest, kZero, kDown, kUp };
 
 template <int flags, class T>
-T flushed(T x) {
+inline T flushed(T x) {
   if constexpr (flags & kFlush) {
     if (std::fpclassify(x) == FP_SUBNORMAL) return std::copysign(T(0), x);
   }
   return x;
 }
 template <int flags, class T>
-T finished(T x) {
+inline T finished(T x) {
   x = flushed<flags>(x);
   if constexpr (flags & kSaturate) return std::isnan(x) || x <= 0 ? T(0) : x > 1 ? T(1) : x;
   return x;
@@ -127,45 +127,45 @@ PTX_MACHINE_API float fma_towards(Rounding, float a, float b, float c);
 PTX_MACHINE_API double fma_towards(Rounding, double a, double b, double c);
 
 template <int flags, Rounding rounding, class T>
-T float_add(T a, T b) {
+inline T float_add(T a, T b) {
   a = flushed<flags>(a), b = flushed<flags>(b);
   if constexpr (rounding == Rounding::kNearest) return finished<flags>(a + b);
   return finished<flags>(add_towards(rounding, a, b));
 }
 template <int flags, Rounding rounding, class T>
-T float_subtract(T a, T b) {
+inline T float_subtract(T a, T b) {
   return float_add<flags, rounding>(a, -b);
 }
 template <int flags, Rounding rounding, class T>
-T float_multiply(T a, T b) {
+inline T float_multiply(T a, T b) {
   a = flushed<flags>(a), b = flushed<flags>(b);
   if constexpr (rounding == Rounding::kNearest) return finished<flags>(a * b);
   return finished<flags>(multiply_towards(rounding, a, b));
 }
 template <int flags, Rounding rounding, class T>
-T float_fma(T a, T b, T c) {
+inline T float_fma(T a, T b, T c) {
   a = flushed<flags>(a), b = flushed<flags>(b), c = flushed<flags>(c);
   if constexpr (rounding == Rounding::kNearest) return finished<flags>(std::fma(a, b, c));
   return finished<flags>(fma_towards(rounding, a, b, c));
 }
 template <int flags, class T>
-T float_divide(T a, T b) {
+inline T float_divide(T a, T b) {
   return finished<flags>(flushed<flags>(a) / flushed<flags>(b));
 }
 template <int flags, class T>
-T square_root(T a) {
+inline T square_root(T a) {
   return finished<flags>(std::sqrt(flushed<flags>(a)));
 }
 // NaN only where both are; -0 is less than +0.
 template <int flags, class T>
-T float_minimum(T a, T b) {
+inline T float_minimum(T a, T b) {
   a = flushed<flags>(a), b = flushed<flags>(b);
   if (std::isnan(a)) return b;
   if (std::isnan(b) || a < b) return a;
   return a == b && std::signbit(a) ? a : b;
 }
 template <int flags, class T>
-T float_maximum(T a, T b) {
+inline T float_maximum(T a, T b) {
   return -float_minimum<flags>(-a, -b);
 }
 
@@ -180,7 +180,7 @@ PTX_MACHINE_API float of_half(uint16_t half);
 PTX_MACHINE_API uint16_t to_half(float x);  // to nearest even; infinite from 65520 on
 
 template <class T>
-T to_whole(Rounding rounding, T x) {
+inline T to_whole(Rounding rounding, T x) {
   switch (rounding) {
     case Rounding::kZero:
       return std::trunc(x);
@@ -194,7 +194,7 @@ T to_whole(Rounding rounding, T x) {
 }
 // Clamped to what the integer can hold; NaN gives 0.
 template <class To, class From>
-To to_integer(Rounding rounding, From x) {
+inline To to_integer(Rounding rounding, From x) {
   using Limits = std::numeric_limits<To>;
   if (std::isnan(x)) return 0;
   const From whole = to_whole(rounding, x);
@@ -203,7 +203,7 @@ To to_integer(Rounding rounding, From x) {
   return static_cast<To>(whole);
 }
 template <class To, class From>
-To clamped(From x) {
+inline To clamped(From x) {
   const auto low = static_cast<__int128>(std::numeric_limits<To>::min());
   const auto high = static_cast<__int128>(std::numeric_limits<To>::max());
   const auto wide = static_cast<__int128>(x);

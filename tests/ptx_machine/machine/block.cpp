@@ -130,6 +130,7 @@ void begin_thread(Fiber& fiber, Block& block, uint64_t block_number, uint32_t nu
                   &block,
                   nullptr,
                   0,
+                  0,
                   0};
   void* const stack = fiber.context.uc_stack.ss_sp ? fiber.context.uc_stack.ss_sp : new_stack();
   getcontext(&fiber.context);

@@ -23,6 +23,7 @@ struct Thread {
   uint8_t* local;  // its own memory, PTX's .local
   uint32_t local_bytes;
   uint32_t at;  // the instruction that it executes, of Kernel::instructions
+  uint64_t branches;
 
   uint32_t lane() const { return number % kWarp; }
   uint32_t warp() const { return number / kWarp; }
@@ -68,6 +69,11 @@ constexpr uint64_t kSharedWindow = uint64_t{1} << 52;  // where shared memory li
 // Ends the launch with a sentence that names kernel, block, thread and instruction.
 [[noreturn]] PTX_MACHINE_API void fault(const Thread& thread, const char* format, ...)
     __attribute__((format(printf, 2, 3)));
+
+constexpr uint64_t kMostBranches = 1u << 26;
+inline void count_branch(Thread& thread) {
+  if (++thread.branches > kMostBranches) fault(thread, "a thread that branches more than 2^26 times: an endless loop");
+}
 
 // Makes the kernels of a translated module known to the launches of the shared library that it is linked into.
 PTX_MACHINE_API bool add_module(const Kernel* const* kernels, size_t count);
