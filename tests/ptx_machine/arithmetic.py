@@ -61,9 +61,7 @@ def multiply(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -
     return result(operands, names, to, value)
 
 
-def product(
-    modifiers: Modifiers, operands: tuple[str, ...], names: Operands, kind: Type
-) -> tuple[str, Type]:
+def product(modifiers: Modifiers, operands: tuple[str, ...], names: Operands, kind: Type) -> tuple[str, Type]:
     """The product of operands 1 and 2 and its type: its low or its high half, or all of it."""
     a, b = (names.value(operand, kind) for operand in operands[1:3])
     half = modifiers.one_of("lo", "hi", "wide")
@@ -144,7 +142,9 @@ def negate(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> 
     modifiers.finish()
     a = names.value(operands[1], kind)
     if kind.is_float:
-        return result(operands, names, kind, f"flushed<{flags}>(-{names.value(operands[1], supported_float(kind))})")
+        return result(
+            operands, names, kind, f"flushed<{flags}>(-{names.value(operands[1], supported_float(kind))})"
+        )
     return result(operands, names, kind, f"subtract<{kind.cpp}>(0, {a})")
 
 
@@ -153,7 +153,12 @@ def absolute(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -
     modifiers.finish()
     if not kind.is_float:
         return call("magnitude", operands, names, kind)
-    return result(operands, names, kind, f"flushed<{flags}>(std::fabs({names.value(operands[1], supported_float(kind))}))")
+    return result(
+        operands,
+        names,
+        kind,
+        f"flushed<{flags}>(std::fabs({names.value(operands[1], supported_float(kind))}))",
+    )
 
 
 def copy_sign(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
@@ -175,7 +180,9 @@ def logical_not(modifiers: Modifiers, operands: tuple[str, ...], names: Operands
     kind = modifiers.type()
     modifiers.finish()
     value = names.value(operands[1], kind)
-    return result(operands, names, kind, f"!{value}" if kind.name == "pred" else f"static_cast<{kind.cpp}>(~{value})")
+    return result(
+        operands, names, kind, f"!{value}" if kind.name == "pred" else f"static_cast<{kind.cpp}>(~{value})"
+    )
 
 
 def shift(name: str, modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:

@@ -31,7 +31,12 @@ ARCHITECTURE = 75
 # As plugins/CMakeLists.txt builds a release, but that the PTX is there to be read, and no SASS.
 NVCC_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "--no-compress", "-Xcompiler=-fPIC,-fvisibility=hidden", "-c")
 CPP_FLAGS = ("-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-c")
-MACHINE_FLAGS = ("-std=c++17", "-O2", "-Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-frounding-math", "-c")
+MACHINE_FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-frounding-math",
+    "-c",
+)
 PTX = re.compile(rb"\.version \d+\.\d+\n[^\0]*")
 
 Edit = Callable[[str], str]

@@ -97,7 +97,9 @@ def same_ptx(architecture: int) -> bool:
     def ptx(source: Path, of: int) -> str:
         return re.sub(r"\.target sm_\d+", "", ptx_of(host_object(source, of)) or "")
 
-    kernels = (path for name in ("check_ops", "msdk_volume") for path in SOURCES[name] if path.suffix == ".cu")
+    kernels = (
+        path for name in ("check_ops", "msdk_volume") for path in SOURCES[name] if path.suffix == ".cu"
+    )
     return all(ptx(path, ARCHITECTURE) == ptx(path, architecture) for path in kernels)
 
 
@@ -128,7 +130,9 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     for step, action in steps:
         report.run(step, action)
     for other in OTHER_ARCHITECTURES:
-        report.run(f"compute_{other}", lambda other=other: other_architecture(folder, other, arguments.updates))
+        report.run(
+            f"compute_{other}", lambda other=other: other_architecture(folder, other, arguments.updates)
+        )
     return int(report.failed)
 
 

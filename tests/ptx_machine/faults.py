@@ -19,7 +19,9 @@ CONV = PLUGINS / "ops/directional_conv1d/cuda.cu"
 KAN = PLUGINS / "ops/kan_linear/cuda.cu"
 SCAN = PLUGINS / "ops/selective_scan/cuda.cu"
 NORMALIZE = PLUGINS / "volume/normalize.cu"
-WITHOUT_BARRIER = "race in shared memory|in shared memory where no thread has written"  # by the order of threads
+WITHOUT_BARRIER = (
+    "race in shared memory|in shared memory where no thread has written"  # by the order of threads
+)
 # Two tiles of tokens; more channels than a block takes at once; several chunks.
 CONV_CASE = ConvCase(B=1, K=3, D=2, L=1500, W=4, directions="forward,backward,slices:4", seed=61)
 KAN_CASE = KanCase(B=1, C=9, O=5, L=70, G=8, grid_min=-1.0, grid_max=1.0, seed=62)
@@ -140,7 +142,14 @@ FAULTS = (
         "* kPitch * sizeof(float) - 124",
         "of `msdk_dynamic_shared`",
     ),
-    Fault("an alignment dropped", KAN, r"\.shared \.align 16", ".shared .align 4", "misaligned access of 16 bytes", True),
+    Fault(
+        "an alignment dropped",
+        KAN,
+        r"\.shared \.align 16",
+        ".shared .align 4",
+        "misaligned access of 16 bytes",
+        True,
+    ),
     Fault(
         "a vector load misaligned",
         KAN,
@@ -199,8 +208,21 @@ FAULTS = (
         "dim3(kThreads), 46000, stream",
         "invalid argument",
     ),
-    Fault("a loop that does not end", CONV, "tap < a.width; ++tap) sum", "tap < a.width; tap += 0) sum", "endless loop"),
-    Fault("an instruction changed", CONV, r"fma\.rn\.f32 ([^\n]*), %f\d+;", r"fma.rn.f32 \1, 0f00000000;", "relative error", True),
+    Fault(
+        "a loop that does not end",
+        CONV,
+        "tap < a.width; ++tap) sum",
+        "tap < a.width; tap += 0) sum",
+        "endless loop",
+    ),
+    Fault(
+        "an instruction changed",
+        CONV,
+        r"fma\.rn\.f32 ([^\n]*), %f\d+;",
+        r"fma.rn.f32 \1, 0f00000000;",
+        "relative error",
+        True,
+    ),
     Fault("an instruction changed", KAN, r"max\.f32", "min.f32", "relative error", True),
     Fault("an instruction changed", NORMALIZE, r"div\.rn\.f64", "mul.rn.f64", "AssertionError", True),
 )

@@ -4,9 +4,7 @@ import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from tests.gpu.device import Array, Device
+from tests.gpu.device import Array
 from tests.ptx_machine.build import (
     CPP_FLAGS,
     MACHINE,
@@ -45,7 +43,7 @@ class HandWritten:
         self._stub = ctypes.CDLL(str(library)).stub
         symbol = kernels_of(text)[0].symbol.encode()
         nothing = [None] * 6
-        self._machine.__getattr__("__cudaRegisterFunction")(None, self._stub, None, symbol, *nothing)
+        getattr(self._machine, "__cudaRegisterFunction")(None, self._stub, None, symbol, *nothing)
         self._machine.cudaGetErrorString.restype = ctypes.c_char_p
 
     def launch(self, threads: int, *arguments: Array | int, blocks: int = 1, shared_bytes: int = 0) -> str:
@@ -55,15 +53,8 @@ class HandWritten:
             for argument in arguments
         ]
         pointers = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        launch = self._machine.__getattr__("__cudaLaunchKernel")
+        launch = getattr(self._machine, "__cudaLaunchKernel")
         sizes = Dim(blocks, 1, 1), Dim(threads, 1, 1)
         if error := launch(self._stub, *sizes, pointers, ctypes.c_size_t(shared_bytes), None):
             return str(self._machine.cudaGetErrorString(error).decode())
         return ""
-
-
-def bits_of(values: np.ndarray) -> np.ndarray:
-    return values.view(f"u{values.itemsize}")
-
-
-__all__ = ["Device", "HandWritten", "bits_of"]

@@ -93,7 +93,11 @@ class Operands:
     def assign(self, operand: str, value: str, kind: Type) -> str:
         """A statement that writes a C++ value of the type to a register."""
         name = self.register(operand)
-        return f"{name} = {value};" if TYPES[self.registers[operand]].cpp == kind.cpp else f"set({name}, {value});"
+        return (
+            f"{name} = {value};"
+            if TYPES[self.registers[operand]].cpp == kind.cpp
+            else f"set({name}, {value});"
+        )
 
     def address(self, operand: str) -> str:
         """`[%rd1+8]` as a C++ value of 64 bits."""

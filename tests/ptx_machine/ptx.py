@@ -97,7 +97,9 @@ def kernels_of(text: str) -> list[Kernel]:
     outside += code[end:]
     shared = list(module_variables(outside))
     for kernel in kernels:
-        names = {name for item in kernel.statements if isinstance(item, Instruction) for name in names_in(item)}
+        names = {
+            name for item in kernel.statements if isinstance(item, Instruction) for name in names_in(item)
+        }
         kernel.variables += [variable for variable in shared if variable.name in names]
     return kernels
 
@@ -115,7 +117,9 @@ def closing_brace(code: str, start: int) -> int:
 def module_variables(outside: str) -> Iterator[Variable]:
     """Yield the shared variables that are declared outside of kernels, which may hold nothing else."""
     for statement in outside.split(";"):
-        words = re.sub(r"^\s*\.(version|target|address_size)\b[^\n]*", "", statement, flags=re.MULTILINE).strip()
+        words = re.sub(
+            r"^\s*\.(version|target|address_size)\b[^\n]*", "", statement, flags=re.MULTILINE
+        ).strip()
         if not words:
             continue
         if not (match := VARIABLE.fullmatch(words)) or match["space"] != "shared":

@@ -47,7 +47,8 @@ def translated(kernel: Kernel) -> Body:
 def registers_of(kernel: Kernel) -> list[str]:
     """Declarations: a register that was never written holds ones, which is NaN."""
     return [
-        f"{TYPES[kind].cpp} {register_name(name)} = {poison(kind)};" for name, kind in kernel.registers.items()
+        f"{TYPES[kind].cpp} {register_name(name)} = {poison(kind)};"
+        for name, kind in kernel.registers.items()
     ]
 
 

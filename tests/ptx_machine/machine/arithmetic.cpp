@@ -80,7 +80,8 @@ float of_half(uint16_t half) {
   const int exponent = half >> 10 & 31, fraction = half & 1023;
   float size = std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
   if (exponent == 0) size = std::ldexp(static_cast<float>(fraction), -24);
-  if (exponent == 31) size = fraction ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
+  if (exponent == 31)
+    size = fraction ? std::numeric_limits<float>::quiet_NaN() : std::numeric_limits<float>::infinity();
   return half >> 15 ? -size : size;
 }
 

@@ -170,9 +170,9 @@ inline T float_maximum(T a, T b) {
 }
 
 // Approximations: anywhere within the error that the PTX ISA allows them, and always the same for the same operands.
-PTX_MACHINE_API float ex2_approx(float x);           // relative error 2^-22
+PTX_MACHINE_API float ex2_approx(float x);              // relative error 2^-22
 PTX_MACHINE_API float divide_approx(float a, float b);  // 2 ulp; 0 where 2^126 < |b| < 2^128
-PTX_MACHINE_API float reciprocal_approx(float x);    // 1 ulp
+PTX_MACHINE_API float reciprocal_approx(float x);       // 1 ulp
 
 // ---- conversions ----
 

@@ -45,8 +45,8 @@ void release_block_barrier(Block& block) {
   if (there.empty() || there.size() < block.alive) return;
   for (const Fiber* fiber : there) {
     if (fiber->thread.at != there[0]->thread.at)
-      fault(fiber->thread, "threads of a block wait at different barriers: thread %u at line %u", there[0]->thread.number,
-            block.launch->kernel->instructions[there[0]->thread.at].line);
+      fault(fiber->thread, "threads of a block wait at different barriers: thread %u at line %u",
+            there[0]->thread.number, block.launch->kernel->instructions[there[0]->thread.at].line);
   }
   block.order.block_barrier();
   for (Fiber* fiber : there) make_ready(block, *fiber);

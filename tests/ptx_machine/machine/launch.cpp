@@ -84,7 +84,8 @@ cudaError_t prepare(const void* host_function, Index grid, Index block, void** a
     return cudaErrorInvalidConfiguration;
   if (threads > kernel.most_threads) return cudaErrorLaunchOutOfResources;
   if (shared_bytes_of(kernel, dynamic_bytes) > kMostSharedBytes) return cudaErrorInvalidValue;
-  launch = {&kernel, grid, block, static_cast<uint32_t>(dynamic_bytes), std::vector<uint8_t>(kernel.parameter_bytes), 0};
+  launch = {&kernel, grid, block, static_cast<uint32_t>(dynamic_bytes), std::vector<uint8_t>(kernel.parameter_bytes),
+            0};
   for (uint32_t i = 0; i < kernel.parameter_count; ++i) {
     const Parameter& parameter = kernel.parameters[i];
     std::memcpy(launch.parameters.data() + parameter.offset, arguments[i], parameter.bytes);

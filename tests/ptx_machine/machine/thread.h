@@ -58,8 +58,8 @@ struct Kernel {
   const Instruction* instructions;
 };
 
-// Every variable in shared memory has a megabyte of addresses for itself, so that to run over its end is to leave shared
-// memory. It is aligned as it was declared and no better.
+// Every variable in shared memory has a megabyte of addresses for itself, so that to run over its end is to leave
+// shared memory. It is aligned as it was declared and no better.
 constexpr uint32_t kSharedSpacing = 1u << 20;
 constexpr uint32_t shared_address(uint32_t variable, uint32_t alignment) {
   return (variable + 1) * kSharedSpacing + alignment;
