@@ -1,8 +1,8 @@
-"""Instructions that compute. Each is a call of the function of machine/arithmetic.h that says what it means."""
+"""Instructions that compute. Each calls the function of machine/arithmetic.h that says what it means."""
 
 from functools import partial
 
-from tests.ptx_machine.operands import Modifiers, Operands
+from tests.ptx_machine.operands import Modifiers, Operands, Translation
 from tests.ptx_machine.ptx import PtxError
 from tests.ptx_machine.types import TYPES, WIDE, Type
 
@@ -270,7 +270,7 @@ def converted(value: str, to: Type, source: Type, whole: str | None, saturate: b
     return f"finished<kSaturate>({value})" if saturate else value
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[str, Translation] = {
     "add": partial(sum_or_difference, "add"),
     "sub": partial(sum_or_difference, "subtract"),
     "mul": multiply,

@@ -2,18 +2,16 @@
 
     python -m tests.ptx_machine.check      (make ptx-check)
 
-The op grid and the volume kernels against the oracle and NumPy, repeats, a CUDA graph; the planted faults; mutants.
-PTX for other architectures is compared with what was run, and run as well where it differs.
+The op grid and the volume kernels against the oracle and NumPy, repeats, a CUDA graph; planted faults;
+mutants. PTX for other architectures is compared with what was run, and run as well where it differs.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tests.gpu import volume_checks
 from tests.gpu.check import CASE, TOLERANCE
@@ -39,7 +37,7 @@ OTHER_ARCHITECTURES = (80, 90, 120)
 NO_NVCC = 3
 
 
-def grid(device: Device, dtype: DTypeLike, updates: int) -> str:
+def grid(device: Device, dtype: type[np.floating], updates: int) -> str:
     return f"{check_grid(Ops(device), dtype, updates)} cases agree with the oracle: {TOLERANCE[dtype]}"
 
 
@@ -118,17 +116,13 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     if not report.run("build", lambda: f"libraries in {build(folder, jobs=arguments.jobs)}"):
         return 1
     device = Device(folder)
-    steps: list[tuple[str, Callable[[], str]]] = [
-        ("ops in float32", lambda: grid(device, np.float32, arguments.updates)),
-        ("ops in float16", lambda: grid(device, np.float16, arguments.updates)),
-        ("volume kernels", lambda: volume(device)),
-        ("repeats", lambda: repeats(device, arguments.repeats)),
-        ("CUDA graph", lambda: graph(device)),
-        ("planted faults", lambda: faults(folder)),
-        ("mutants", lambda: mutants(folder, report, arguments.mutants, arguments.seed)),
-    ]
-    for step, action in steps:
-        report.run(step, action)
+    report.run("ops in float32", lambda: grid(device, np.float32, arguments.updates))
+    report.run("ops in float16", lambda: grid(device, np.float16, arguments.updates))
+    report.run("volume kernels", lambda: volume(device))
+    report.run("repeats", lambda: repeats(device, arguments.repeats))
+    report.run("CUDA graph", lambda: graph(device))
+    report.run("planted faults", lambda: faults(folder))
+    report.run("mutants", lambda: mutants(folder, report, arguments.mutants, arguments.seed))
     for other in OTHER_ARCHITECTURES:
         report.run(
             f"compute_{other}", lambda other=other: other_architecture(folder, other, arguments.updates)

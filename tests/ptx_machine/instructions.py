@@ -1,13 +1,9 @@
 """One PTX instruction as a C++ statement, by its mnemonic. What is not here is refused."""
 
-from collections.abc import Callable
-
 from tests.ptx_machine import arithmetic, memory
-from tests.ptx_machine.operands import Modifiers, Operands, label_name, refuse
+from tests.ptx_machine.operands import Modifiers, Operands, Translation, label_name, refuse
 from tests.ptx_machine.ptx import Instruction, PtxError
 from tests.ptx_machine.types import TYPES
-
-Translation = Callable[[Modifiers, tuple[str, ...], Operands], str]
 
 
 def branch(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:

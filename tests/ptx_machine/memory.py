@@ -1,6 +1,6 @@
 """Instructions that move data: ld, st, atom, mov, cvta."""
 
-from tests.ptx_machine.operands import Modifiers, Operands
+from tests.ptx_machine.operands import Modifiers, Operands, Translation
 from tests.ptx_machine.ptx import PtxError
 from tests.ptx_machine.types import TYPES, Type
 
@@ -95,7 +95,7 @@ def convert_address(modifiers: Modifiers, operands: tuple[str, ...], names: Oper
     return names.assign(operands[0], value, kind)
 
 
-TRANSLATIONS = {
+TRANSLATIONS: dict[str, Translation] = {
     "ld": load,
     "st": store,
     "atom": atomic,

@@ -1,7 +1,7 @@
 """The operands and modifiers of PTX instructions, as C++."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tests.ptx_machine.ptx import Instruction, Kernel, PtxError
 from tests.ptx_machine.types import TYPES, Type
@@ -116,6 +116,9 @@ class Operands:
         if not operand.startswith("{"):
             return [operand]
         return [element.strip() for element in operand[1:-1].split(",")]
+
+
+Translation = Callable[[Modifiers, tuple[str, ...], Operands], str]
 
 
 def constant(negative: bool, magnitude: int, kind: Type) -> str:

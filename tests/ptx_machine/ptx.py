@@ -1,7 +1,7 @@
 """Reads PTX: modules, kernels, their variables and statements.
 
-Comments and line information are left out; anything else that is not understood is a PtxError. Registers and variables
-of an inner scope are renamed, so that a name means one thing in a kernel.
+Comments and line information are left out; anything else that is not understood is a PtxError. Registers and
+variables of an inner scope are renamed, so that a name means one thing in a kernel.
 """
 
 import bisect
@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from tests.ptx_machine.types import TYPES
 
-SPACE = re.compile(r"\s*")
+NO_SPACE = re.compile(r"\S")
 LINE_INFORMATION = re.compile(r"\.(?:loc|file)\b[^\n]*")
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+HEADER = re.compile(r"^\s*\.(version|target|address_size)\b[^\n]*", re.MULTILINE)
 LABEL = re.compile(r"([$\w]+)\s*:(?!:)")
 STATEMENT = re.compile(r"(?:[^;{}]|\{[^{}]*\})+;")
 REGISTERS = re.compile(r"\.reg\s+\.(\w+)\s+(.+)", re.DOTALL)
@@ -87,7 +88,7 @@ class Kernel:
 
 
 def kernels_of(text: str) -> list[Kernel]:
-    """The kernels of a module. Raises PtxError for functions, variables and statements that are not supported."""
+    """The kernels of a module. Raises PtxError for what is not supported: functions, other variables."""
     code = COMMENT.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
     kernels, outside, end = [], "", 0
     for entry in ENTRY.finditer(code):
@@ -164,9 +165,10 @@ class BodyReader:
 
     def read(self) -> None:
         while True:
-            self.place = SPACE.match(self.code, self.place).end()
-            if self.place >= self.end:
+            something = NO_SPACE.search(self.code, self.place, self.end)
+            if not something:
                 return
+            self.place = something.start()
             self.read_one()
 
     def read_one(self) -> None:

@@ -1,4 +1,4 @@
-"""What the machine takes for a race, a read of nothing, a barrier: on small kernels written in PTX by hand."""
+"""What the machine takes for a race, a read of nothing, a barrier: on small kernels written by hand."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tests.ptx_machine.hand_written import HandWritten
 
-# Every thread writes its word of shared memory, then reads that of the thread whose number differs in `partner`.
+# Every thread writes its word of shared memory, then reads that of its number xor `partner`.
 WRITE_THEN_READ = """
 .entry exchange(.param .u64 out, .param .u32 partner) {{
   .reg .b32 %r<9>; .reg .b64 %rd<4>; .reg .pred %p<3>;
@@ -72,7 +72,7 @@ def test_a_barrier_orders_the_threads_that_come_to_it(device, folder, between, p
 
 
 def test_of_several_readers_any_is_in_a_race_with_a_writer(device, folder):
-    """All threads read word 0, which thread 0 writes after a barrier of its warp: the other warp may still read."""
+    """All read word 0, which thread 0 writes after a barrier of its warp: the other warp may still read."""
     first = f"{WRITE} {BLOCK} ld.shared.u32 %r7, [words];"
     second = "setp.eq.u32 %p1, %r2, 0; @%p1 st.shared.u32 [%r5], %r2;"
     sentence, _ = exchange(device, folder, first, WARP, second, 0)

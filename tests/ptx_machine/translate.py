@@ -73,8 +73,7 @@ def local_memory_of(kernel: Kernel) -> list[str]:
 def module_of(kernels: list[Kernel], bodies: list[Body], shown: Mapping[str, str]) -> str:
     """The C++ file that adds the kernels to the machine. `shown`: what a person reads for a mangled name."""
     lines = ['#include "thread.h"', "using namespace ptx_machine;"]
-    for function in dict.fromkeys(body.function for body in bodies):
-        lines.append(f"void {function}(Thread& thread);")
+    lines += dict.fromkeys(f"void {body.function}(Thread& thread);" for body in bodies)
     lines.append("namespace {")
     for number, (kernel, body) in enumerate(zip(kernels, bodies, strict=True)):
         lines += description_of(number, kernel, body, shown)
@@ -122,7 +121,7 @@ def array(kind: str, name: str, values: list[str]) -> list[str]:
 
 
 def shared_granule(kernel: Kernel) -> int:
-    """Bytes of the smallest access to shared memory: two threads that touch one granule touch the same bytes."""
+    """Bytes of the smallest access to shared memory, so that threads in one granule touch the same bytes."""
     smallest = 4
     for item in kernel.statements:
         if isinstance(item, Instruction) and item.mnemonic in ("ld", "st", "atom"):
