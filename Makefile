@@ -7,6 +7,7 @@
 # make reliability   attacks, fuzzing, kills: the long form of what the tests do briefly
 # make demo-weights   train the network that the demo shows, from nothing
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
+# make ptx-check   execute the PTX of the CUDA kernels on a CPU, in whole; needs nvcc, no GPU
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
 # make audit   ask PyPI's advisories about everything that is pinned
@@ -17,7 +18,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup docs gpu-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
+.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
 
 setup: .venv/.installed
 
@@ -89,6 +90,9 @@ demo-weights: setup
 # `make setup`, the provider of onnxruntime-gpu, and the files that it names where they are missing.
 gpu-check:
 	$(or $(wildcard $(BIN)/python),$(PYTHON)) -m tests.gpu.check
+
+ptx-check: setup
+	$(BIN)/python -m tests.ptx_machine.check --jobs $(JOBS)
 
 verify-tensorrt: setup
 	$(BIN)/python -m tests.gpu.verify_tensorrt

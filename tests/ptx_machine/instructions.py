@@ -1,0 +1,74 @@
+"""One PTX instruction as a C++ statement, by its mnemonic. What is not here is refused."""
+
+from tests.ptx_machine import arithmetic, memory
+from tests.ptx_machine.operands import Modifiers, Operands, Translation, label_name, refuse
+from tests.ptx_machine.ptx import Instruction, PtxError
+from tests.ptx_machine.types import TYPES
+
+
+def branch(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    modifiers.ignore("uni")
+    modifiers.finish()
+    return f"count_branch(thread); goto {label_name(operands[0])};"
+
+
+def leave(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    modifiers.ignore("uni")
+    modifiers.finish()
+    return "return;"
+
+
+def barrier(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`bar.sync 0` of the whole block, `bar.warp.sync mask`."""
+    of_warp = modifiers.take("warp")
+    if not modifiers.take("sync"):
+        raise PtxError("only bar.sync and bar.warp.sync are supported")
+    modifiers.finish()
+    if of_warp:
+        return f"warp_barrier(thread, {names.value(operands[0], TYPES['u32'])});"
+    if operands != ("0",):
+        raise PtxError("only barrier 0 of all threads is supported")
+    return "block_barrier(thread);"
+
+
+SHUFFLES = {"up": "kUp", "down": "kDown", "bfly": "kButterfly", "idx": "kIndex"}
+
+
+def shuffle(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`shfl.sync.mode.b32 d|p, a, b, c, mask`."""
+    mode = modifiers.one_of(*SHUFFLES)
+    if mode is None or not modifiers.take("sync"):
+        raise PtxError("only shfl.sync is supported")
+    kind = modifiers.type()
+    modifiers.finish()
+    to, _, predicate = (part.strip() for part in operands[0].partition("|"))
+    arguments = ", ".join(names.value(operand, TYPES["u32"]) for operand in operands[1:])
+    call = f"shuffle(thread, Shuffle::{SHUFFLES[mode]}, {arguments}, in_range)"
+    statements = f"bool in_range = false; {names.assign(to, f'bits<{kind.cpp}>({call})', kind)}"
+    return statements + (f" {names.register(predicate)} = in_range;" if predicate else "")
+
+
+TRANSLATIONS: dict[str, Translation] = {
+    "bra": branch,
+    "ret": leave,
+    "exit": leave,
+    "bar": barrier,
+    "shfl": shuffle,
+    **memory.TRANSLATIONS,
+    **arithmetic.TRANSLATIONS,
+}
+MAY_FAULT = {"bar", "shfl", "div", "rem", *memory.MAY_FAULT}
+
+
+def statement_of(instruction: Instruction, names: Operands) -> str:
+    """Its C++ statement. Raises PtxError for what is not supported."""
+    if instruction.mnemonic not in TRANSLATIONS:
+        raise refuse(instruction, "an instruction that is not supported")
+    modifiers = Modifiers(instruction.modifiers)
+    try:
+        statement = TRANSLATIONS[instruction.mnemonic](modifiers, instruction.operands, names)
+        if not instruction.guard:
+            return statement
+        return f"if ({names.value(instruction.guard, TYPES['pred'])}) {{ {statement} }}"
+    except (PtxError, IndexError, KeyError, ValueError) as error:
+        raise refuse(instruction, str(error)) from error
