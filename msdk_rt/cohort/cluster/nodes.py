@@ -42,12 +42,12 @@ def join(address: str) -> Any:
         import ray
     except ModuleNotFoundError as error:
         raise BackendError(
-            f"--cluster needs Ray, and {error.name} is not installed: pip install 'msdk_rt[cluster]', on every "
-            "node"
+            f"--cluster needs Ray, and {error.name} is not installed: pip install 'msdk_rt[cluster]' "
+            "on every node"
         ) from error
     if "://" in address:
         raise BackendError(
-            f"expected auto or HOST:PORT as the cluster's address, got {address}: run msdk-rt on one of its nodes"
+            f"expected auto or HOST:PORT as the cluster's address, got {address}: run msdk-rt on a node"
         )
     try:
         with _own_sigterm():

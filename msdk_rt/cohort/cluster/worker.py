@@ -1,8 +1,7 @@
-"""A worker of a cluster: one Segmenter in its own process. It runs on a node where this package is installed."""
+"""A worker of a cluster: one Segmenter in its own process, on a node where this package is installed."""
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -53,8 +52,8 @@ class Worker:
             return Opened(f"has msdk_rt {msdk_rt.__version__}, the driver {self._version}: install the same")
         if not self._sign.is_dir():
             return Opened(
-                f"does not see the results' folder {self._sign.parent} as the driver does: give a path that all "
-                "nodes share"
+                f"does not see the results' folder {self._sign.parent} as the driver does: give a path that "
+                "all nodes share"
             )
         self._warned = contextlib.ExitStack().enter_context(collecting_warnings())  # as long as the process
         try:
@@ -70,7 +69,7 @@ class Worker:
         return Opened("", tuple(self._segmenter.providers), tuple(self._warned.take()))
 
     async def segment(self, case: Case, inputs: Sequence[dict[str, Any]]) -> Answer:
-        """Read, segment and write a case as run_cases does. inputs: the identity of its files at the driver."""
+        """Read, segment and write a case as run_cases does. inputs: identity of its files at the driver."""
         loop, lines = asyncio.get_running_loop(), list[str]()
         work = Work(self._segmenter, self._request, lines.append, False, self._warned)
         try:
@@ -106,7 +105,6 @@ def _read(work: Work, case: Case, inputs: Sequence[dict[str, Any]]) -> Ready | O
         raise _Unseen(f"{one_line(error)}: give paths that all nodes share") from error
     if found != list(inputs):
         raise _Unseen(
-            f"sees another file at {case.inputs[0]} than the driver, on {socket.gethostname()}: give paths that "
-            "all nodes share"
+            f"sees another file at {case.inputs[0]} than the driver: give paths that all nodes share"
         )
     return work.read(case)
