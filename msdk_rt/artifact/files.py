@@ -1,15 +1,19 @@
 """Files that are either whole or not there.
 
 A file that is being written has a name `.msdk-*.part` and a lock that ends with its process, however that
-ends. A `.part` file without a lock was left by a process that was killed; the next process removes it.
+ends. A `.part` file without a lock was left by a process that was killed; the next process removes it. Where
+several machines share a folder, locks of other machines may not be seen: of theirs, only files that have not
+changed for a day are removed.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +21,18 @@ from typing import IO, Any
 from msdk_rt.errors import MsdkError, OutputError, shown
 
 LEFTOVERS = ".msdk-*.part"
+OLD = 24 * 3600  # seconds
+
+
+def _running_system() -> str:
+    """Eight characters for the system that runs now, other ones after a restart and on another machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return hashlib.sha256(os.uname().nodename.encode()).hexdigest()[:8]
+
+
+OURS = f".msdk-{_running_system()}-"
 
 
 def path_of(given: object, error: type[MsdkError]) -> Path:
@@ -85,6 +101,8 @@ def remove_leftovers(folder: Path) -> None:
     """Delete files that killed processes left half-written in `folder`; files being written now stay."""
     for path in folder.glob(LEFTOVERS):
         with contextlib.suppress(OSError):  # held, gone, or on a disk without locks: not ours to judge
+            if not path.name.startswith(OURS) and time.time() - path.lstat().st_mtime < OLD:
+                continue
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -96,7 +114,7 @@ def remove_leftovers(folder: Path) -> None:
 def _create(parent: Path, make: Callable[[Path], int]) -> tuple[Path, int]:
     """A new path in `parent` and the descriptor that `make` gave for it, locked."""
     while True:
-        path = parent / f".msdk-{secrets.token_hex(8)}.part"
+        path = parent / f"{OURS}{secrets.token_hex(8)}.part"
         descriptor = make(path)
         with contextlib.suppress(OSError):  # a disk without locks: there nothing is taken for a leftover
             fcntl.flock(descriptor, fcntl.LOCK_EX)

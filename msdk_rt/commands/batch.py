@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.cohort.opening import Executor, Here, Opening
+from msdk_rt.cohort.other_parts import split_otherwise
 from msdk_rt.cohort.plan import Plan, part_of
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
 from msdk_rt.commands.terminal import shows_bars
@@ -45,6 +46,8 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
     outcomes.sort(key=lambda outcome: place[outcome.case.name])
     entries = report(plan, outcomes, request, **run)
     write_summary(plan, outcomes, request, entries)
+    for sentence in split_otherwise(plan):
+        say(f"warning: {sentence}")
     if options.json:
         print(json.dumps(entries, indent=2))
     return 0 if is_complete(plan, outcomes) else 1
