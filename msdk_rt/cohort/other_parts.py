@@ -1,4 +1,4 @@
-"""The reports of the other jobs that share a cohort: what failed there, and whether they split the same cases."""
+"""The reports of the other jobs that share a cohort: what failed there, and what they had split."""
 
 import hashlib
 import json

@@ -17,9 +17,7 @@ from msdk_rt.cohort.records import Request
 from msdk_rt.errors import one_line
 
 LOOK_EVERY = 5.0  # seconds between looks at which nodes there are
-AVOID_FOR = (
-    30.0  # seconds that a node is not used after its connection broke; Ray takes up to 20 to call it dead
-)
+AVOID_FOR = 30.0  # seconds without new workers on a node whose connection broke; it may come back
 WAIT = 0.5
 MOST_DEATHS_OPENING = 2
 MOST_DETAIL = 300
@@ -106,7 +104,8 @@ class Crew:
             if time.monotonic() < self._avoided.get(node.id, 0.0):
                 continue
             present = sum(member.node.id == node.id for member in self.members)
-            for _ in range(min(self._room(node).workers - present, wanted - len(self.members))):
+            fit = sum(member.node.id not in self.unfit for member in self.members)
+            for _ in range(min(self._room(node).workers - present, wanted - fit)):
                 self._start(node)
 
     def send(self, member: Member, index: int, case: Case, inputs: Sequence[dict[str, Any]]) -> None:

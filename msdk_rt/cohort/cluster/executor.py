@@ -5,10 +5,11 @@ worker, and brings PyArrow and pandas along.
 """
 
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class Cluster:
         check_writable(shared)
         gpu = needs_gpu(self._opening.providers, self.manifest.engine is not None)
         with (
+            redirect_stdout(sys.stderr),  # Ray prints what happens to workers and nodes
             temporary_folder(shared) as sign,
             closing(Crew(self._ray, self._opening, request, sign, gpu)) as crew,
             tqdm(total=len(cases), desc="cases", unit="case", leave=False, disable=not progress) as bar,

@@ -1,0 +1,115 @@
+"""A cohort on two real Ray nodes: the results of a plain run, whatever is killed meanwhile.
+
+The tests share the cluster. xdist keeps them in one process: starting it takes longer than they do.
+"""
+
+import json
+import os
+import signal
+
+import pytest
+
+from tests.runtime.cohort.cluster.conftest import POISON, kill, wait_until
+from tests.runtime.cohort.folders import images_in, run, write_scan
+
+pytestmark = pytest.mark.xdist_group("ray")
+SLOW = ("--overlap", "0.8")
+
+
+def scans_in(folder, count, shape=(9, 10, 11)):
+    folder.mkdir()
+    for index in range(count):
+        write_scan(folder / f"{index:02d}.nii.gz", index, shape=shape)
+    return folder
+
+
+def assert_same_results(out, plain, count):
+    assert images_in(out) == [f"{index:02d}.nii.gz" for index in range(count)]
+    for name in images_in(out):
+        assert (out / name).read_bytes() == (plain / name).read_bytes()
+        mine, theirs = (
+            json.loads((place / f"{name}.json").read_text())["Provenance"] for place in (out, plain)
+        )
+        for volatile in ("made_with", "replaces", "files"):  # of files, the picture is not compared
+            mine.pop(volatile, None), theirs.pop(volatile, None)
+        assert mine == theirs
+
+
+def test_every_entry_is_accounted_for(machines, artifact, tmp_path):
+    """Six sound scans, one cut short, one that kills its worker, one that is no image, one that is kept."""
+    scans, out, plain = scans_in(tmp_path / "scans", 6), tmp_path / "out", tmp_path / "plain"
+    assert run(artifact, scans, "-o", plain) == 0
+    assert run(artifact, scans / "03.nii.gz", "-o", out / "03.nii.gz") == 0
+    write_scan(scans / POISON)
+    (scans / "short.nii.gz").write_bytes((scans / "01.nii.gz").read_bytes()[:200])
+    (scans / "notes.doc").write_text("?")
+    code, reported, told = machines.run(artifact, scans, "-o", out, "--json")
+    assert code == 1, told
+    report = json.loads(reported)
+    cases = {case["case"]: case for case in report["cases"]}
+    assert list(cases) == [f"{index:02d}" for index in range(6)] + ["poison", "short"]
+    assert cases["03"]["kept"] is True
+    assert "2 workers died while they had it" in cases["poison"]["error"]
+    assert "run it by itself" in cases["poison"]["error"]
+    assert "short.nii.gz" in cases["short"]["error"]
+    assert [entry["path"] for entry in report["left_out"]] == [str(scans / "notes.doc")]
+    assert sum(report["cluster"]["cases_on"].values()) == 7
+    assert report["providers"] == ["CPUExecutionProvider"]
+    assert_same_results(out, plain, 6)
+    assert report == json.loads((out / "report.json").read_text())
+    assert "poison" in (out / "volumes.tsv").read_text()
+    assert not list(out.glob(".msdk-*"))
+
+
+def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
+    scans = scans_in(tmp_path / "scans", 12, shape=(24, 22, 20))
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    driver = machines.start(artifact, scans, "-o", out, *SLOW)
+    wait_until(lambda: images_in(out))
+    first = machines.workers()
+    kill(first[0])
+    wait_until(lambda: set(machines.workers()) - set(first))
+    kill(driver.pid)
+    _, told = driver.communicate(timeout=60)
+    assert "a worker died" in told
+    assert "again elsewhere" in told
+    before = len(images_in(out))
+    assert 0 < before < 12
+    wait_until(lambda: not machines.workers())  # they end with their driver
+    code, reported, told = machines.run(artifact, scans, "-o", out, *SLOW, "--json")
+    assert code == 0, told
+    kept = [case["case"] for case in json.loads(reported)["cases"] if case.get("kept")]
+    assert before <= len(kept) < 12
+    assert run(artifact, scans, "-o", plain, *SLOW) == 0
+    assert_same_results(out, plain, 12)
+    assert not list(out.glob(".msdk-*"))
+
+
+def test_what_no_worker_can_do_is_one_sentence(machines, artifact, tmp_path):
+    scan = write_scan(tmp_path / "scan.nii.gz")
+    code, _, told = machines.run(artifact, scan, "-o", tmp_path / "out", "--threads", "2")
+    assert code == 1
+    assert "no node of the cluster offers the 2 processor(s) that a worker needs" in told
+    code, _, told = machines.run(artifact, scan, "-o", tmp_path / "out", "--overlap", "2")
+    assert code == 1
+    assert "no node of the cluster can work" in told
+    assert "overlap must be a fraction from 0 to below 1, got 2.0" in told
+    assert "Traceback" not in told
+
+
+def test_a_node_is_removed(machines, artifact, tmp_path):
+    """The last test of the cluster, which has one node afterwards."""
+    scans = scans_in(tmp_path / "scans", 10, shape=(24, 22, 20))
+    out, plain = tmp_path / "out", tmp_path / "plain"
+    driver = machines.start(artifact, scans, "-o", out, *SLOW)
+    wait_until(lambda: images_in(out) and len(machines.workers()) == 2)
+    lost = machines.nodes.pop()
+    (worker,) = machines.workers_of(lost)
+    os.kill(worker, signal.SIGSTOP)  # so that it is in the middle of a case
+    machines.cluster.remove_node(lost, allow_graceful=False)
+    os.kill(worker, signal.SIGCONT)
+    _, told = driver.communicate(timeout=120)
+    assert driver.returncode == 0, told
+    assert "the node was lost" in told
+    assert run(artifact, scans, "-o", plain, *SLOW) == 0
+    assert_same_results(out, plain, 10)
