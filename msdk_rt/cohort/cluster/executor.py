@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import ExitStack, closing, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,10 @@ class Cluster:
         self._opening, self._address = replace(opening, path=opening.path.absolute()), address
         with folder_lock(self._opening.path.parent, shared=True):
             self.manifest = read_manifest(self._opening.path)
-        self._ray = join(address)
+        with ExitStack() as redirected:  # stdout is for the report; Ray prints what happens to nodes there
+            redirected.enter_context(redirect_stdout(sys.stderr))
+            self._ray = join(address)
+            self._stdout = redirected.pop_all()
         self._cases_on: Counter[str] = Counter()
         self._providers: set[str] = set()
 
@@ -53,7 +56,6 @@ class Cluster:
         check_writable(shared)
         gpu = needs_gpu(self._opening.providers, self.manifest.engine is not None)
         with (
-            redirect_stdout(sys.stderr),  # Ray prints what happens to workers and nodes
             temporary_folder(shared) as sign,
             closing(Crew(self._ray, self._opening, request, sign, gpu)) as crew,
             tqdm(total=len(cases), desc="cases", unit="case", leave=False, disable=not progress) as bar,
@@ -71,7 +73,8 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster."""
-        self._ray.shutdown()
+        with self._stdout:
+            self._ray.shutdown()
 
 
 @dataclass
