@@ -1,108 +1,55 @@
-"""A Ray cluster of two nodes with one processor each, and the command line as its driver."""
+"""The cluster that the tests of this folder share, and a node that sees other files than the rest."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[4]
-MAIN = "from msdk_rt.commands.main import main; raise SystemExit(main())"
-# Read by every Python of the cluster's nodes: whoever opens this file dies, as of a crash in a library.
-POISON = "poison.nii.gz"
-KILLED_BY_POISON = f"""
-import os, signal, sys
+from tests.support.ray_cluster import environment, ray_cluster, wait_until
 
-def die(event, arguments):
-    if event == "open" and str(arguments[0]).endswith({POISON!r}):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-sys.addaudithook(die)
-"""
-
-
-class Machines:
-    """The cluster, and commands that use it."""
-
-    def __init__(self, cluster, hooks):
-        self.cluster, self._hooks = cluster, hooks
-        self.nodes = [cluster.add_node(**NODE, num_cpus=1) for _ in range(2)]
-
-    def start(self, *arguments, command="run"):
-        """A driver in its own process."""
-        given = [command, "--cluster", self.cluster.address, "--threads", "1", *arguments]
-        return subprocess.Popen(
-            [sys.executable, "-c", MAIN, *map(str, given)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-
-    def run(self, *arguments, command="run"):
-        """(exit code, what is on stdout, what is on stderr)."""
-        driver = self.start(*arguments, command=command)
-        out, err = driver.communicate(timeout=120)
-        return driver.returncode, out, err
-
-    def workers(self):
-        """Process ids of this cluster's workers, which Ray names after their class."""
-        pids = map(int, filter(str.isdecimal, os.listdir("/proc")))
-        return [pid for pid in pids if is_worker(pid, self._hooks)]
-
-    def workers_of(self, node):
-        """Process ids of the workers of one node, which are children of its raylet."""
-        (raylet,) = (started.process.pid for started in node.all_processes["raylet"])
-        return [pid for pid in self.workers() if parent_of(pid) == raylet]
-
-
-NODE = {"include_dashboard": False, "object_store_memory": 80 << 20}
-
-
-def is_worker(pid, hooks):
-    try:
-        named = Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Worker")
-        return named and os.fsencode(hooks) in Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # it has ended
-        return False
-
-
-def parent_of(pid):
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def environment():
-    """Of the driver, which opens every file."""
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
-def wait_until(holds, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def kill(pid):
-    os.kill(pid, signal.SIGKILL)
+BLIND = 'for folder in {folders}; do mount -t tmpfs none "$folder"; done; exec "$0" -c "$1" {options}'
+START = "from ray.scripts.scripts import main; main()"
 
 
 @pytest.fixture(scope="package")
 def machines(tmp_path_factory):
     pytest.importorskip("ray")
-    from ray.cluster_utils import Cluster
+    with ray_cluster(tmp_path_factory.mktemp("hooks")) as cluster:
+        cluster.add(), cluster.add()
+        yield cluster
 
-    hooks = tmp_path_factory.mktemp("hooks")
-    (hooks / "sitecustomize.py").write_text(KILLED_BY_POISON)
-    given = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
-    os.environ.update(PYTHONPATH=f"{hooks}{os.pathsep}{ROOT}", RAY_USAGE_STATS_ENABLED="0")
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
-    try:
-        yield Machines(cluster, hooks)
-    finally:
-        cluster.shutdown()
-        for name, value in given.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+@pytest.fixture
+def blind(machines, tmp_path):
+    """A third node with two processors, to which the folders `scans` and `out` are empty."""
+    folders = SimpleNamespace(scans=tmp_path / "blind" / "scans", out=tmp_path / "blind" / "out")
+    for folder in vars(folders).values():
+        folder.mkdir(parents=True)
+    own_mounts = ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*own_mounts, "mount", "-t", "tmpfs", "none", "/mnt"], check=False).returncode:
+        pytest.skip("no process may have its own mounts here")
+    script = BLIND.format(
+        folders=" ".join(map(str, vars(folders).values())),
+        options=f"start --address {machines.address} --num-cpus 2 --object-store-memory {80 << 20} --block",
+    )
+    node = subprocess.Popen(
+        [*own_mounts, "sh", "-c", script, sys.executable, START],
+        env=environment() | {"PYTHONPATH": os.environ["PYTHONPATH"]},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until(lambda: nodes_alive(machines) == len(machines.nodes) + 2)  # the head is one too
+    yield folders
+    node.terminate()
+    node.wait(60)
+    wait_until(lambda: nodes_alive(machines) == len(machines.nodes) + 1)
+
+
+def nodes_alive(machines):
+    code = f"import ray; ray.init({machines.address!r}, log_to_driver=False, logging_level=50); "
+    code += "print(sum(node['Alive'] for node in ray.nodes()))"
+    told = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    return int(told.stdout.split()[-1])

@@ -4,13 +4,12 @@ The tests share the cluster. xdist keeps them in one process: starting it takes 
 """
 
 import json
-import os
-import signal
+import shutil
 
 import pytest
 
-from tests.runtime.cohort.cluster.conftest import POISON, kill, wait_until
 from tests.runtime.cohort.folders import images_in, run, write_scan
+from tests.support.ray_cluster import POISON, kill, stopped, wait_until
 
 pytestmark = pytest.mark.xdist_group("ray")
 SLOW = ("--overlap", "0.8")
@@ -87,14 +86,31 @@ def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
 
 def test_what_no_worker_can_do_is_one_sentence(machines, artifact, tmp_path):
     scan = write_scan(tmp_path / "scan.nii.gz")
-    code, _, told = machines.run(artifact, scan, "-o", tmp_path / "out", "--threads", "2")
+    code, _, told = machines.run(artifact, scan, "-o", tmp_path / "out", "--threads", "3")
     assert code == 1
-    assert "no node of the cluster offers the 2 processor(s) that a worker needs" in told
+    assert "no node of the cluster offers the 3 processor(s) that a worker needs" in told
     code, _, told = machines.run(artifact, scan, "-o", tmp_path / "out", "--overlap", "2")
     assert code == 1
     assert "no node of the cluster can work" in told
     assert "overlap must be a fraction from 0 to below 1, got 2.0" in told
     assert "Traceback" not in told
+
+
+def test_a_node_that_sees_other_files_gets_no_case(machines, blind, artifact, tmp_path):
+    scans, out, plain = scans_in(tmp_path / "scans", 9), tmp_path / "out", tmp_path / "plain"
+    assert run(artifact, scans, "-o", plain) == 0
+    code, _, told = machines.run(artifact, scans, "-o", blind.out)
+    assert code == 0, told
+    assert f"does not see the results' folder {blind.out} as the driver does" in told
+    assert_same_results(blind.out, plain, 9)
+    for scan in scans.iterdir():
+        shutil.copy2(scan, blind.scans)
+    code, _, told = machines.run(artifact, blind.scans, "-o", out, "--threads", "2")  # the others have one
+    assert code == 1
+    assert "no node of the cluster can work" in told
+    assert f"cannot read {blind.scans}" in told
+    assert "give paths that all nodes share" in told
+    assert images_in(out) == []
 
 
 def test_a_node_is_removed(machines, artifact, tmp_path):
@@ -103,11 +119,10 @@ def test_a_node_is_removed(machines, artifact, tmp_path):
     out, plain = tmp_path / "out", tmp_path / "plain"
     driver = machines.start(artifact, scans, "-o", out, *SLOW)
     wait_until(lambda: images_in(out) and len(machines.workers()) == 2)
-    lost = machines.nodes.pop()
+    lost = machines.nodes[-1]
     (worker,) = machines.workers_of(lost)
-    os.kill(worker, signal.SIGSTOP)  # so that it is in the middle of a case
-    machines.cluster.remove_node(lost, allow_graceful=False)
-    os.kill(worker, signal.SIGCONT)
+    with stopped(worker):
+        machines.remove(lost)
     _, told = driver.communicate(timeout=120)
     assert driver.returncode == 0, told
     assert "the node was lost" in told
