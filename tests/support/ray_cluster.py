@@ -51,12 +51,10 @@ class Machines:
             *map(str, arguments),
         ]
 
-    def start(self, *arguments, command="run"):
-        """A driver in its own process."""
+    def start(self, *arguments, command="run", told=subprocess.PIPE):
+        """A driver in its own process. told: where its stderr goes."""
         given = self.command(*arguments, command=command)
-        return subprocess.Popen(
-            given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-        )
+        return subprocess.Popen(given, stdout=subprocess.PIPE, stderr=told, text=True, env=environment())
 
     def run(self, *arguments, command="run"):
         """(exit code, what is on stdout, what is on stderr)."""
