@@ -15,6 +15,7 @@ QUESTIONS = {
     "network": "a whole window through the network against PyTorch; its profile and its memory",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
     "cohort": "many cases: reading and writing beside the network against one after the other",
+    "cluster": "a cohort on Ray nodes against a plain run: what it costs, what a second node gains",
     "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
     "window_scaling": "a window over threads, windows at a time and its side",
     "segmamba": "a SegMamba checkpoint of the published size: export and a window",

@@ -4,14 +4,17 @@ The tests share the cluster. xdist keeps them in one process: starting it takes 
 """
 
 import json
+import re
 import shutil
 
 import pytest
 
 from tests.runtime.cohort.folders import images_in, run, write_scan
-from tests.support.ray_cluster import POISON, kill, stopped, wait_until
+from tests.support.ray_cluster import POISON, environment, kill, stopped, wait_until
+from tests.support.system_calls import system_calls
 
 pytestmark = pytest.mark.xdist_group("ray")
+ADDRESS = re.compile(r'(?:inet_addr\("|inet_pton\(AF_INET6, ")(?:::ffff:)?([^"]+)"')
 SLOW = ("--overlap", "0.8")
 
 
@@ -94,6 +97,16 @@ def test_what_no_worker_can_do_is_one_sentence(machines, artifact, tmp_path):
     assert "no node of the cluster can work" in told
     assert "overlap must be a fraction from 0 to below 1, got 2.0" in told
     assert "Traceback" not in told
+
+
+def test_the_driver_reaches_for_its_cluster_alone(machines, artifact, tmp_path):
+    scan, out = write_scan(tmp_path / "scan.nii.gz"), tmp_path / "out"
+    command = machines.command(artifact, scan, "-o", out / "labels.nii.gz")
+    calls = system_calls(command, tmp_path / "trace", environment())
+    assert calls.exit_code == 0, calls.stderr
+    reached = {address for line in calls.reached for address in ADDRESS.findall(line)}
+    assert reached
+    assert reached <= {"127.0.0.1", "::1", machines.address.partition(":")[0]}
 
 
 def test_a_node_that_sees_other_files_gets_no_case(machines, blind, artifact, tmp_path):

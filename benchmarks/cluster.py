@@ -1,0 +1,105 @@
+"""What does `--cluster` cost beside a plain run, and what does a second node gain?
+
+Scans of 64 voxels a side through a small network, on nodes that have one processor of this machine each; the
+plain run has one too. Times are of the whole command, from start to report. Beside them stands the processor
+time of everything that took part, which other programs on the machine change less.
+"""
+
+import contextlib
+import os
+import resource
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.measure import record
+from tests.runtime.cohort.folders import write_scan
+from tests.support.ray_cluster import Machines, environment, ray_cluster
+from tests.support.small_model import write_artifact
+
+CASES, ROUNDS = 100, 3
+SHAPE, WINDOW = (64, 64, 64), (32, 32, 32)
+SETTINGS = ("--threads", "1", "--quiet", "--overwrite")
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Print and keep both answers."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "hooks").mkdir()
+        (folder / "scans").mkdir()
+        artifact = write_artifact(folder / "model.onnx", classes=4, window=WINDOW)
+        for index in range(CASES):
+            write_scan(folder / "scans" / f"{index:03d}.nii.gz", index, shape=SHAPE, dtype=np.int16)
+        with ray_cluster(folder / "hooks") as machines:
+            times = _rounds(machines, (artifact, folder / "scans", "-o", folder / "out", *SETTINGS))
+    seconds = {name: float(np.median([wall for wall, _ in runs])) for name, runs in times.items()}
+    processor = {name: float(np.median([used for _, used in runs])) for name, runs in times.items()}
+    case = f"{CASES} scans of 64^3, {ROUNDS} rounds"
+    record("cluster", case, seconds, "s")
+    record("cluster", f"{case}, processor time", processor, "s")
+    for name, runs in times.items():
+        print(f"  {name:10} {seconds[name]:7.1f} s, processor {processor[name]:7.1f} s  {runs}")
+    print(f"  one node over a plain run: {seconds['one node'] / seconds['plain run']:.3f} of its time, "
+          f"{processor['one node'] / processor['plain run']:.3f} of its processor time")  # fmt: skip
+    print(f"  two nodes over one: {seconds['one node'] / seconds['two nodes']:.2f} times as fast")
+
+
+def _rounds(machines: Machines, inputs: tuple) -> dict[str, list[tuple[float, float]]]:
+    """{contestant: (seconds, seconds of processor time) of each round}, in turns."""
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    times: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    on_cluster = machines.command(*inputs)
+    plain = [word for word in on_cluster if word not in ("--cluster", machines.address)]
+    with _on({first}):
+        machines.add()
+    for _ in range(ROUNDS):
+        with _on({first}):
+            times["plain run"].append(_timed(plain, machines))
+            times["one node"].append(_timed(on_cluster, machines))
+        with _on({second}):
+            added = machines.add()
+        times["two nodes"].append(_timed(on_cluster, machines))
+        machines.remove(added)
+    return times
+
+
+def _timed(command: list[str], machines: Machines) -> tuple[float, float]:
+    before, start = _used(machines), time.perf_counter()
+    subprocess.run(command, check=True, env=environment(), capture_output=True)
+    seconds = time.perf_counter() - start
+    time.sleep(1.0)  # the workers end after their driver
+    return seconds, _used(machines) - before
+
+
+def _used(machines: Machines) -> float:
+    """Processor seconds of the drivers, and of the nodes with the workers that have ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    raylets = [started.process.pid for node in machines.nodes for started in node.all_processes["raylet"]]
+    ticks = [
+        int(word)
+        for pid in raylets
+        for word in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
+    ]
+    return children.ru_utime + children.ru_stime + sum(ticks) / TICKS
+
+
+@contextlib.contextmanager
+def _on(processors: set[int]) -> Iterator[None]:
+    """Processes that start in the block run on these processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+if __name__ == "__main__":
+    main()
