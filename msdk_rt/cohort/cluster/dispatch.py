@@ -28,7 +28,8 @@ class Dispatch(Generic[Member]):
     @property
     def unfinished(self) -> int:
         """Cases that are neither done nor given up."""
-        return len(self.queued()) + sum(map(len, self._of_member.values()))
+        held = sum(map(len, self._of_member.values()))
+        return len(self._waiting) + len(self._suspects) + held
 
     def queued(self) -> list[int]:
         """Cases that no worker has."""
