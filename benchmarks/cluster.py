@@ -1,6 +1,6 @@
 """What does `--cluster` cost beside a plain run, and what does a second node gain?
 
-Scans of 64 voxels a side through a small network, on nodes that have one processor of this machine each; the
+Scans of 96 voxels a side through a small network, on nodes that have one processor of this machine each; the
 plain run has one too. Times are of the whole command, from start to report. Beside them stands the processor
 time of everything that took part, which other programs on the machine change less.
 """
@@ -19,12 +19,13 @@ import numpy as np
 
 from benchmarks.measure import record
 from tests.runtime.cohort.folders import write_scan
-from tests.support.ray_cluster import Machines, environment, ray_cluster
+from tests.support.ray_cluster import Machines, environment, ray_cluster, wait_until
 from tests.support.small_model import write_artifact
 
-CASES, ROUNDS = 100, 3
-SHAPE, WINDOW = (64, 64, 64), (32, 32, 32)
+CASES, ROUNDS = 200, 3
+SHAPE, WINDOW = (96, 96, 96), (32, 32, 32)
 SETTINGS = ("--threads", "1", "--quiet", "--overwrite")
+LOOK_EVERY = 1.0  # seconds; at most that much of a worker's time is missed
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,7 +42,7 @@ def main() -> None:
             times = _rounds(machines, (artifact, folder / "scans", "-o", folder / "out", *SETTINGS))
     seconds = {name: float(np.median([wall for wall, _ in runs])) for name, runs in times.items()}
     processor = {name: float(np.median([used for _, used in runs])) for name, runs in times.items()}
-    case = f"{CASES} scans of 64^3, {ROUNDS} rounds"
+    case = f"{CASES} scans of 96^3, {ROUNDS} rounds"
     record("cluster", case, seconds, "s")
     record("cluster", f"{case}, processor time", processor, "s")
     for name, runs in times.items():
@@ -71,23 +72,29 @@ def _rounds(machines: Machines, inputs: tuple) -> dict[str, list[tuple[float, fl
 
 
 def _timed(command: list[str], machines: Machines) -> tuple[float, float]:
-    before, start = _used(machines), time.perf_counter()
-    subprocess.run(command, check=True, env=environment(), capture_output=True)
-    seconds = time.perf_counter() - start
-    time.sleep(1.0)  # the workers end after their driver
-    return seconds, _used(machines) - before
+    """Seconds of a command, and the processor seconds of itself and of the workers that it had."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    driver = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    ticks: dict[int, int] = {}
+    while driver.poll() is None:
+        ticks |= {pid: _ticks(pid) for pid in machines.workers()}
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.wait(LOOK_EVERY)
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert driver.returncode == 0
+    wait_until(lambda: not machines.workers())
+    own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, own + sum(ticks.values()) / TICKS
 
 
-def _used(machines: Machines) -> float:
-    """Processor seconds of the drivers, and of the nodes with the workers that have ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    raylets = [started.process.pid for node in machines.nodes for started in node.all_processes["raylet"]]
-    ticks = [
-        int(word)
-        for pid in raylets
-        for word in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]
-    ]
-    return children.ru_utime + children.ru_stime + sum(ticks) / TICKS
+def _ticks(pid: int) -> int:
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:  # it has ended
+        return 0
+    return int(words[11]) + int(words[12])
 
 
 @contextlib.contextmanager
