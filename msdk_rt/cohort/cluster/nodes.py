@@ -4,12 +4,14 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from msdk_rt.errors import BackendError, one_line
 
+CONNECT_WITHIN = 10.0  # seconds
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 
 
@@ -45,14 +47,17 @@ def join(address: str) -> Any:
             f"--cluster needs Ray, and {error.name} is not installed: pip install 'msdk_rt[cluster]' "
             "on every node"
         ) from error
-    if "://" in address:
+    host, _, port = address.rpartition(":")
+    if address != "auto" and not (host and port.isdecimal() and "/" not in host):
         raise BackendError(
             f"expected auto or HOST:PORT as the cluster's address, got {address}: run msdk-rt on a node"
         )
     try:
+        if host:  # Ray itself waits for minutes
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_WITHIN).close()
         with _own_sigterm():
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OverflowError, OSError) as error:
         raise BackendError(
             f"found no Ray cluster at {address} ({one_line(error)}): start one with `ray start --head "
             "--disable-usage-stats`, and run msdk-rt on one of its nodes"
