@@ -74,14 +74,14 @@ class Machines:
 
 
 @contextlib.contextmanager
-def ray_cluster(hooks):
-    """A cluster whose head has no processors, and so no workers. hooks: an empty folder."""
+def ray_cluster(hooks, of_head=0):
+    """A cluster of one node, the head, which offers `of_head` processors. hooks: an empty folder."""
     from ray.cluster_utils import Cluster
 
     (hooks / "sitecustomize.py").write_text(KILLED_BY_POISON)
     given = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
     os.environ.update(PYTHONPATH=f"{hooks}{os.pathsep}{ROOT}", RAY_USAGE_STATS_ENABLED="0")
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0})
+    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": of_head})
     try:
         yield Machines(cluster, hooks)
     finally:

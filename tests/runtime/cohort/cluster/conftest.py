@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.runtime.cohort.test_bids import dataset, model  # noqa: F401, fixtures
 from tests.support.ray_cluster import environment, ray_cluster, wait_until
 
 BLIND = 'for folder in {folders}; do mount -t tmpfs none "$folder"; done; exec "$0" -c "$1" {options}'
@@ -16,8 +17,8 @@ START = "from ray.scripts.scripts import main; main()"
 @pytest.fixture(scope="package")
 def machines(tmp_path_factory):
     pytest.importorskip("ray")
-    with ray_cluster(tmp_path_factory.mktemp("hooks")) as cluster:
-        cluster.add(), cluster.add()
+    with ray_cluster(tmp_path_factory.mktemp("hooks"), of_head=1) as cluster:
+        cluster.add()
         yield cluster
 
 

@@ -1,19 +1,14 @@
-"""A cohort on two real Ray nodes: the results of a plain run, whatever is killed meanwhile.
-
-The tests share the cluster. xdist keeps them in one process: starting it takes longer than they do.
-"""
+"""A cohort on two real Ray nodes: the results of a plain run, whatever is killed meanwhile."""
 
 import json
 import re
 import shutil
 
-import pytest
-
 from tests.runtime.cohort.folders import images_in, run, write_scan
+from tests.runtime.cohort.test_bids import CASES, bids, finished, results
 from tests.support.ray_cluster import POISON, environment, kill, stopped, wait_until
 from tests.support.system_calls import system_calls
 
-pytestmark = pytest.mark.xdist_group("ray")
 ADDRESS = re.compile(r'(?:inet_addr\("|inet_pton\(AF_INET6, ")(?:::ffff:)?([^"]+)"')
 SLOW = ("--overlap", "0.8")
 
@@ -64,7 +59,7 @@ def test_every_entry_is_accounted_for(machines, artifact, tmp_path):
 
 
 def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
-    scans = scans_in(tmp_path / "scans", 12, shape=(24, 22, 20))
+    scans = scans_in(tmp_path / "scans", 10, shape=(24, 22, 20))
     out, plain = tmp_path / "out", tmp_path / "plain"
     driver = machines.start(artifact, scans, "-o", out, *SLOW)
     wait_until(lambda: images_in(out))
@@ -76,15 +71,45 @@ def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
     assert "a worker died" in told
     assert "again elsewhere" in told
     before = len(images_in(out))
-    assert 0 < before < 12
+    assert 0 < before < 10
     wait_until(lambda: not machines.workers())  # they end with their driver
     code, reported, told = machines.run(artifact, scans, "-o", out, *SLOW, "--json")
     assert code == 0, told
     kept = [case["case"] for case in json.loads(reported)["cases"] if case.get("kept")]
-    assert before <= len(kept) < 12
+    assert before <= len(kept) < 10
     assert run(artifact, scans, "-o", plain, *SLOW) == 0
-    assert_same_results(out, plain, 12)
+    assert_same_results(out, plain, 10)
     assert not list(out.glob(".msdk-*"))
+
+
+def test_a_bids_dataset_in_parts(machines, dataset, model, tmp_path):
+    """One part there, the other here; then there is nothing left to do."""
+    output, plain = tmp_path / "derivatives", tmp_path / "plain"
+    given = [dataset, output, "participant", "--model", model, "--json", "--part", "1/2"]
+    code, reported, told = machines.run(*given, command="bids")
+    assert code == 1, told  # one of the two subjects that lack something is in this part
+    assert [case["case"] for case in json.loads(reported)["cases"]] == CASES[::2] == results(output)
+    assert bids(dataset, output, model, "--part", "2/2") == 1
+    assert bids(dataset, plain, model) == 1
+    assert results(output) == CASES
+    for name in finished(plain):
+        assert name.read_bytes() == (output / name.relative_to(plain)).read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in finished(output)}
+    assert bids(dataset, output, model) == 1
+    assert {path: path.stat().st_mtime_ns for path in finished(output)} == before
+
+
+def test_sigterm_ends_the_driver_and_its_workers(machines, artifact, tmp_path):
+    scans, out = scans_in(tmp_path / "scans", 12, shape=(24, 22, 20)), tmp_path / "out"
+    driver = machines.start(artifact, scans, "-o", out, *SLOW)
+    wait_until(lambda: images_in(out))
+    driver.terminate()
+    _, told = driver.communicate(timeout=60)
+    assert driver.returncode == 1
+    assert "interrupted; finished results are complete, nothing is half-written" in told
+    assert "Traceback" not in told
+    wait_until(lambda: not machines.workers())
+    assert 0 < len(images_in(out)) < 12
 
 
 def test_what_no_worker_can_do_is_one_sentence(machines, artifact, tmp_path):
@@ -127,12 +152,11 @@ def test_a_node_that_sees_other_files_gets_no_case(machines, blind, artifact, tm
 
 
 def test_a_node_is_removed(machines, artifact, tmp_path):
-    """The last test of the cluster, which has one node afterwards."""
-    scans = scans_in(tmp_path / "scans", 10, shape=(24, 22, 20))
+    scans = scans_in(tmp_path / "scans", 8, shape=(24, 22, 20))
     out, plain = tmp_path / "out", tmp_path / "plain"
+    lost = machines.add()
     driver = machines.start(artifact, scans, "-o", out, *SLOW)
-    wait_until(lambda: images_in(out) and len(machines.workers()) == 2)
-    lost = machines.nodes[-1]
+    wait_until(lambda: images_in(out) and machines.workers_of(lost))
     (worker,) = machines.workers_of(lost)
     with stopped(worker):
         machines.remove(lost)
@@ -140,4 +164,4 @@ def test_a_node_is_removed(machines, artifact, tmp_path):
     assert driver.returncode == 0, told
     assert "the node was lost" in told
     assert run(artifact, scans, "-o", plain, *SLOW) == 0
-    assert_same_results(out, plain, 10)
+    assert_same_results(out, plain, 8)

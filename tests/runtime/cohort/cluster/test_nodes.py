@@ -56,9 +56,7 @@ def test_nobody_at_the_address_is_told_at_once():
     with socket.socket() as taken:  # bound, and nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(
-            BackendError, match=f"found no Ray cluster at {address} .*refused.*start one with"
-        ):
+        with pytest.raises(BackendError, match=f"found no Ray cluster at {address} .*refused"):
             join(address)
 
 
