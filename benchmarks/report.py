@@ -30,6 +30,8 @@ def write() -> None:
         ("The network", "network", _times),
         ("A whole volume", "volume", _times),
         ("A cohort", "cohort", _times),
+        ("A cohort on Ray nodes", "cluster", _figures),
+        ("10,000 cases on 50 nodes, simulated", "cohort_cost", _figures),
         ("Where the time goes", "network_profile", _values),
         ("Peak memory", "network_memory", _values),
         ("Growth with size", "scaling", _figures),

@@ -21,6 +21,8 @@ def die(event, arguments):
 
 sys.addaudithook(die)
 """
+# With reports off, a head still sends one that says so.
+WITHOUT_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9"}
 NODE = {"include_dashboard": False, "object_store_memory": 80 << 20}
 PATIENCE = 240  # seconds
 
@@ -79,8 +81,9 @@ def ray_cluster(hooks, of_head=0):
     from ray.cluster_utils import Cluster
 
     (hooks / "sitecustomize.py").write_text(KILLED_BY_POISON)
-    given = {name: os.environ.get(name) for name in ("PYTHONPATH", "RAY_USAGE_STATS_ENABLED")}
-    os.environ.update(PYTHONPATH=f"{hooks}{os.pathsep}{ROOT}", RAY_USAGE_STATS_ENABLED="0")
+    of_nodes = {"PYTHONPATH": f"{hooks}{os.pathsep}{ROOT}", **WITHOUT_REPORTS}
+    given = {name: os.environ.get(name) for name in of_nodes}
+    os.environ.update(of_nodes)
     cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": of_head})
     try:
         yield Machines(cluster, hooks)
