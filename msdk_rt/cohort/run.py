@@ -66,7 +66,7 @@ def run_case(
     tell: takes a line about it. Whatever is wrong with the case is in the outcome. Raises OutputError.
     """
     with collecting_warnings() as warned:
-        work = _Work(segmenter, request, tell, progress, warned)
+        work = Work(segmenter, request, tell, progress, warned)
         segmented = work.infer(work.read(case))
         return segmented if isinstance(segmented, Outcome) else work.write(segmented)
 
@@ -90,7 +90,7 @@ def run_cases(
     ):
         for executor in (reader, writer):  # one interrupted while its thread starts would not wait for it
             executor.submit(int).result()
-        work = _Work(segmenter, request, tell, progress, warned)
+        work = Work(segmenter, request, tell, progress, warned)
         reading = [reader.submit(work.read, case) for case in cases[:1]]
         writing: list[Future[Outcome]] = []
         for index, case in enumerate(cases):
@@ -117,7 +117,7 @@ def _ended(writing: list[Future[Outcome]]) -> Iterator[Outcome]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class Work:
     """The three stages of a case, each in its own thread or in sequence."""
 
     segmenter: Segmenter

@@ -31,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only every N-th case by name, from the I-th on: one job of an array (results go to one folder)",
     )
     parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run on the nodes of a Ray cluster, HOST:PORT or auto for the one that this machine belongs to; "
+        "a worker for each GPU, or for every --threads processors (default: one per node)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="segment again, replacing all of an earlier result"
     )
     parser.add_argument("--json", action="store_true", help="report on stdout as JSON")
