@@ -36,7 +36,7 @@ class EmulatedOps:
         self._library.emulator_order(ctypes.c_uint64(seed))
 
     def call(self, name: str, dtype: np.dtype, *arguments) -> None:
-        """An op's C function (tests/cuda_emulator/tests/c_abi) with ctypes. Raises ValueError where it refuses."""
+        """An op's C function in tests/cuda_emulator/tests/c_abi. Raises ValueError where it refuses."""
         function = getattr(self._library, name)
         function.restype = ctypes.c_char_p
         refused = function(ctypes.c_int(dtype == np.float16), *arguments)
