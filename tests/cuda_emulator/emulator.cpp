@@ -76,9 +76,9 @@ struct RunningBlock : Block {
 };
 
 ucontext_t scheduler_context;
-void* scheduler_fake_stack = nullptr;
-const void* scheduler_stack = nullptr;
-size_t scheduler_stack_bytes = 0;
+[[maybe_unused]] void* scheduler_fake_stack = nullptr;  // for AddressSanitizer alone, as the next two
+[[maybe_unused]] const void* scheduler_stack = nullptr;
+[[maybe_unused]] size_t scheduler_stack_bytes = 0;
 const std::function<void()>* running_kernel = nullptr;
 long idle_switches = 0;
 std::mt19937_64 rng;
