@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 
@@ -18,6 +19,7 @@ from msdk_rt.errors import ExportError, MsdkError
 
 OPSET = 20
 _PROTOBUF_LIMIT = 2**31 - 1
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def to_onnx(network: nn.Module, description: ModelDescription, precision: str = "float32") -> onnx.ModelProto:
@@ -76,7 +78,8 @@ def _exporting(network: nn.Module, also: str = "") -> Iterator[None]:
         except MsdkError:
             raise
         except Exception as error:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            reason = _COLOURS.sub("", first).removesuffix(" Next steps:")
             raise ExportError(
                 f"PyTorch cannot export this network: {reason} (it must be a function of tensors alone, "
                 f"whose control flow depends neither on voxel values nor on the batch size{also})"

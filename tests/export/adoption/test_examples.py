@@ -69,3 +69,14 @@ def test_a_block_may_write_into_its_input(mixer, tmp_path):
     network = nn.Sequential(nn.Linear(6, 6), randomised(Net(mixer(6))))
 
     assert error_elsewhere(network, tmp_path / "graph.onnx", tokens_of()) < 1e-5
+
+
+class NotInOnnx(nn.Module):
+    def forward(self, tokens):
+        return tokens.cummax(1).values
+
+
+def test_an_error_of_the_exporter_is_plain_text(tmp_path):
+    with pytest.raises(ExportError, match="cummax") as refused:
+        export_graph(NotInOnnx(), tokens_of(), tmp_path / "graph.onnx")
+    assert str(refused.value).isprintable()
