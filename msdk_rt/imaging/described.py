@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Described:
-    """labels: {name: voxel value}, 0 for the background. family, sha256: of the model that made the labels."""
+    """labels: {name: voxel value}, 0 for the background. family, sha256: of the model that made them."""
 
     labels: Mapping[str, int] = field(default_factory=dict)
     family: str = ""

@@ -69,7 +69,7 @@ FOREIGN_SUFFIXES = (
 
 
 def open_image(path: Path, *, series: bool = False, choice: str = "") -> Image:
-    """The image of a file or a folder; what no format knows is taken for the first one's. Raises InputError."""
+    """The image of a file or a folder; what no format knows is opened as the first. Raises InputError."""
     return (_format_of(path) or FORMATS[0]).open(path, series=series, choice=choice)
 
 

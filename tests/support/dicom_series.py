@@ -60,8 +60,8 @@ def write_series(
 ) -> Path:
     """Write (X, Y, Z) integers as one file a slice; affine: voxel to LPS millimetres.
 
-    order: of the names and instance numbers along Z, "up", "down" or "shuffled". rescale: (slope, intercept) of
-    slice z, default none. compression: "", "jpeg" (lossless), "j2k" (lossless).
+    order: of the names and instance numbers along Z, "up", "down" or "shuffled". rescale: (slope, intercept)
+    of slice z, default none. compression: "", "jpeg" (lossless), "j2k" (lossless).
     """
     import SimpleITK as sitk
 

@@ -22,7 +22,7 @@ BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, Runtime
 
 @dataclass(frozen=True)
 class Container:
-    """path: a folder, a zip or a file. names: its DICOM files in order, relative to a folder or inside a zip."""
+    """path: a folder, a zip or a file. names: its DICOM files in order, in the folder or the zip."""
 
     path: Path
     names: tuple[str, ...]
@@ -94,7 +94,7 @@ def open_container(path: Path) -> Container:
 
 
 def holds_dicom(path: Path) -> bool:
-    """Whether the path is a DICOM file, or a folder or a zip in which one is. False for what is unreadable."""
+    """Whether it is a DICOM file, or a folder or a zip in which one is. False for what is unreadable."""
     try:
         if path.is_file() and not is_zip(path):
             return _is_dicom(path)
@@ -189,14 +189,16 @@ def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except BAD_ZIP as error:
-        raise InputError(f"{path} is no zip that can be read ({type(error).__name__}): copy it again") from None
+        raise InputError(
+            f"{path} is no zip that can be read ({type(error).__name__}): copy it again"
+        ) from None
 
 
 def _checked_members(path: Path, archive: zipfile.ZipFile) -> list[str]:
     members = [member for member in archive.infolist() if not member.is_dir()]
     for member in members:
         parts = PurePosixPath(member.filename.replace("\\", "/"))
-        if parts.is_absolute() or ".." in parts.parts or parts.parts[:1] and parts.parts[0].endswith(":"):
+        if parts.is_absolute() or ".." in parts.parts or (parts.parts[:1] and parts.parts[0].endswith(":")):
             raise InputError(
                 f"{path} has a member whose name leads out of its folder: nobody packs a series so, refuse it"
             )
@@ -211,7 +213,7 @@ def _checked_members(path: Path, archive: zipfile.ZipFile) -> list[str]:
         )
     if available is not None and max((m.file_size for m in members), default=0) > available:
         raise InputError(
-            f"{path} holds a file of more than the {available / 1e9:.3g} GB of memory that are free: unpack it"
+            f"{path} holds a file larger than the {available / 1e9:.3g} GB of free memory: unpack it"
         )
     twice = len(members) - len({member.filename for member in members})
     if twice:

@@ -15,7 +15,7 @@ STRUCTURES = ".rtstruct.dcm"
 
 
 class Dicom:
-    """Implements msdk_rt.imaging.formats.Format: series are read, segmentations and structure sets written."""
+    """Implements msdk_rt.imaging.formats.Format: reads series, writes segmentations and structure sets."""
 
     suffixes: tuple[str, ...] = ()
     results = (SEGMENTATION, STRUCTURES)
@@ -29,11 +29,13 @@ class Dicom:
     def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         if not isinstance(space.header, DicomHeader):
             raise OutputError(
-                f"cannot write {path}: it refers to the DICOM images that were segmented, and these were none. "
-                "Give a .nii.gz name"
+                f"cannot write {path}: it refers to the DICOM images that were segmented, and these were "
+                "none. Give a .nii.gz name"
             )
         if array.ndim != 3:
-            raise OutputError(f"cannot write {path}: expected labels, got {array.ndim} axes. Give a .nii.gz name")
+            raise OutputError(
+                f"cannot write {path}: expected labels, got {array.ndim} axes. Give a .nii.gz name"
+            )
         if path.name.lower().endswith(SEGMENTATION):
             from msdk_rt.imaging.dicom.segmentation import write_segmentation as write
         else:

@@ -67,7 +67,8 @@ def _check_voxels(dataset: Any, what: str) -> None:
         raise InputError(f"{what} is a mosaic of slices in one picture: dcm2niix converts it to NIfTI")
     if "ModalityLUTSequence" in dataset:
         raise InputError(
-            f"{what} maps its voxels by a table (Modality LUT), expected slope and intercept: convert it to NIfTI"
+            f"{what} maps its voxels by a table (Modality LUT), expected slope and intercept: convert it to "
+            "NIfTI"
         )
 
 
@@ -102,10 +103,13 @@ def _frame(
     ]
     if lacking:
         raise InputError(
-            f"{what} lacks {', '.join(lacking)}: it is a picture and no slice in space (a scout, a report or a "
+            f"{what} lacks {', '.join(lacking)}: it is a picture and no slice in space (a scout, a report, a "
             "secondary capture), give the series that the scanner made"
         )
-    position, turned = _numbers(place.get("ImagePositionPatient")), _numbers(plane.get("ImageOrientationPatient"))
+    position, turned = (
+        _numbers(place.get("ImagePositionPatient")),
+        _numbers(plane.get("ImageOrientationPatient")),
+    )
     row, column = turned[:3], turned[3:]
     lengths = np.linalg.norm(row), np.linalg.norm(column)
     sides = _numbers(measures.get("PixelSpacing"))

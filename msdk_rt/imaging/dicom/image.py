@@ -74,7 +74,7 @@ def read_voxels(header: DicomHeader) -> Floats:
                     number = frame.number if int(dataset.get("NumberOfFrames") or 1) > 1 else None
                     stored = _stored(dataset, number, container.says(index))
                     if stored.shape != frame.size:
-                        raise InputError(f"{container.says(index)} has a picture of another size than it says")
+                        raise InputError(f"{container.says(index)} has voxels of another size than it says")
                     with np.errstate(over="ignore", invalid="ignore"):
                         voxels[:, :, place] = (stored * frame.slope + frame.intercept).T
     return voxels
@@ -91,6 +91,6 @@ def _stored(dataset: Any, number: int | None, what: str) -> Array:
             kind = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
             syntax = getattr(kind, "name", "none")
             raise InputError(
-                f"the voxels of {what} cannot be decoded (transfer syntax {syntax}; {one_line(error)[:200]}): "
-                "export it uncompressed"
+                f"the voxels of {what} cannot be decoded (transfer syntax {syntax}; "
+                f"{one_line(error)[:200]}): export it uncompressed"
             ) from None

@@ -61,8 +61,8 @@ def series_in(container: Container) -> list[Series]:
                 continue
             if instance in seen:
                 raise InputError(
-                    f"{container.says(index)} has the identity of file {seen[instance] + 1} and another content: "
-                    "remove one of them"
+                    f"{container.says(index)} has the identity of file {seen[instance] + 1} and another "
+                    "content: remove one of them"
                 )
             seen[instance] = index
             found[str(header.get("SeriesInstanceUID", ""))].append((index, header))
@@ -98,7 +98,9 @@ def choose(series: Sequence[Series], choice: str, path: object) -> Series:
     if not choice:
         raise InputError(f"{path} holds {len(series)} series: {listed}. {hint[0].upper()}{hint[1:]}")
     count = "no" if not fitting else len(fitting)
-    raise InputError(f"{path} holds {count} series that --series names, expected one, among: {listed}; {hint}")
+    raise InputError(
+        f"{path} holds {count} series that --series names, expected one, among: {listed}; {hint}"
+    )
 
 
 def _digest(container: Container, index: int) -> bytes:

@@ -13,6 +13,7 @@ SAME_DIRECTION = 1e-3  # of direction cosines, which scanners round
 SAME_PLACE = 0.01  # of the step between slices
 SURE, MOST = 0.01, 0.1  # of a step: slices further off a regular grid are a doubt, refused
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+NO_VOLUME = "it is no volume, choose another series"
 RESAMPLE = "resample it first, as dcm2niix does"
 
 
@@ -65,7 +66,7 @@ def _check_alike(frames: Sequence[Frame], what: str) -> None:
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) > 1:
         listed = ", ".join(f"{columns} x {rows}" for rows, columns in sizes[:4])
-        raise InputError(f"{what} holds images of {len(sizes)} sizes ({listed}): it is no volume, choose another")
+        raise InputError(f"{what} holds images of {len(sizes)} sizes ({listed}): {NO_VOLUME}")
     turned = [
         max(np.abs(f.along_row - first.along_row).max(), np.abs(f.along_column - first.along_column).max())
         for f in frames
@@ -73,11 +74,13 @@ def _check_alike(frames: Sequence[Frame], what: str) -> None:
     if max(turned) > SAME_DIRECTION:
         others = sum(distance > SAME_DIRECTION for distance in turned)
         raise InputError(
-            f"{what} mixes orientations ({others} of {len(frames)} slices are turned against the first): it is "
-            "a localiser or several stacks, choose another series"
+            f"{what} mixes orientations ({others} of {len(frames)} slices are turned against the first): it "
+            "is a localiser or several stacks, choose another series"
         )
-    if max(abs(f.sides[axis] - first.sides[axis]) for f in frames for axis in (0, 1)) > SURE * min(first.sides):
-        raise InputError(f"{what} mixes pixel spacings: it is no volume, choose another series")
+    if max(abs(f.sides[axis] - first.sides[axis]) for f in frames for axis in (0, 1)) > 1e-3 * min(
+        first.sides
+    ):
+        raise InputError(f"{what} mixes pixel spacings: {NO_VOLUME}")
 
 
 def _check_heights(heights: Array, what: str) -> tuple[str, ...]:
@@ -85,14 +88,14 @@ def _check_heights(heights: Array, what: str) -> tuple[str, ...]:
     gaps = np.diff(heights)
     span = heights[-1] - heights[0]
     if span <= 0:
-        raise InputError(f"{what} has {len(heights)} images at one place: it is no volume, choose another series")
+        raise InputError(f"{what} has {len(heights)} images at one place: {NO_VOLUME}")
     step = float(np.median(gaps[gaps > SAME_PLACE * span / len(gaps)]))
     repeats = np.diff(np.flatnonzero(np.r_[True, gaps > SAME_PLACE * step, True]))
     if repeats.max() > 1:
         if repeats.min() == repeats.max():
             raise InputError(
-                f"{what} holds {repeats[0]} volumes of {len(repeats)} slices at the same places (times, echoes, "
-                "b-values): give a series of one"
+                f"{what} holds {repeats[0]} volumes of {len(repeats)} slices at the same places (times, "
+                "echoes, b-values): give a series of one"
             )
         raise InputError(
             f"{what} has {int((repeats > 1).sum())} place(s) with more than one slice, and which is meant "
@@ -103,19 +106,16 @@ def _check_heights(heights: Array, what: str) -> tuple[str, ...]:
     if lost.max() > 0 and whole.all() and (lost == 0).sum() > (lost > 0).sum():
         place = int(np.argmax(lost > 0))
         raise InputError(
-            f"{what} lacks {int(lost.sum())} slice(s): between slices {place + 1} and {place + 2} of {len(heights)} "
-            f"lie {gaps[place]:.3g} mm, elsewhere {step:.3g} mm. Export the series again"
+            f"{what} lacks {int(lost.sum())} slice(s): between slices {place + 1} and {place + 2} of "
+            f"{len(heights)} lie {gaps[place]:.3g} mm, elsewhere {step:.3g} mm. Export the series again"
         )
     even = span / len(gaps)
     off = float(np.abs(heights - heights[0] - even * np.arange(len(heights))).max()) / even
+    uneven = f"{gaps.min():.4g} to {gaps.max():.4g}"
     if off > MOST:
-        raise InputError(
-            f"{what} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart, expected even steps: {RESAMPLE}"
-        )
+        raise InputError(f"{what} has slices {uneven} mm apart, expected even steps: {RESAMPLE}")
     if off > SURE:
-        return (
-            f"{what} has slices {gaps.min():.4g} to {gaps.max():.4g} mm apart: they were taken for {even:.4g} mm",
-        )
+        return (f"{what} has slices {uneven} mm apart: they were taken for {even:.4g} mm",)
     return ()
 
 
@@ -131,4 +131,4 @@ def _check_in_line(frames: Sequence[Frame], heights: Array, what: str) -> None:
     if left <= MOST * min(frames[0].sides):
         angle = np.degrees(np.arctan(np.linalg.norm(slant)))
         raise InputError(f"{what} was taken with a gantry tilted by {angle:.1f} degrees: {RESAMPLE}")
-    raise InputError(f"{what} has slices that are shifted against one another: it is no volume, choose another")
+    raise InputError(f"{what} has slices that are shifted against one another: {NO_VOLUME}")
