@@ -116,3 +116,27 @@ def edit(path: Path, **entries) -> None:
         elif name in dataset:
             delattr(dataset, name)
     dataset.save_as(path)
+
+
+def enhance(folder: Path, path: Path) -> Path:
+    """Write the series of a folder as one enhanced multi-frame file, frames in the order of names.
+
+    highdicom writes it.
+    """
+    import highdicom
+    import pydicom
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    slices = [pydicom.dcmread(name) for name in sorted(folder.glob("*.dcm"))]
+    for one in slices:
+        one.Laterality = one.PositionReferenceIndicator = ""
+        one.ContentDate, one.ContentTime = one.StudyDate, one.StudyTime
+        one.ResonantNucleus = "1H"
+    highdicom.legacy.LegacyConvertedEnhancedMRImage(
+        legacy_datasets=slices,
+        series_instance_uid="1.2.826.0.1.3680043.8.498.1.77",
+        series_number=77,
+        sop_instance_uid="1.2.826.0.1.3680043.8.498.1.77.1",
+        instance_number=1,
+    ).save_as(path)
+    return path

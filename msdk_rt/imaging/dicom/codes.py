@@ -1,4 +1,4 @@
-"""Coded concepts of common labels of the brain: SNOMED CT, as DICOM PS3.16 lists it (CID 7150, 7151, 7140)."""
+"""Coded concepts of common labels of the brain: SNOMED CT, as DICOM PS3.16 lists it (CID 7140 to 7151)."""
 
 import re
 from dataclasses import dataclass

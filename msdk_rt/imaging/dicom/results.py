@@ -60,8 +60,8 @@ def source_images(header: DicomHeader) -> list[Any]:
                 datasets.append(read_dataset(file, container.says(index)))
             if lacking := [name for name in NEEDED if not datasets[-1].get(name)]:
                 raise InputError(
-                    f"{container.says(index)} lacks {', '.join(lacking)}, to which a DICOM result refers: write "
-                    "a .nii.gz file instead"
+                    f"{container.says(index)} lacks {', '.join(lacking)}, to which a DICOM result refers: "
+                    "write a .nii.gz file instead"
                 )
     return datasets
 
@@ -90,7 +90,7 @@ def check_whole(path: Path, source: Placed) -> None:
     with path.open("rb") as file:
         dataset = read_dataset(file, str(path), pixels=True)
     if str(dataset.get("SOPClassUID", "")) not in CLASSES:
-        raise InputError(f"{path} is neither {' nor '.join(CLASSES.values())}")
+        raise InputError(f"{path} is not {' or '.join(CLASSES.values())}")
 
 
 def _long_string(text: str) -> str:

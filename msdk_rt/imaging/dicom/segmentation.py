@@ -24,15 +24,15 @@ from msdk_rt.inference.arrays import Array
 
 
 def write_segmentation(labels: Array, header: DicomHeader, path: Path, described: Described) -> None:
-    """Write labels (X, Y, Z) in the space of the series that `header` names. Raises InputError, OutputError."""
+    """Write labels (X, Y, Z) in the space of the series of `header`. Raises InputError, OutputError."""
     sources = source_images(header)
     segments = segments_of(described, labels)
     if not segments:
         raise InputError(f"cannot write {path}: there is no label but background")
     if len(sources) > 1 and any(int(source.get("NumberOfFrames") or 1) > 1 for source in sources):
         raise InputError(
-            f"cannot write {path}: the series is {len(sources)} multi-frame files, and a segmentation refers to "
-            "one. Write a .nii.gz file instead"
+            f"cannot write {path}: the series is {len(sources)} multi-frame files, and a segmentation refers "
+            "to one. Write a .nii.gz file instead"
         )
     planes = np.ascontiguousarray(by_value(segments, labels).transpose(2, 1, 0))
     if len(sources) == 1 and len(planes) > 1:  # frames in the file's own order

@@ -1,18 +1,19 @@
 """Writes labels as a DICOM RT Structure Set (PS3.3, A.19): closed contours in the slices of the source.
 
-Contours run half way between the centres of voxels inside and outside, so that a reader which asks whether a
-centre lies inside finds the same voxels. A hole is a contour of its own: readers take what an odd number of
-contours encloses.
+Contours run half way between the centres of voxels inside and outside, so that a reader which asks whether
+a centre lies inside finds the same voxels. A hole is joined to the contour around it by a slit without width, as
+the standard has it (PS3.3, C.8.8.6.3).
 """
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from msdk_rt.errors import InputError
+from msdk_rt.errors import BackendError, InputError
 from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.dicom.image import DicomHeader
 from msdk_rt.imaging.dicom.library import dicom
@@ -80,17 +81,34 @@ def write_structures(labels: Array, header: DicomHeader, path: Path, described: 
 
 
 def contours(plane: Array) -> list[Array]:
-    """Closed lines around the voxels of a plane (X, Y) that are true, each (N, 2) in voxels, N >= 3."""
+    """Closed lines around the voxels of a plane (X, Y) that are true, each (N, 2) in voxels, N >= 3.
+
+    A hole is joined to the line around it.
+    """
     try:
         import contourpy
     except ModuleNotFoundError as error:
-        raise InputError(
+        raise BackendError(
             "a structure set needs contourpy, which is not installed: pip install 'msdk_rt[dicom]'"
         ) from error
     padded = np.pad(plane.astype(np.float32), 1)
-    lines = contourpy.contour_generator(z=padded.T, line_type="Separate").lines(0.5)
-    closed = [np.asarray(line)[:-1] - 1 for line in lines]  # the last point is the first
-    return [_without_points_on_edges(line) for line in closed]
+    generator = contourpy.contour_generator(z=padded.T, fill_type="OuterOffset")
+    found = []
+    for points, offsets in zip(*generator.filled(0.5, np.inf), strict=True):
+        rings = [points[start : stop - 1] - 1 for start, stop in pairwise(offsets)]  # the last is the first
+        outer, *holes = map(_without_points_on_edges, rings)
+        found.append(_with_keyholes(outer, holes))
+    return found
+
+
+def _with_keyholes(outer: Array, holes: Sequence[Array]) -> Array:
+    """One line of an outer one and its holes, each joined to it by a way there and back."""
+    for hole in holes:
+        distances = np.linalg.norm(outer[:, None] - hole[None], axis=-1)
+        place, entry = np.unravel_index(int(distances.argmin()), distances.shape)
+        around = np.roll(hole, -int(entry), axis=0)
+        outer = np.concatenate([outer[: place + 1], around, around[:1], outer[place:]])
+    return outer
 
 
 def _without_points_on_edges(line: Array) -> Array:
