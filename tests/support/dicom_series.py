@@ -1,5 +1,6 @@
 """DICOM series written by SimpleITK (GDCM), whose voxels and geometry share no code with pydicom."""
 
+import locale
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,9 @@ def write_series(
             image.SetMetaData(tag, value)
         path = folder / f"{prefix}{int(names[z]) + 1:05d}.dcm"
         writer.SetFileName(str(path))
-        writer.Execute(image)
+        before = locale.setlocale(locale.LC_ALL)
+        writer.Execute(image)  # sets the locale of the process to C
+        locale.setlocale(locale.LC_ALL, before)
         edit(path, SpacingBetweenSlices=None)  # GDCM writes 1, whatever the slices are
         if rescale:
             slope, intercept = rescale(z)

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ MOST_FILES = 100_000
 MOST_RATIO = 200  # of a zip's content to its size; images compress to a third, empty ones to a hundredth
 SMALL = 64 << 20  # bytes of content up to which the ratio does not matter
 DICOM_NAMES = (".dcm", ".ima")
-BAD_ZIP = (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError)
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError)
 
 
 @dataclass(frozen=True)
@@ -80,35 +81,34 @@ def open_container(path: Path) -> Container:
     kept = []
     with everything.opened() as files:
         for index, name in enumerate(names):
-            with _start_of(files, index) as start:
-                if start[MARK_AT:] == MARK:
-                    kept.append(name)
-                elif not start or PurePosixPath(name).suffix.lower() in DICOM_NAMES:
-                    state = "is empty" if not start else "is named as DICOM and is none"
-                    raise InputError(
-                        f"{everything.says(index)} {state}: a slice may be lost, copy the folder again"
-                    )
+            start = _start_of(files, index)
+            if start[MARK_AT:] == MARK:
+                kept.append(name)
+            elif not start or PurePosixPath(name).suffix.lower() in DICOM_NAMES:
+                state = "is empty" if not start else "is named as DICOM and is none"
+                raise InputError(
+                    f"{everything.says(index)} {state}: a slice may be lost, copy the folder again"
+                )
     if not kept:
         raise InputError(f"{path} holds no DICOM file: give the folder of a series, or a NIfTI file")
     return Container(path, tuple(kept))
 
 
 def holds_dicom(path: Path) -> bool:
-    """Whether it is a DICOM file, or a folder or a zip in which one is. False for what is unreadable."""
+    """Whether it is a DICOM file, or a folder or a zip in which one is.
+
+    True for a zip that cannot be trusted, so that opening it says why; False for anything else unreadable.
+    """
+    if path.is_dir():
+        return first_in(path) is not None
+    if not is_zip(path):
+        return _is_dicom(path)
     try:
-        if path.is_file() and not is_zip(path):
-            return _is_dicom(path)
-        if path.is_dir():
-            return first_in(path) is not None
         names = _names(path)
         with Container(path, tuple(names)).opened() as files:
-            for index in range(len(names)):
-                with _start_of(files, index) as start:
-                    if start[MARK_AT:] == MARK:
-                        return True
-    except (InputError, OSError):
-        return False
-    return False
+            return any(_is_marked(files, index) for index in range(len(names)))
+    except InputError:
+        return True
 
 
 def holds_dicom_at_top(folder: Path) -> bool:
@@ -122,11 +122,12 @@ def first_in(folder: Path) -> Path | None:
 
 
 def is_zip(path: Path) -> bool:
-    """Whether it is a zip by its content."""
-    try:
-        return path.is_file() and path.suffix.lower() == ".zip" and zipfile.is_zipfile(path)
-    except OSError:
-        return False
+    """Whether it is a file that is named as a zip."""
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+def _is_marked(files: Opened, index: int) -> bool:
+    return _start_of(files, index)[MARK_AT:] == MARK
 
 
 def _names(path: Path) -> list[str]:
@@ -134,7 +135,7 @@ def _names(path: Path) -> list[str]:
         return list(_walk(path))
     if not path.is_file():
         raise InputError(f"no file at {path}: expected a DICOM folder, a zip of one, or a DICOM file")
-    if path.suffix.lower() != ".zip":
+    if not is_zip(path):
         return [path.name]
     with _zip(path) as archive:
         return _checked_members(path, archive)
@@ -168,21 +169,18 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _start_of(files: Opened, index: int) -> Iterator[bytes]:
+def _start_of(files: Opened, index: int) -> bytes:
     """The first bytes of a file, read without the rest of it."""
     if files.archive is None:
         with files.file(index) as file:
-            yield file.read(MARK_AT + len(MARK))
-        return
+            return file.read(MARK_AT + len(MARK))
     try:
         with files.archive.open(files.container.names[index]) as member:
-            start = member.read(MARK_AT + len(MARK))
+            return member.read(MARK_AT + len(MARK))
     except BAD_ZIP as error:
         raise InputError(
             f"{files.container.says(index)} cannot be read ({type(error).__name__}): copy the zip again"
         ) from None
-    yield start
 
 
 def _zip(path: Path) -> zipfile.ZipFile:

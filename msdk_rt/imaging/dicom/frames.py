@@ -76,7 +76,7 @@ def _enhanced(dataset: Any, file: int, what: str) -> list[Frame]:
     shared = _first(dataset.get("SharedFunctionalGroupsSequence")) or {}
     frames = []
     for number, own in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        groups = [
+        place, plane, measures, scale = (
             _first(own.get(name)) or _first(shared.get(name)) or {}
             for name in (
                 "PlanePositionSequence",
@@ -84,8 +84,8 @@ def _enhanced(dataset: Any, file: int, what: str) -> list[Frame]:
                 "PixelMeasuresSequence",
                 "PixelValueTransformationSequence",
             )
-        ]
-        frames.append(_frame(dataset, *groups, file, number, what))
+        )
+        frames.append(_frame(dataset, place, plane, measures, scale, file, number, what))
     return frames
 
 

@@ -83,7 +83,7 @@ def read_voxels(header: DicomHeader) -> Floats:
 def _stored(dataset: Any, number: int | None, what: str) -> Array:
     """(rows, columns) float64, as they are stored. Raises InputError."""
     with dicom():
-        from pydicom.pixels import pixel_array
+        from pydicom.pixels.utils import pixel_array
 
         try:
             return np.asarray(pixel_array(dataset, index=number), np.float64)

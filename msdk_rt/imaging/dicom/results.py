@@ -20,10 +20,10 @@ from msdk_rt.inference.arrays import Array
 
 MANUFACTURER = "msdk_rt"
 LONGEST_NAME = 64  # of a DICOM Long String
-CLASSES = {  # of the objects that are written
-    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
-    "1.2.840.10008.5.1.4.1.1.481.3": "a structure set",
-}
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+APPROVALS = ("APPROVED", "UNAPPROVED", "REJECTED")
+CLASSES = {SEGMENTATION: "a segmentation", STRUCTURES: "a structure set"}
 NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 
 
@@ -89,7 +89,15 @@ def check_whole(path: Path, source: Placed) -> None:
     """
     with path.open("rb") as file:
         dataset = read_dataset(file, str(path), pixels=True)
-    if str(dataset.get("SOPClassUID", "")) not in CLASSES:
+    kind = str(dataset.get("SOPClassUID", ""))
+    if kind == SEGMENTATION:
+        bits = int(dataset.Rows) * int(dataset.Columns) * int(dataset.NumberOfFrames)
+        whole = len(dataset.get("PixelData") or b"") * 8 >= bits
+    else:
+        whole = dataset.get("ApprovalStatus") in APPROVALS  # the last element
+    if kind in CLASSES and not whole:
+        raise InputError(f"{path} is cut off: write it again")
+    if kind not in CLASSES:
         raise InputError(f"{path} is not {' or '.join(CLASSES.values())}")
 
 

@@ -28,11 +28,11 @@ def write_segmentation(labels: Array, header: DicomHeader, path: Path, described
     sources = source_images(header)
     segments = segments_of(described, labels)
     if not segments:
-        raise InputError(f"cannot write {path}: there is no label but background")
+        raise InputError(f"cannot write {path.name}: there is no label but background")
     if len(sources) > 1 and any(int(source.get("NumberOfFrames") or 1) > 1 for source in sources):
         raise InputError(
-            f"cannot write {path}: the series is {len(sources)} multi-frame files, and a segmentation refers "
-            "to one. Write a .nii.gz file instead"
+            f"cannot write {path.name}: the series is {len(sources)} multi-frame files, and a segmentation "
+            "refers to one. Write a .nii.gz file instead"
         )
     planes = np.ascontiguousarray(by_value(segments, labels).transpose(2, 1, 0))
     if len(sources) == 1 and len(planes) > 1:  # frames in the file's own order
@@ -42,9 +42,10 @@ def write_segmentation(labels: Array, header: DicomHeader, path: Path, described
             dataset = _dataset(planes, sources, segments, described)
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"cannot write {path}: the source series lacks something that a segmentation needs "
-                f"({type(error).__name__}). Write a .nii.gz file instead"
-            ) from error
+                f"cannot write {path.name}: the headers of the source series lack something that a "
+                f"segmentation repeats, or hold values that it may not ({type(error).__name__}). Write a "
+                ".nii.gz file instead"
+            ) from None
     write_dataset(dataset, path)
 
 

@@ -1,8 +1,8 @@
 """Writes labels as a DICOM RT Structure Set (PS3.3, A.19): closed contours in the slices of the source.
 
 Contours run half way between the centres of voxels inside and outside, so that a reader which asks whether
-a centre lies inside finds the same voxels. A hole is joined to the contour around it by a slit without width, as
-the standard has it (PS3.3, C.8.8.6.3).
+a centre lies inside finds the same voxels. A hole is joined to the contour around it by a slit without
+width, as the standard has it (PS3.3, C.8.8.6.3).
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from msdk_rt.imaging.dicom.image import DicomHeader
 from msdk_rt.imaging.dicom.library import dicom
 from msdk_rt.imaging.dicom.results import (
     MANUFACTURER,
+    STRUCTURES,
     Segment,
     algorithm,
     by_value,
@@ -30,7 +31,6 @@ from msdk_rt.imaging.dicom.results import (
 from msdk_rt.imaging.dicom.stack import LPS_TO_RAS
 from msdk_rt.inference.arrays import Array
 
-CLASS = "1.2.840.10008.5.1.4.1.1.481.3"  # RT Structure Set Storage
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # its referenced study: Detached Study Management (Retired)
 MOST_CHARACTERS = 16  # of a DICOM Decimal String
 # Of the patient and the study, which an object of the same study repeats.
@@ -56,7 +56,7 @@ def write_structures(labels: Array, header: DicomHeader, path: Path, described: 
     sources = source_images(header)
     segments = segments_of(described, labels)
     if not segments:
-        raise InputError(f"cannot write {path}: there is no label but background")
+        raise InputError(f"cannot write {path.name}: there is no label but background")
     numbered = by_value(segments, labels)
     with dicom():
         dataset = _dataset(sources, header, described)
@@ -126,8 +126,9 @@ def _dataset(sources: list[Any], header: DicomHeader, described: Described) -> A
     first, now = sources[0], datetime.now()
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = CLASS
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = STRUCTURES, generate_uid()
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.file_meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID
     for name, absent in COPIED.items():

@@ -1,4 +1,4 @@
-"""Series of the MNI152 head in many geometries, against dcm2niix and SimpleITK, and as the network sees them."""
+"""The MNI152 head as series of many geometries, against dcm2niix, SimpleITK and our NIfTI path."""
 
 import shutil
 
