@@ -1,5 +1,7 @@
 """The MNI152 head as DICOM series of many geometries."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import numpy as np
 
 from tests.support.dicom_series import enhance, rotation, write_series
 
+DCM2NIIX = Path(sys.executable).with_name("dcm2niix")
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -69,10 +72,8 @@ def write_geometry(folder: Path, head: nibabel.Nifti1Image, geometry: Geometry) 
 
 def by_dcm2niix(folder: Path, out: Path) -> nibabel.Nifti1Image:
     """The series as dcm2niix reads it."""
-    import subprocess
-
     out.mkdir()
-    command = ["dcm2niix", "-z", "n", "-m", "y", "-f", "read", "-o", out, folder]
+    command = [DCM2NIIX, "-z", "n", "-m", "y", "-f", "read", "-o", out, folder]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     (found,) = out.glob("*.nii")
     return nibabel.load(found)
