@@ -62,5 +62,5 @@ setup(
         "msdk_export",
         *(f"msdk_export.{name}" for name in find_packages("export")),
     ],
-    package_data={"msdk_rt": ["py.typed", "lib/*.so", "lib/*.dylib"], "msdk_export": ["weights/*"]},
+    package_data={"msdk_rt": ["py.typed", "lib/*.so", "lib/*.dylib", "viewer/*.js", "viewer/*.css"], "msdk_export": ["weights/*"]},
 )
