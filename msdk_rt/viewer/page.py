@@ -58,7 +58,12 @@ def page_of_server(subject: Subject) -> Iterator[str]:
 def _page(subject: Subject, places: dict[str, Any], connect: str) -> Iterator[str]:
     own = files("msdk_rt.viewer")
     policy = POLICY.format(connect=connect)
-    about = {"title": subject.title, "step": 1, "table": [asdict(label) for label in subject.table], **places}
+    about = {
+        "title": subject.title,
+        "step": subject.step,
+        "table": [asdict(label) for label in subject.table],
+        **places,
+    }
     yield f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="{policy}">

@@ -71,9 +71,9 @@ function step(by) {
 function press(event) {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
   const typing = event.target.matches("input[type=number]"), sliding = event.target.matches("input");
-  const side = SUBJECT.step;
-  const moves = {ArrowLeft: [-side, 0, 0], ArrowRight: [side, 0, 0], ArrowUp: [0, side, 0], ArrowDown: [0, -side, 0],
-    PageUp: [0, 0, side], PageDown: [0, 0, -side]};
+  const [x, y, z] = SUBJECT.step;
+  const moves = {ArrowLeft: [-x, 0, 0], ArrowRight: [x, 0, 0], ArrowUp: [0, y, 0], ArrowDown: [0, -y, 0],
+    PageUp: [0, 0, z], PageDown: [0, 0, -z]};
   if (typing) return;
   if (moves[event.key] && !sliding) step(moves[event.key]);
   else if (/^[1-5]$/.test(event.key)) setView(VIEWS[Number(event.key) - 1]);

@@ -36,12 +36,15 @@ class Label:
 
 @dataclass(frozen=True)
 class Subject:
-    """title: of the page. image, labels: NIfTI files, gzipped; b"" for no labels. table: of the labels."""
+    """title: of the page. image, labels: NIfTI files, gzipped; b"" for no labels. table: of the labels.
+    step: millimetres between voxels to the right, to the front and to the top.
+    """
 
     title: str
     image: bytes
     labels: bytes
     table: tuple[Label, ...]
+    step: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ def load(found: Found, choice: str = "") -> Subject:
     image = open_image(found.image, series=True, choice=choice)
     title = found.labels.name if found.labels else found.image.name
     voxels = image.voxels().reshape(*image.shape[:3], -1)[..., 0]
-    packed = _packed(_compact(voxels), image.affine)
+    packed, step = _packed(_compact(voxels), image.affine), image.space("RAS").spacing
     if found.labels is None:
-        return Subject(title, packed, b"", ())
+        return Subject(title, packed, b"", (), step)
     if found.labels.name.lower().endswith(".dcm"):
         raise InputError(
             f"{found.labels} is DICOM, for viewers that read DICOM: segment with a .nii.gz result to see it "
@@ -93,7 +96,7 @@ def load(found: Found, choice: str = "") -> Subject:
         raise InputError(f"{found.labels} holds values that are no labels, expected whole numbers from 0 on")
     whole = values.astype(np.uint16)
     table = table_of(whole, labels.affine, found.names)
-    return Subject(title, packed, _packed(whole, labels.affine), table)
+    return Subject(title, packed, _packed(whole, labels.affine), table, step)
 
 
 def table_of(labels: Array, affine: Array, names: Mapping[str, int]) -> tuple[Label, ...]:
