@@ -12,6 +12,7 @@ from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend, Provider
 from msdk_rt.backends.registry import Settings, open_backend, providers_of
 from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
 from msdk_rt.imaging.space import Space, warn_of_spacing
@@ -117,6 +118,7 @@ class Segmenter:
         | --- | --- |
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
         | path of a NIfTI file, 4D for a model with several channels | Segmentation |
+        | path of a DICOM folder, zip or multi-frame file with one series | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
         | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
@@ -162,7 +164,8 @@ class Segmenter:
             data = as_volume(source.data, self.manifest.channels)  # anybody may have made it
             warn_of_spacing(source.space, self.manifest.spacing)
             pending = pipeline.start(data, probabilities, watch)
-            return partial(_of_file, pending, source.space)
+            described = Described(self.manifest.labels, self.manifest.family, self.manifest.sha256)
+            return partial(_of_file, pending, source.space, described)
         pending = pipeline.start(self._check(source), probabilities, watch)
         return partial(_of_array, pending, probabilities)
 
@@ -224,8 +227,8 @@ def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
 
 
-def _of_file(pending: Pending, space: Space) -> Segmentation:
-    return in_space_of_file(*pending.result(), space)
+def _of_file(pending: Pending, space: Space, described: Described) -> Segmentation:
+    return in_space_of_file(*pending.result(), space, described)
 
 
 def _of_array(pending: Pending, probabilities: bool) -> Result:

@@ -50,6 +50,7 @@ def write_result(
                 "shape": list(space.shape),
                 "spacing_mm": spacing(space),
                 "labels": voxel_counts(segmentation, request.labels),
+                "label_values": request.labels,
                 "warnings": warned,
                 "made_with": request.made_with,
             }

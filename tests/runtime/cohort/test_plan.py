@@ -90,7 +90,7 @@ def test_results_inside_the_input_folder(artifact, tmp_path, capsys):
 def test_an_image_that_cannot_be_written_is_no_folder(artifact, tmp_path, capsys, name):
     scan = write_scan(tmp_path / "a.nii.gz")
     assert run(artifact, scan, "-o", tmp_path / name) == 1
-    assert "Results are .nii.gz or .nii files" in capsys.readouterr().err
+    assert "Results are .nii.gz or .nii or .seg.dcm or .rtstruct.dcm files" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
