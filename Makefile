@@ -28,9 +28,9 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
 	touch $@
 
-.venv/.installed: .venv/.packages pyproject.toml setup.py viewer/setup.py $(PLUGIN_SOURCES)
+.venv/.installed: .venv/.packages pyproject.toml setup.py $(PLUGIN_SOURCES)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable viewer
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable plugins/viewer
 	touch $@
 
 demo: setup
@@ -103,7 +103,7 @@ cuda-table: setup
 
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist viewer
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist plugins/viewer
 
 audit:
 	$(PYTHON) -m venv build/audit

@@ -18,7 +18,7 @@ from msdk_rt.errors import BackendError
 from msdk_rt.viewer import page, server
 from msdk_rt.viewer.subject import Label, Subject, find, load
 
-pytest.importorskip("msdk_rt_viewer", reason="NiiVue is not installed: pip install ./viewer")
+pytest.importorskip("msdk_rt_viewer", reason="NiiVue is not installed: pip install ./plugins/viewer")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no browser here")
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
