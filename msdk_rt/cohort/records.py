@@ -14,6 +14,7 @@ from typing import Any
 
 import msdk_rt
 from msdk_rt.artifact.manifest import Manifest, sha256_of
+from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
 from msdk_rt.cohort.cases import Case
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.volumes import check_result
@@ -54,7 +55,11 @@ class Request:
 
 def model_of(manifest: Manifest) -> dict[str, str]:
     """Which model it is: the artifact's hash, and that of everything else that shapes a result."""
-    entries = {name: value for name, value in dataclasses.asdict(manifest).items() if name not in HISTORY}
+    entries = {
+        name: value
+        for name, value in dataclasses.asdict(manifest).items()
+        if name not in HISTORY and (value or name not in NEW_ENTRIES)
+    }
     recipe = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
     return {"family": manifest.family, "sha256": manifest.sha256, "recipe_sha256": recipe}
 

@@ -30,7 +30,7 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
         overlap=options.overlap,
         blend=options.blend,
         batch_size=options.batch_size,
-        mirror_axes=options.mirror,
+        mirror_axes=() if options.no_mirror else options.mirror,
         threads=options.threads,
     ) as segmenter:
         plan = part_of(make_plan(segmenter.manifest), options.part)
@@ -59,7 +59,7 @@ def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:
     settings: dict[str, Any] = {
         "overlap": options.overlap,
         "blend": options.blend or manifest.blending["mode"],
-        "mirror_axes": sorted(options.mirror),
+        "mirror_axes": sorted(segmenter.mirror_axes),
     }
     made_with = versions() | {
         "providers": segmenter.providers,

@@ -10,9 +10,10 @@ from msdk_rt.errors import ArtifactError, OutputError
 from tests.support.small_model import describe
 
 WRONG_FIELDS = [
-    ("format_version", 2, "manifest format 2, this msdk_rt reads up to 1: upgrade"),
-    ("format_version", "1", "format_version must be 1, found '1'"),
-    ("format_version", True, "format_version must be 1, found True"),
+    ("format_version", 3, "manifest format 3, this msdk_rt reads up to 2: upgrade"),
+    ("format_version", "1", "format_version must be 1 or 2, found '1'"),
+    ("format_version", True, "format_version must be 1 or 2, found True"),
+    ("format_version", None, "format_version must be 1 or 2, found None"),
     ("ops_version", 7, "ops_version must be 1, found 7"),
     ("family", "", "family must be the name"),
     ("config", [], "config must be a mapping"),

@@ -1,0 +1,143 @@
+"""What comes before a network's windows, and after: crop, normalisation, resampling, and the way back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from msdk_rt.errors import InputError
+from msdk_rt.inference.arrays import Array, Floats
+from msdk_rt.inference.foreground import Box, nonzero_box
+from msdk_rt.inference.labels import label_voxels, probabilities_of
+from msdk_rt.inference.recipe import Recipe
+from msdk_rt.inference.resampling import resample, resample_to_labels
+from msdk_rt.inference.spacing import Shape, separate_axis, target_shape, target_spacing
+from msdk_rt.inference.stages import Stages
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A volume as the network sees it.
+
+    volume: (C, D, H, W) float32. whole: shape of the volume that it was made of. box: the part of that which
+    was kept. spacing: millimetres along D, H, W of both the volume as it came and as the network sees it;
+    None where nothing is resampled.
+    """
+
+    volume: Floats
+    whole: Shape
+    box: Box
+    spacing: tuple[Sequence[float], Sequence[float]] | None = None
+
+    @property
+    def kept(self) -> Shape:
+        """Shape of the box."""
+        d, h, w = (side.stop - side.start for side in self.box)
+        return d, h, w
+
+
+def prepare(
+    recipe: Recipe, volume: Floats, spacing: Sequence[float] | None, stages: Stages | None = None
+) -> Prepared:
+    """Crop, normalise and resample a volume (C, D, H, W), in this order, as nnU-Net does.
+
+    spacing: its millimetres along D, H, W. stages: takes the times of "crop", "normalise" and "resample".
+    Raises InputError where the recipe needs a spacing and there is none, or where it leaves no voxel.
+    """
+    stages, manifest = stages or Stages(), recipe.manifest
+    d, h, w = volume.shape[1:]
+    with stages("crop"):
+        box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
+        cropped = volume[(slice(None), *box)]
+    with stages("normalise"):
+        normalised = recipe.normalisation().on_host(cropped)
+    resampling = manifest.resampling
+    if resampling is None:
+        return Prepared(normalised, (d, h, w), box)
+    own = checked_spacing(spacing)
+    wanted = target_spacing(resampling, own)
+    image = resampling["image"]
+    with stages("resample"):
+        resampled = resample(
+            normalised,
+            target_shape(normalised.shape[1:], own, wanted),
+            order=image["order"],
+            separate_axis=separate_axis(image["separate_z"], own, wanted),
+            order_z=image["order_z"],
+        )
+    return Prepared(resampled, (d, h, w), box, (own, wanted))
+
+
+def shape_for_network(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float] | None) -> Shape:
+    """Shape (D, H, W) at the network's spacing of a volume of which nothing is cropped. Raises InputError."""
+    if recipe.manifest.resampling is None:
+        d, h, w = shape
+        return d, h, w
+    own = checked_spacing(spacing)
+    return target_shape(shape, own, target_spacing(recipe.manifest.resampling, own))
+
+
+def checked_spacing(spacing: Sequence[float] | None) -> Sequence[float]:
+    """Three lengths in millimetres. Raises InputError for none, and for what is no length."""
+    if spacing is None:
+        raise InputError(
+            "the model resamples volumes to its own spacing, and an array has none: pass spacing=(D, H, W), "
+            "the millimetres between its voxels, or give files"
+        )
+    sides = np.asarray(spacing, dtype=object).ravel().tolist()
+    if len(sides) != 3 or not all(_is_length(side) for side in sides):
+        raise InputError(f"spacing must be three lengths in millimetres along D, H, W, got {spacing!r}")
+    return tuple(map(float, sides))
+
+
+def _is_length(side: object) -> bool:
+    try:
+        return 0 < float(side) < float("inf")  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared) -> Array:
+    """Voxel values (D, H, W) of the whole volume, of logits (K, D, H, W) as the network gave them.
+
+    Voxels that were cropped away get 0.
+    """
+    values, activation = recipe.label_values(), recipe.manifest.activation
+    if prepared.spacing is None or logits.shape[1:] == prepared.kept:
+        inside = label_voxels(logits, values, activation)
+    else:
+        order, axis, order_z = _way_back(recipe, prepared)
+        inside = resample_to_labels(
+            logits, prepared.kept, values, activation, order=order, separate_axis=axis, order_z=order_z
+        )
+    labels = np.zeros(prepared.whole, inside.dtype)
+    labels[prepared.box] = inside
+    return labels
+
+
+def probabilities_at(recipe: Recipe, logits: Floats, prepared: Prepared) -> Floats:
+    """Probabilities (K, D, H, W) of the whole volume; the logits may be overwritten.
+
+    Voxels that were cropped away are the first channel for softmax, and in no region for sigmoid.
+    """
+    activation = recipe.manifest.activation
+    if prepared.spacing is not None:
+        order, axis, order_z = _way_back(recipe, prepared)
+        logits = resample(logits, prepared.kept, order=order, separate_axis=axis, order_z=order_z)
+    inside = probabilities_of(logits, activation)
+    if prepared.kept == prepared.whole:
+        return inside
+    maps = np.zeros((len(inside), *prepared.whole), np.float32)
+    if activation == "softmax":
+        maps[0] = 1
+    maps[(slice(None), *prepared.box)] = inside
+    return maps
+
+
+def _way_back(recipe: Recipe, prepared: Prepared) -> tuple[int, int | None, int]:
+    """Order, separate axis and order along it, of logits that are resampled."""
+    assert prepared.spacing is not None
+    assert recipe.manifest.resampling is not None
+    own, network = prepared.spacing
+    entry = recipe.manifest.resampling["logits"]
+    return entry["order"], separate_axis(entry["separate_z"], network, own), entry["order_z"]
