@@ -6,7 +6,9 @@ from pathlib import Path
 from msdk_rt.errors import BackendError
 
 LIBRARIES = Path(__file__).parents[1] / "lib"
-LIBRARY_NAME = "libmsdk_onnxruntime.dylib" if sys.platform == "darwin" else "libmsdk_onnxruntime.so"
+_SUFFIX = "dylib" if sys.platform == "darwin" else "so"
+LIBRARY_NAME = f"libmsdk_onnxruntime.{_SUFFIX}"
+RESAMPLING_LIBRARY_NAME = f"libmsdk_resampling.{_SUFFIX}"
 PLUGIN_LIBRARY_NAME = "libmsdk_tensorrt.so"
 VOLUME_LIBRARY_NAME = "libmsdk_volume.so"
 
@@ -17,13 +19,15 @@ def ops_library() -> Path:
     Register it with `SessionOptions.register_custom_ops_library(str(ops_library()))`, or from C, C++ or
     Triton by this path. Raises BackendError when the package was installed without its native part.
     """
-    path = LIBRARIES / LIBRARY_NAME
-    if not path.is_file():
-        raise BackendError(
-            f"the op library {path} is missing: this msdk_rt was installed without its native part. Install "
-            "the wheel for your platform, or run `make setup` in a source checkout (CMake and a C++ compiler)"
-        )
-    return path
+    return _cpu_library(LIBRARY_NAME, "op library")
+
+
+def resampling_library() -> Path:
+    """The shared library that resamples volumes on the CPU.
+
+    Raises BackendError when the package was installed without its native part.
+    """
+    return _cpu_library(RESAMPLING_LIBRARY_NAME, "resampling library")
 
 
 def plugin_library() -> Path:
@@ -41,6 +45,16 @@ def volume_library() -> Path:
     Raises BackendError when the package was built without it.
     """
     return _cuda_library(VOLUME_LIBRARY_NAME, "volume kernels")
+
+
+def _cpu_library(name: str, what: str) -> Path:
+    path = LIBRARIES / name
+    if not path.is_file():
+        raise BackendError(
+            f"the {what} {path} is missing: this msdk_rt was installed without its native part. Install "
+            "the wheel for your platform, or run `make setup` in a source checkout (CMake and a C++ compiler)"
+        )
+    return path
 
 
 def _cuda_library(name: str, what: str) -> Path:

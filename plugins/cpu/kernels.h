@@ -9,6 +9,7 @@
 #include "ops/selective_scan/cpu_kernels.h"
 #include "ops/token_norm/cpu_kernels.h"
 #include "ops/trilinear_upsample/cpu_kernels.h"
+#include "resampling/cpu_kernels.h"
 
 namespace msdk::cpu {
 
@@ -23,6 +24,7 @@ struct Kernels {
   TokenNormKernels token_norm;
   TrilinearUpsampleKernels trilinear_upsample;
   InstanceNormKernels instance_norm;
+  ResamplingKernels resampling;
 };
 
 // The sets this processor has, fastest first.
