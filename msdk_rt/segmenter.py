@@ -50,7 +50,7 @@ class Segmenter:
         batch_size: windows per inference.
         mirror_axes: axes of (D, H, W) = 0, 1, 2. Each window is also inferred mirrored along every
             combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work. () for
-            none. Default: the manifest's, which are nnU-Net's for a network of nnU-Net's, and none for others.
+            none. Default: the manifest's, which only a network of nnU-Net's has.
         threads: threads of one inference. Default: one per physical core. More than this process may use, by
             affinity and cgroups, are lowered to that with an InputWarning. Not for an engine.
 

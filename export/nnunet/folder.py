@@ -59,7 +59,8 @@ def read_results(
     folder = Path(path)
     if _root(folder) != folder:
         raise CheckpointError(
-            f"{folder} is one fold of a results folder: give {folder.parent}, with folds={_fold(folder.name)!r}"
+            f"{folder} is one fold of a results folder: give {folder.parent}, with "
+            f"folds={_fold(folder.name)!r}"
         )
     plans, dataset = _read_json(folder / PLANS), _read_json(folder / DATASET)
     file = checkpoint or CHECKPOINT
@@ -75,15 +76,16 @@ def read_results(
         ):
             if found != expected:
                 raise CheckpointError(
-                    f"{where} has the {entry} {shown(found)}, and fold_{chosen[0]} has {shown(expected)}: give "
+                    f"{where} has the {entry} {shown(found)}, and fold_{chosen[0]} has {shown(expected)}: "
+                    "give "
                     "folds of one training"
                 )
-        if own := content["init_args"].get("plans"):
-            if differs := difference(configuration_of(own, name, where), configuration):
-                raise CheckpointError(
-                    f"{where} was trained with other plans than {folder / PLANS}: {differs}. Put the plans.json "
-                    "of the training beside its folds"
-                )
+        own = content["init_args"].get("plans")
+        if own and (differs := difference(configuration_of(own, name, where), configuration)):
+            raise CheckpointError(
+                f"{where} was trained with other plans than {folder / PLANS}: {differs}. Put the plans.json of "
+                "the training beside its folds"
+            )
     axes = first.get("inference_allowed_mirroring_axes")
     return Results(
         folder=folder,
@@ -162,7 +164,9 @@ def _axes(value: object, path: Path) -> tuple[int, ...]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_JSON_BYTES:
-            raise CheckpointError(f"{path} has more than {MOST_JSON_BYTES} bytes, expected a file of nnU-Net's")
+            raise CheckpointError(
+                f"{path} has more than {MOST_JSON_BYTES} bytes, expected a file of nnU-Net's"
+            )
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"no {path.name} in {path.parent}: copy the whole results folder") from error

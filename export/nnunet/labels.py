@@ -56,6 +56,7 @@ def _values(name: object, entry: object) -> tuple[int, ...]:
         values = ()
     if not values:
         raise CheckpointError(
-            f"dataset.json's label {shown(name)} must be a whole number or a list of them, found {shown(entry)}"
+            f"dataset.json's label {shown(name)} must be a whole number or a list of them, found "
+            f"{shown(entry)}"
         )
     return values

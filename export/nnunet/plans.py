@@ -48,7 +48,8 @@ def configuration_of(plans: Mapping[str, Any], name: str, source: Path) -> dict[
         if not isinstance(found, Mapping) or name in visited:
             there = ", ".join(map(str, configurations))
             raise CheckpointError(
-                f"{source}: no configuration {shown(name)} that can be read, there are {there}: give the plans "
+                f"{source}: no configuration {shown(name)} that can be read, there are {there}: give the "
+                "plans "
                 "that the folds were trained with"
             )
         chain.append(found)
@@ -76,12 +77,15 @@ def architecture_of(configuration: Mapping[str, Any]) -> Architecture:
         if "architecture" in configuration:
             entry = configuration["architecture"]
             return Architecture(
-                str(entry["network_class_name"]), dict(entry["arch_kwargs"]), tuple(entry["_kw_requires_import"])
+                str(entry["network_class_name"]),
+                dict(entry["arch_kwargs"]),
+                tuple(entry["_kw_requires_import"]),
             )
         return _old_architecture(configuration)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the plans do not describe a network: {type(error).__name__} {error}; give plans that nnU-Net 2.1 or "
+            f"the plans do not describe a network: {type(error).__name__} {error}; give plans that nnU-Net "
+            "2.1 or "
             "later wrote"
         ) from error
 
@@ -90,7 +94,10 @@ def _old_architecture(configuration: Mapping[str, Any]) -> Architecture:
     """As nnU-Net 2.8 reads plans of before 2.5 (nnunetv2/utilities/plans_handling/plans_handler.py)."""
     name = configuration["UNet_class_name"]
     known = {
-        "PlainConvUNet": ("dynamic_network_architectures.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
+        "PlainConvUNet": (
+            "dynamic_network_architectures.architectures.unet.PlainConvUNet",
+            "n_conv_per_stage",
+        ),
         "ResidualEncoderUNet": (
             "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet",
             "n_blocks_per_stage",

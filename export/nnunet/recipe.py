@@ -53,7 +53,8 @@ def description_of(results: Results) -> dict[str, Any]:
     if ending in FILE_ENDINGS:
         return entries | {"file_ending": ending}
     note(
-        f"the network was trained on {shown(ending)} files, which are not read here: convert images to NIfTI, "
+        f"the network was trained on {shown(ending)} files, which are not read here: convert images to "
+        "NIfTI, "
         "with the axes and intensities that they had in training; results are .nii.gz files"
     )
     return entries
@@ -76,13 +77,15 @@ def channel_names(dataset: Mapping[str, Any]) -> tuple[str, ...]:
 def _check(configuration: Mapping[str, Any]) -> None:
     if previous := configuration.get("previous_stage"):
         raise CheckpointError(
-            f"the configuration is the second stage of a cascade, which takes the labels of {previous} as input: "
+            f"the configuration is the second stage of a cascade, which takes the labels of {previous} as "
+            "input: "
             "cascades are not exported. Export 3d_fullres, or 3d_lowres by itself"
         )
     preprocessor = configuration.get("preprocessor_name", PREPROCESSOR)
     if preprocessor != PREPROCESSOR:
         raise CheckpointError(
-            f"the plans name the preprocessor {shown(preprocessor)}, expected {PREPROCESSOR}: its steps are not "
+            f"the plans name the preprocessor {shown(preprocessor)}, expected {PREPROCESSOR}: its steps are "
+            "not "
             "known here"
         )
     for name, least in (("patch_size", 1), ("spacing", 0.0)):
@@ -93,7 +96,8 @@ def _check(configuration: Mapping[str, Any]) -> None:
             or not all(isinstance(side, (int, float)) and side >= least and side > 0 for side in sides)
         ):
             raise CheckpointError(
-                f"the plans' {name} must be two or three sides above 0, found {shown(sides)}: give the plans of "
+                f"the plans' {name} must be two or three sides above 0, found {shown(sides)}: give the plans "
+                "of "
                 "the training"
             )
     if len(configuration["patch_size"]) != len(configuration["spacing"]):
@@ -108,7 +112,8 @@ def _normalization(results: Results, channels: int) -> list[dict[str, Any]]:
     for name, value in (("normalization_schemes", names), ("use_mask_for_norm", masked)):
         if not isinstance(value, Sequence) or len(value) != channels:
             raise CheckpointError(
-                f"the plans' {name} must have an entry for each of the {channels} channels, found {shown(value)}"
+                f"the plans' {name} must have an entry for each of the {channels} channels, found "
+                f"{shown(value)}"
             )
     assert names is not None
     assert masked is not None
@@ -121,7 +126,8 @@ def _normalization(results: Results, channels: int) -> list[dict[str, Any]]:
 def _scheme(plans: Mapping[str, Any], channel: int, name: str, masked: bool) -> dict[str, Any]:
     if name not in SCHEMES:
         raise CheckpointError(
-            f"the plans normalise channel {channel} by {shown(name)}, expected one of {', '.join(SCHEMES)}: its "
+            f"the plans normalise channel {channel} by {shown(name)}, expected one of {', '.join(SCHEMES)}: "
+            "its "
             "formula is not known here"
         )
     scheme = SCHEMES[name]
@@ -130,7 +136,8 @@ def _scheme(plans: Mapping[str, Any], channel: int, name: str, masked: bool) -> 
     if scheme != "ct":
         return {"scheme": scheme}
     by_channel = plans.get(
-        "foreground_intensity_properties_per_channel", plans.get("foreground_intensity_properties_by_modality", {})
+        "foreground_intensity_properties_per_channel",
+        plans.get("foreground_intensity_properties_by_modality", {}),
     )
     statistics = by_channel.get(str(channel)) if isinstance(by_channel, Mapping) else None
     if not isinstance(statistics, Mapping) or any(
@@ -152,7 +159,9 @@ def _orientation(plans: Mapping[str, Any]) -> str:
         )
     order = plans.get("transpose_forward")
     if not isinstance(order, (list, tuple)) or sorted(order) != [0, 1, 2]:
-        raise CheckpointError(f"the plans' transpose_forward must order the axes 0, 1, 2, found {shown(order)}")
+        raise CheckpointError(
+            f"the plans' transpose_forward must order the axes 0, 1, 2, found {shown(order)}"
+        )
     if list(plans.get("transpose_backward", [])) != [list(order).index(axis) for axis in range(3)]:
         raise CheckpointError(
             f"the plans' transpose_backward {shown(plans.get('transpose_backward'))} does not undo their "
@@ -189,7 +198,8 @@ def _interpolation(configuration: Mapping[str, Any], name: str, orders: Sequence
     ):
         raise CheckpointError(
             f"the plans' {name}_kwargs are {shown(dict(arguments))}, expected order "
-            f"{' or '.join(map(str, orders))}, order_z 0 or 1, force_separate_z null, true or false, and nothing "
+            f"{' or '.join(map(str, orders))}, order_z 0 or 1, force_separate_z null, true or false, and "
+            "nothing "
             "else"
         )
     return {"order": int(order), "separate_z": SEPARATE_Z[separate], "order_z": int(order_z)}

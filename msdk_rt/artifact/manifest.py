@@ -26,7 +26,7 @@ SEAL = "seal"
 OPTIONAL = {"notes", "spacing", *NEW_ENTRIES}  # left out of a file where they say nothing
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
-_DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
+DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ class Manifest:
     sha256: str
     created_by: str
     orientation: str = "RAS"
-    blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
+    blending: dict[str, Any] = field(default_factory=DEFAULT_BLENDING.copy)
     precision: str = "float32"
     engine: dict[str, Any] | None = None
     spacing: dict[str, Any] | None = None

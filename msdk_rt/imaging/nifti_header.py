@@ -48,8 +48,9 @@ def unit_mm(header: nibabel.Nifti1Header) -> float:
 
 
 def sides_mm(raw: nibabel.Nifti1Header, affine: Array) -> tuple[float, float, float] | None:
-    """Millimetres of a voxel along X, Y, Z by pixdim, which other programs go by; None where the affine, voxel
-    to millimetres, says something else.
+    """Millimetres of a voxel along X, Y, Z by pixdim, which other programs go by.
+
+    None where the affine, voxel to millimetres, says something else.
     """
     pixdim = np.abs(np.asarray(raw["pixdim"][1:4], np.float64)) * unit_mm(raw)
     x, y, z = map(float, pixdim)

@@ -1,7 +1,8 @@
 """What comes before a network's windows, and after: crop, normalisation, resampling, and the way back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +11,16 @@ from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.foreground import Box, nonzero_box
 from msdk_rt.inference.labels import label_voxels, probabilities_of
 from msdk_rt.inference.recipe import Recipe
-from msdk_rt.inference.resampling import resample, resample_to_labels
-from msdk_rt.inference.spacing import Shape, separate_axis, target_shape, target_spacing
+from msdk_rt.inference.resampling import (
+    resample,
+    resample_to_labels,
+    resample_to_probabilities,
+    resampled_shape,
+    separate_z,
+)
 from msdk_rt.inference.stages import Stages
+
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ def prepare(
     with stages("resample"):
         resampled = resample(
             normalised,
-            target_shape(normalised.shape[1:], own, wanted),
+            resampled_shape(normalised.shape[1:], own, wanted),
             order=image["order"],
             separate_axis=separate_axis(image["separate_z"], own, wanted),
             order_z=image["order_z"],
@@ -74,7 +82,25 @@ def shape_for_network(recipe: Recipe, shape: Sequence[int], spacing: Sequence[fl
         d, h, w = shape
         return d, h, w
     own = checked_spacing(spacing)
-    return target_shape(shape, own, target_spacing(recipe.manifest.resampling, own))
+    return resampled_shape(shape, own, target_spacing(recipe.manifest.resampling, own))
+
+
+def target_spacing(resampling: Mapping[str, Any], spacing: Sequence[float]) -> Sequence[float]:
+    """Spacing that the network sees of an image of this spacing. resampling: a manifest's entry."""
+    sides = zip(resampling["spacing"], spacing, strict=True)
+    return tuple(own if wanted is None else wanted for wanted, own in sides)
+
+
+def separate_axis(rule: str, spacing: Sequence[float], new_spacing: Sequence[float]) -> int | None:
+    """The axis along which planes are resampled by themselves; None where all axes are resampled at once.
+
+    rule: "auto": nnU-Net's, see separate_z. "always": the axis of the longest side of `spacing`, if there is
+    just one. "never".
+    """
+    if rule == "auto":
+        return separate_z(spacing, new_spacing)
+    longest = [axis for axis, side in enumerate(spacing) if max(spacing) / side == 1]
+    return longest[0] if rule == "always" and len(longest) == 1 else None
 
 
 def checked_spacing(spacing: Sequence[float] | None) -> Sequence[float]:
@@ -121,10 +147,13 @@ def probabilities_at(recipe: Recipe, logits: Floats, prepared: Prepared) -> Floa
     Voxels that were cropped away are the first channel for softmax, and in no region for sigmoid.
     """
     activation = recipe.manifest.activation
-    if prepared.spacing is not None:
+    if prepared.spacing is None:
+        inside = probabilities_of(logits, activation)
+    else:
         order, axis, order_z = _way_back(recipe, prepared)
-        logits = resample(logits, prepared.kept, order=order, separate_axis=axis, order_z=order_z)
-    inside = probabilities_of(logits, activation)
+        inside = resample_to_probabilities(
+            logits, prepared.kept, activation, order=order, separate_axis=axis, order_z=order_z
+        )
     if prepared.kept == prepared.whole:
         return inside
     maps = np.zeros((len(inside), *prepared.whole), np.float32)

@@ -25,7 +25,8 @@ class WholePipeline:
     def take(self, array: object) -> Any:
         """Raises InputError: the host prepares volumes."""
         raise InputError(
-            f"got a {type(array).__name__} on a GPU, and the model's crop, normalisation and resampling run on "
+            f"got a {type(array).__name__} on a GPU, and the model's crop, normalisation and resampling run "
+            "on "
             f"the host: copy it there first, {TO_HOST}"
         )
 
