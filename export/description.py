@@ -41,6 +41,7 @@ class ModelDescription:
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     mirror_axes: tuple[int, ...] = ()
+    regions: dict[str, Any] | None = None
     file_ending: str | None = None
 
     def __post_init__(self) -> None:

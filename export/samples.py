@@ -30,6 +30,7 @@ def real_window(
     when the sample does not have the model's channels or is not finite.
     """
     names = description.channels
+    spacing: Sequence[float]
     if sample is not None and reference is not None:
         return labelled_window(sample, reference, description)[0], _source(sample)
     if sample is None:

@@ -81,6 +81,7 @@ class Segmenter:
             self._recipe.normalisation()  # an unknown one is refused before a library reads the model
             settings = Settings(providers_of(providers), threads, batch_size)
             self._backend: Backend | None = open_backend(path, self.manifest, settings)
+        self._threads = threads
         self._of_thread = threading.local()
 
     @property
@@ -221,7 +222,7 @@ class Segmenter:
         """This thread's pipeline, on the device where the backend is on one."""
         backend = self._open()
         if not hasattr(self._of_thread, "pipeline"):
-            self._of_thread.pipeline = _pipeline(backend, self._recipe)
+            self._of_thread.pipeline = _pipeline(backend, self._recipe, self._threads)
         pipeline: Pipeline = self._of_thread.pipeline
         return pipeline
 
@@ -241,14 +242,14 @@ class Segmenter:
         )
 
 
-def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
+def _pipeline(backend: Backend, recipe: Recipe, threads: int | None) -> Pipeline:
     """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline where the
     recipe needs one.
     """
     if recipe.is_whole:
         from msdk_rt.inference.whole import WholePipeline
 
-        return WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe)
+        return WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
     return _windows_pipeline(backend, recipe)
 
 

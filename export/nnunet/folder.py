@@ -83,7 +83,8 @@ def read_results(
         own = content["init_args"].get("plans")
         if own and (differs := difference(configuration_of(own, name, where), configuration)):
             raise CheckpointError(
-                f"{where} was trained with other plans than {folder / PLANS}: {differs}. Put the plans.json of "
+                f"{where} was trained with other plans than {folder / PLANS}: {differs}. Put the plans.json "
+                "of "
                 "the training beside its folds"
             )
     axes = first.get("inference_allowed_mirroring_axes")

@@ -1,6 +1,6 @@
 """dataset.json's labels as a manifest's: the voxel value of each logit channel, and the activation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msdk_rt.errors import CheckpointError, shown
@@ -8,8 +8,8 @@ from msdk_rt.errors import CheckpointError, shown
 IGNORE = "ignore"
 
 
-def labels_of(dataset: Mapping[str, Any]) -> tuple[dict[str, int], str]:
-    """({name of logit channel: voxel value}, "softmax" or "sigmoid"), by nnU-Net's LabelManager.
+def labels_of(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest's entries labels, activation and regions, by nnU-Net's LabelManager.
 
     With regions, which are lists of several labels, every entry other than background is a channel, and
     regions_class_order has their voxel values. Raises CheckpointError.
@@ -21,7 +21,12 @@ def labels_of(dataset: Mapping[str, Any]) -> tuple[dict[str, int], str]:
         )
     values = {str(name): _values(name, entry) for name, entry in entries.items() if name != IGNORE}
     if any(len(value) > 1 for value in values.values()):
-        return _regions(dataset, values), "sigmoid"
+        labels = _regions(dataset, values)
+        return {
+            "labels": labels,
+            "activation": "sigmoid",
+            "regions": {name: list(values[name]) for name in labels},
+        }
     by_value: dict[int, str] = {}
     for name, value in values.items():
         by_value.setdefault(value[0], name)
@@ -30,7 +35,7 @@ def labels_of(dataset: Mapping[str, Any]) -> tuple[dict[str, int], str]:
             f"dataset.json's labels have the values {sorted(by_value)}, and nnU-Net numbers them from 0 on "
             "without gaps: give the dataset.json of the training"
         )
-    return {by_value[value]: value for value in sorted(by_value)}, "softmax"
+    return {"labels": {by_value[value]: value for value in sorted(by_value)}, "activation": "softmax"}
 
 
 def _regions(dataset: Mapping[str, Any], values: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
@@ -49,9 +54,9 @@ def _regions(dataset: Mapping[str, Any], values: Mapping[str, tuple[int, ...]]) 
 
 
 def _values(name: object, entry: object) -> tuple[int, ...]:
-    listed = entry if isinstance(entry, (list, tuple)) else [entry]
+    listed: Sequence[Any] = entry if isinstance(entry, (list, tuple)) else [entry]
     try:
-        values = tuple(int(value) for value in listed)  # type: ignore[call-overload]
+        values = tuple(int(value) for value in listed)
     except (TypeError, ValueError):
         values = ()
     if not values:

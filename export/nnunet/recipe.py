@@ -33,15 +33,13 @@ def description_of(results: Results) -> dict[str, Any]:
     """
     configuration = results.configuration
     _check(configuration)
-    labels, activation = labels_of(results.dataset)
     patch = configuration["patch_size"]
     flat = len(patch) == 2
     channels = channel_names(results.dataset)
     entries: dict[str, Any] = {
         "window": (1, *patch) if flat else tuple(patch),
         "channels": channels,
-        "labels": labels,
-        "activation": activation,
+        **labels_of(results.dataset),
         "normalization": _normalization(results, len(channels)),
         "orientation": _orientation(results.plans),
         "blending": {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": SIGMA_SCALE},

@@ -63,6 +63,8 @@ class Manifest:
             "logits": {"order", "separate_z", "order_z"}}: the image is resampled to that spacing after its
             normalisation, and logits are resampled back before the activation. None: neither.
         mirror_axes: of (D, H, W); a run mirrors along them unless it is told otherwise.
+        regions: {name of a sigmoid channel: the voxel values of training that it is made of}, for the record
+            and for nnU-Net's tools; None where nobody said.
         file_ending: of results in a folder; None for ".nii.gz".
         ops_version: version of the ops' contract.
         format_version: version of the manifest's format: 1, or 2 where an entry says what 1 cannot. Default:
@@ -88,6 +90,7 @@ class Manifest:
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     mirror_axes: tuple[int, ...] = ()
+    regions: dict[str, Any] | None = None
     file_ending: str | None = None
     ops_version: int = OPS_VERSION
     format_version: int | None = None

@@ -24,7 +24,7 @@ AXIS_CODES = ("RL", "AP", "SI")
 FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
 LOGIT_ORDERS = (0, 1)
-NEW_ENTRIES = ("crop", "resampling", "mirror_axes", "file_ending")
+NEW_ENTRIES = ("crop", "resampling", "mirror_axes", "regions", "file_ending")
 
 
 def is_orientation(codes: object) -> bool:
@@ -117,6 +117,13 @@ def _are_axes(value: object) -> bool:
     )
 
 
+def _are_regions(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(values, (list, tuple)) and len(values) > 0 and all(is_int(number) for number in values)
+        for values in value.values()
+    )
+
+
 # Of entries that are new in format 2, and of those that may say more than in format 1.
 RECIPE_RULES: dict[str, Rule] = {
     "normalization": (
@@ -139,6 +146,10 @@ RECIPE_RULES: dict[str, Rule] = {
         lambda value: value is None or _is_resampling(value),
     ),
     "mirror_axes": ("different axes among 0, 1, 2", _are_axes),
+    "regions": (
+        "null, or for each sigmoid channel a list of the voxel values of training that it is made of",
+        lambda value: value is None or _are_regions(value),
+    ),
     "file_ending": (
         f"null or {' or '.join(FILE_ENDINGS)}",
         lambda value: value is None or value in FILE_ENDINGS,
@@ -154,4 +165,9 @@ def contradictions(fields: Mapping[str, Any]) -> list[str]:
             f"normalization must have one entry for each of the {len(channels)} channels, found "
             f"{shown(schemes)}"
         ]
+    regions, labels = fields.get("regions"), fields.get("labels")
+    if regions is not None and (
+        fields.get("activation") != "sigmoid" or not isinstance(labels, dict) or list(regions) != list(labels)
+    ):
+        return [f"regions must have the names of labels, of a sigmoid model, found {shown(list(regions))}"]
     return []

@@ -11,6 +11,7 @@ from typing import Any
 from msdk_rt.imaging.formats import stem
 
 SUFFIX = ".nii.gz"
+NPZ = ".npz"
 MOST_NAME_BYTES = 255  # of one name, on every common file system
 
 
@@ -34,12 +35,14 @@ class Case:
     companions: Mapping[Path, str] = field(default_factory=dict)
 
 
-def case_at(name: str, inputs: tuple[Path, ...], output: Path, picture: Path | None = None) -> Case:
+def case_at(
+    name: str, inputs: tuple[Path, ...], output: Path, picture: Path | None = None, npz: bool = False
+) -> Case:
     """The case whose labels go to `output`, with `brain_probabilities.nii.gz` and `brain.nii.gz.json` beside
-    `brain.nii.gz`.
+    `brain.nii.gz`. npz: nnU-Net's `brain.npz` in place of the probabilities' NIfTI file.
     """
     base = stem(output)
-    maps = output.with_name(f"{base}_probabilities{output.name[len(base) :]}")
+    maps = output.with_name(f"{base}{NPZ}" if npz else f"{base}_probabilities{output.name[len(base) :]}")
     return Case(name, inputs, output, maps, output.with_name(f"{output.name}.json"), picture)
 
 

@@ -30,23 +30,36 @@ class Plan:
     part: Part = WHOLE
 
 
-def plan(inputs: Sequence[Path], channels: Sequence[str], output: Path) -> Plan:
+def plan(
+    inputs: Sequence[Path],
+    channels: Sequence[str],
+    output: Path,
+    ending: str | None = None,
+    npz: bool = False,
+) -> Plan:
     """The cases that `inputs` hold, their results under `output`, which is proved writable.
 
     inputs: one folder (msdk_rt.cohort.folder); or for a model with one channel any number of files, one case
-    each; or one file per channel. output: a .nii or .nii.gz file for one case, otherwise a folder.
-    Raises InputError, OutputError.
+    each; or one file per channel. output: a .nii or .nii.gz file for one case, otherwise a folder, where
+    results end in `ending`, by default .nii.gz. npz: probabilities are nnU-Net's files. Raises InputError,
+    OutputError.
     """
     _check_output(output)
     found, left_out = _find(inputs, channels, output)
     if is_image_name(output):
         if len(found) > 1:
             raise OutputError(f"{output} is one file for {len(found)} cases: give a folder")
-        cases = [case_at(case.name, case.files, output) for case in found]
+        cases = [case_at(case.name, case.files, output, npz=npz) for case in found]
         folder = None
     else:
         cases = [
-            case_at(case.name, case.files, output / f"{case.name}{SUFFIX}", picture_of(output, case.name))
+            case_at(
+                case.name,
+                case.files,
+                output / f"{case.name}{ending or SUFFIX}",
+                picture_of(output, case.name),
+                npz,
+            )
             for case in found
         ]
         folder = output

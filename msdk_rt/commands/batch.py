@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.cohort.nnunet_files import reader_axes, write_descriptions
 from msdk_rt.cohort.plan import Plan, part_of
 from msdk_rt.cohort.records import Request, model_of, versions
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
@@ -36,6 +37,8 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
         plan = part_of(make_plan(segmenter.manifest), options.part)
         if plan.folder:
             check_summary_places(plan.folder)
+        if getattr(options, "save_probabilities", False):
+            write_descriptions(segmenter.manifest, plan.folder)
         for entry in plan.left_out:
             if not entry.harmless:
                 say(f"left out: {entry.path} {entry.reason}")
@@ -73,4 +76,5 @@ def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:
         manifest.labels,
         probabilities=options.probabilities,
         overwrite=options.overwrite,
+        reader_axes=reader_axes(manifest) if getattr(options, "save_probabilities", False) else "",
     )

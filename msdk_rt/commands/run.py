@@ -11,6 +11,7 @@ EXAMPLES = """examples:
   msdk-rt run model.onnx t1.nii.gz t1ce.nii.gz t2.nii.gz flair.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx scans/ -o results/ --mirror 0 1 2
   msdk-rt run model.onnx scans/ -o results/ --part 3/50       # one job of an array of 50
+  msdk-rt run model.onnx imagesTs/ -o results/ --save-probabilities   # for nnUNetv2_ensemble
 
 Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files are
 named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order; a model with one channel also takes
@@ -32,10 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, required=True, help="a .nii.gz or .nii file for one case, or a folder"
     )
-    parser.add_argument(
+    maps = parser.add_mutually_exclusive_group()
+    maps.add_argument(
         "--probabilities",
         action="store_true",
         help="also write <name>_probabilities.nii.gz, one map per label",
+    )
+    maps.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="also write <name>.npz and <name>.pkl, which nnUNetv2_ensemble reads; for models of nnU-Net's",
     )
     batch_arguments.add_arguments(parser)
 
@@ -45,10 +52,17 @@ def run(options: argparse.Namespace) -> int:
     from msdk_rt.cohort.plan import plan
     from msdk_rt.commands.batch import segment_cohort
 
+    options.probabilities |= options.save_probabilities
     return segment_cohort(
         options,
         options.model,
-        lambda manifest: plan(options.inputs, manifest.channels, options.output),
+        lambda manifest: plan(
+            options.inputs,
+            manifest.channels,
+            options.output,
+            manifest.file_ending,
+            options.save_probabilities,
+        ),
     )
 
 

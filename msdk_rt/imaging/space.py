@@ -63,14 +63,14 @@ class Space:
     def to_model(self, array: Array) -> Array:
         """A view of (X, Y, Z), in the file's axis order, as the model's (D, H, W)."""
         if is_file_axes(self.orientation):
-            return array.transpose(self._axes())
+            return np.transpose(array, self._axes())
         turned: Array = apply_orientation(array, ornt_transform(*self._orientations()))
         return turned
 
     def from_model(self, array: Array) -> Array:
         """A view of (D, H, W), in the model's axis order, as the file's (X, Y, Z)."""
         if is_file_axes(self.orientation):
-            return array.transpose(np.argsort(self._axes()))
+            return np.transpose(array, np.argsort(self._axes()).tolist())
         turned: Array = apply_orientation(array, ornt_transform(*reversed(self._orientations())))
         return turned
 

@@ -49,7 +49,7 @@ def importance(window: Sequence[int], mode: str, sigma_scale: float) -> Floats:
     weights = d[:, None, None] * h[:, None] * w
     rounded = (weights / (weights.max() / PEAK)).astype(np.float16)
     rounded[rounded == 0] = rounded[rounded > 0].min()
-    return rounded.astype(np.float32)
+    return np.asarray(rounded, np.float32)
 
 
 def _gaussian(side: int, sigma: float) -> Array:

@@ -45,12 +45,17 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, volume: Floats, spacing: Sequence[float] | None, stages: Stages | None = None
+    recipe: Recipe,
+    volume: Floats,
+    spacing: Sequence[float] | None,
+    stages: Stages | None = None,
+    threads: int | None = None,
 ) -> Prepared:
     """Crop, normalise and resample a volume (C, D, H, W), in this order, as nnU-Net does.
 
     spacing: its millimetres along D, H, W. stages: takes the times of "crop", "normalise" and "resample".
-    Raises InputError where the recipe needs a spacing and there is none, or where it leaves no voxel.
+    threads: of the resampling; default: one per physical core. Raises InputError where the recipe needs a
+    spacing and there is none, or where it leaves no voxel.
     """
     stages, manifest = stages or Stages(), recipe.manifest
     d, h, w = volume.shape[1:]
@@ -72,6 +77,7 @@ def prepare(
             order=image["order"],
             separate_axis=separate_axis(image["separate_z"], own, wanted),
             order_z=image["order_z"],
+            threads=threads,
         )
     return Prepared(resampled, (d, h, w), box, (own, wanted))
 
@@ -123,7 +129,7 @@ def _is_length(side: object) -> bool:
         return False
 
 
-def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared) -> Array:
+def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None) -> Array:
     """Voxel values (D, H, W) of the whole volume, of logits (K, D, H, W) as the network gave them.
 
     Voxels that were cropped away get 0.
@@ -132,16 +138,17 @@ def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared) -> Array:
     if prepared.spacing is None or logits.shape[1:] == prepared.kept:
         inside = label_voxels(logits, values, activation)
     else:
-        order, axis, order_z = _way_back(recipe, prepared)
         inside = resample_to_labels(
-            logits, prepared.kept, values, activation, order=order, separate_axis=axis, order_z=order_z
+            logits, prepared.kept, values, activation, **_way_back(recipe, prepared), threads=threads
         )
     labels = np.zeros(prepared.whole, inside.dtype)
     labels[prepared.box] = inside
     return labels
 
 
-def probabilities_at(recipe: Recipe, logits: Floats, prepared: Prepared) -> Floats:
+def probabilities_at(
+    recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None
+) -> Floats:
     """Probabilities (K, D, H, W) of the whole volume; the logits may be overwritten.
 
     Voxels that were cropped away are the first channel for softmax, and in no region for sigmoid.
@@ -150,9 +157,8 @@ def probabilities_at(recipe: Recipe, logits: Floats, prepared: Prepared) -> Floa
     if prepared.spacing is None:
         inside = probabilities_of(logits, activation)
     else:
-        order, axis, order_z = _way_back(recipe, prepared)
         inside = resample_to_probabilities(
-            logits, prepared.kept, activation, order=order, separate_axis=axis, order_z=order_z
+            logits, prepared.kept, activation, **_way_back(recipe, prepared), threads=threads
         )
     if prepared.kept == prepared.whole:
         return inside
@@ -163,10 +169,16 @@ def probabilities_at(recipe: Recipe, logits: Floats, prepared: Prepared) -> Floa
     return maps
 
 
-def _way_back(recipe: Recipe, prepared: Prepared) -> tuple[int, int | None, int]:
-    """Order, separate axis and order along it, of logits that are resampled."""
+def _of_channels(box: Box) -> tuple[slice, ...]:
+    """The box in (C, D, H, W)."""
+    return (slice(None), *box)
+
+
+def _way_back(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
+    """Arguments of the resampling of logits."""
     assert prepared.spacing is not None
     assert recipe.manifest.resampling is not None
     own, network = prepared.spacing
     entry = recipe.manifest.resampling["logits"]
-    return entry["order"], separate_axis(entry["separate_z"], network, own), entry["order_z"]
+    axis = separate_axis(entry["separate_z"], network, own)
+    return {"order": entry["order"], "separate_axis": axis, "order_z": entry["order_z"]}

@@ -1,28 +1,28 @@
 """Runs volumes by a whole recipe: the host prepares them and labels them, around the network's windows."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import TO_HOST, Array, Floats
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
-from msdk_rt.inference.pipeline import Logits, LogitsPipeline, Watch
-from msdk_rt.inference.preparation import Prepared, labels_of, prepare, probabilities_at
+from msdk_rt.inference.pipeline import LogitsPipeline, Watch
+from msdk_rt.inference.preparation import labels_of, prepare, probabilities_at
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
 
 
 class WholePipeline:
-    """Segments volumes as they were acquired. inner: has the recipe's of_prepared().
+    """Segments volumes as they were acquired. inner: has the recipe's of_prepared(). threads: of resampling.
 
     Implements msdk_rt.inference.pipeline.Pipeline.
     """
 
-    def __init__(self, inner: LogitsPipeline, recipe: Recipe):
-        self._inner, self._recipe = inner, recipe
+    def __init__(self, inner: LogitsPipeline, recipe: Recipe, threads: int | None = None):
+        self._inner, self._recipe, self._threads = inner, recipe, threads
 
-    def take(self, array: object) -> Any:
+    def take(self, array: object) -> NoReturn:
         """Raises InputError: the host prepares volumes."""
         raise InputError(
             f"got a {type(array).__name__} on a GPU, and the model's crop, normalisation and resampling run "
@@ -49,26 +49,26 @@ class WholePipeline:
         """
         if isinstance(volume, DeviceVolume):
             self.take(volume)
-        prepared = prepare(self._recipe, volume, spacing, stages)
+        prepared = prepare(self._recipe, volume, spacing, stages, self._threads)
         logits = self._inner.start_logits(prepared.volume, watch, stages)
-        return Started(self._recipe, prepared, logits, probabilities, stages or Stages())
+
+        def finish() -> tuple[Array, Floats | None]:
+            found = logits()
+            with (stages or Stages())("label"):
+                labels = labels_of(self._recipe, found, prepared, self._threads)
+                if not probabilities:
+                    return labels, None
+                return labels, probabilities_at(self._recipe, found, prepared, self._threads)
+
+        return Started(finish)
 
 
 class Started:
     """A volume whose windows were started. Implements msdk_rt.inference.pipeline.Pending."""
 
-    def __init__(
-        self, recipe: Recipe, prepared: Prepared, logits: Logits, probabilities: bool, stages: Stages
-    ):
-        self._recipe, self._prepared, self._logits = recipe, prepared, logits
-        self._wants_probabilities, self._stages = probabilities, stages
+    def __init__(self, finish: Callable[[], tuple[Array, Floats | None]]):
+        self._finish = finish
 
     def result(self) -> tuple[Array, Floats | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None). Raises BackendError."""
-        logits = self._logits()
-        with self._stages("label"):
-            labels = labels_of(self._recipe, logits, self._prepared)
-            maps = None
-            if self._wants_probabilities:
-                maps = probabilities_at(self._recipe, logits, self._prepared)
-        return labels, maps
+        return self._finish()

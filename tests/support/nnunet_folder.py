@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
 SAME = {"is_seg": False, "force_separate_z": None}
@@ -119,3 +118,115 @@ def unet(channels, classes, configuration):
         classes,
         deep_supervision=False,
     )
+
+
+def trained(network, channels, patch, classes, regions, steps=40, seed=0):
+    """Train on balls for some steps: patches (B, C, ...) to the class or regions of each voxel."""
+    torch.manual_seed(seed)
+    network.train()
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    rng = np.random.default_rng(seed)
+    for _ in range(steps):
+        images, targets = zip(*(balls(rng, patch, channels, classes) for _ in range(2)), strict=True)
+        logits = network(torch.from_numpy(np.stack(images)))
+        target = torch.from_numpy(np.stack(targets)).long()
+        if regions:
+            nested = torch.stack([target > k for k in range(classes)], 1).float()
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, nested)
+        else:
+            loss = nn.functional.cross_entropy(logits, target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return network.eval()
+
+
+def balls(rng, shape, channels, classes):
+    """(image (C, ...) float32 of unit variance, target (...) int64): a ball in a ball, `classes` values."""
+    grid = np.indices(shape, np.float32)
+    target = np.zeros(shape, np.int64)
+    for _ in range(2):
+        centre = [rng.uniform(0.2 * side, 0.8 * side) for side in shape]
+        distance = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(grid, centre, strict=True)))
+        radius = rng.uniform(0.2, 0.4) * min(side for side in shape if side > 1)
+        for k in range(1, max(classes, 2)):
+            target[distance < radius / k] = k
+    image = target * 1.2 + rng.standard_normal((channels, *shape)) * 0.4
+    image += 0.3 * np.sin(grid[-1] / 5)
+    return ((image - image.mean()) / image.std()).astype(np.float32), target
+
+
+def write_folder(
+    path: Path,
+    plan,
+    data,
+    folds=(0,),
+    mirror_axes=(0, 1, 2),
+    trainer="nnUNetTrainer",
+    network=unet,
+    steps=40,
+    **checkpoint,
+):
+    """A results folder whose folds were trained for `steps`, each from another start."""
+    (name, configuration), channels = next(iter(plan["configurations"].items())), len(data["channel_names"])
+    regions = "regions_class_order" in data
+    classes = len(data["regions_class_order"]) if regions else len(data["labels"])
+    path.mkdir(parents=True)
+    (path / "plans.json").write_text(json.dumps(plan))
+    (path / "dataset.json").write_text(json.dumps(data))
+    for index, fold in enumerate(folds):
+        torch.manual_seed(100 + index)
+        one = network(channels, classes, configuration)
+        trained(one, channels, configuration["patch_size"], classes, regions, steps, seed=index)
+        folder = path / f"fold_{fold}"
+        folder.mkdir()
+        content = {
+            "network_weights": one.state_dict(),
+            "optimizer_state": {},
+            "grad_scaler_state": None,
+            "logging": {"ema_fg_dice": [np.float32(0.5)], "epoch_end_timestamps": [1.0]},
+            "_best_ema": np.float64(0.75),
+            "current_epoch": 1,
+            "init_args": {
+                "plans": plan,
+                "configuration": name,
+                "fold": fold,
+                "dataset_json": data,
+                "device": torch.device("cpu"),
+            },
+            "trainer_name": trainer,
+            "inference_allowed_mirroring_axes": mirror_axes,
+        }
+        torch.save(content | checkpoint, folder / "checkpoint_final.pth")
+    return path
+
+
+def head(seed, shape=(40, 44, 36), spacing=(1.0, 1.0, 1.0), channels=1, kind="mr", margin=0, affine=None):
+    """A volume of balls (C, X, Y, Z) as acquired, and its affine. kind: "mr", or "ct" in Hounsfield units.
+
+    margin: voxels that are 0 in all channels around it.
+    """
+    rng = np.random.default_rng(seed)
+    image, _ = balls(rng, shape, channels, 3)
+    image = image * 140 + 90 if kind == "ct" else image * 60 + 400
+    image = np.round(image).astype(np.float32)
+    if margin:
+        cut = np.zeros_like(image)
+        inside = (slice(None), *(slice(margin, -margin),) * 3)
+        cut[inside] = image[inside]
+        image = cut
+    place = np.diag([*spacing, 1.0])
+    if affine is not None:
+        place[:3, :3] = affine @ place[:3, :3]
+    place[:3, 3] = (-10, 5, 3)
+    return image, place
+
+
+def write_case(folder: Path, name: str, image, affine):
+    """One file for each channel, named as nnU-Net names them."""
+    folder.mkdir(exist_ok=True, parents=True)
+    paths = []
+    for channel, voxels in enumerate(image):
+        paths.append(folder / f"{name}_{channel:04d}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), paths[-1])
+    return paths
