@@ -15,8 +15,7 @@ from msdk_rt.imaging.results import Segmentation
 from msdk_rt.imaging.space import Space
 from msdk_rt.inference.device.arrays import on_host
 
-# nnU-Net's reader of a model whose axes are the file's own, of one whose axes are the body's, and the axes that
-# they read.
+# nnU-Net's reader of a model whose axes are the file's own, and of one whose axes are the body's; its axes.
 FILE_READER = ("SimpleITKIO", "ZYX")
 BODY_READER = ("NibabelIOWithReorient", "SAR")
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from nibabel's axes to ITK's

@@ -61,7 +61,7 @@ def prepare(
     d, h, w = volume.shape[1:]
     with stages("crop"):
         box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
-        cropped = volume[(slice(None), *box)]
+        cropped = volume[_of_channels(box)]
     with stages("normalise"):
         normalised = recipe.normalisation().on_host(cropped)
     resampling = manifest.resampling
@@ -165,7 +165,7 @@ def probabilities_at(
     maps = np.zeros((len(inside), *prepared.whole), np.float32)
     if activation == "softmax":
         maps[0] = 1
-    maps[(slice(None), *prepared.box)] = inside
+    maps[_of_channels(prepared.box)] = inside
     return maps
 
 

@@ -202,14 +202,17 @@ def write_folder(
 
 
 def head(seed, shape=(40, 44, 36), spacing=(1.0, 1.0, 1.0), channels=1, kind="mr", margin=0, affine=None):
-    """A volume of balls (C, X, Y, Z) as acquired, and its affine. kind: "mr", or "ct" in Hounsfield units.
+    """A volume of balls (C, X, Y, Z) as acquired, and its affine.
 
-    margin: voxels that are 0 in all channels around it.
+    kind: "mr", "ct" in Hounsfield units, "rgb" from 0 to 255. margin: voxels around it that are 0 in all
+    channels.
     """
     rng = np.random.default_rng(seed)
     image, _ = balls(rng, shape, channels, 3)
-    image = image * 140 + 90 if kind == "ct" else image * 60 + 400
-    image = np.round(image).astype(np.float32)
+    factor, offset = {"ct": (140, 90), "mr": (60, 400), "rgb": (25, 110)}[kind]
+    image = np.round(image * factor + offset).astype(np.float32)
+    if kind == "rgb":
+        image = np.clip(image, 0, 255)
     if margin:
         cut = np.zeros_like(image)
         inside = (slice(None), *(slice(margin, -margin),) * 3)
