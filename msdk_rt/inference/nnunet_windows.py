@@ -47,7 +47,7 @@ def importance(window: Sequence[int], mode: str, sigma_scale: float) -> Floats:
         return np.ones(window, np.float32)
     d, h, w = (_gaussian(side, sigma_scale * side) for side in window)
     weights = d[:, None, None] * h[:, None] * w
-    rounded = (weights / (weights.max() / PEAK)).astype(np.float16)
+    rounded = (weights / (weights.max() / PEAK)).astype(np.float32).astype(np.float16)  # as PyTorch does
     rounded[rounded == 0] = rounded[rounded > 0].min()
     return np.asarray(rounded, np.float32)
 

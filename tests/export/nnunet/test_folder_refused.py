@@ -1,4 +1,4 @@
-"""Results folders that are damaged or foreign or contradict themselves: a sentence, and nothing is written."""
+"""Results folders that are damaged, foreign or contradict themselves: a sentence, and nothing is written."""
 
 import json
 import os
