@@ -1,8 +1,8 @@
 """A case of nnU-Net's from file to file: nnUNetPredictor against us, by stage, with mirroring and without.
 
 A PlainConvUNet of three stages from 16 channels, patches of 48^3, trained for a few steps and exported from
-its results folder; an MR head of 1 x 1 x 3 mm, resampled to 1.5 mm. Each side has one thread: those of PyTorch
-wait for each other in loops, so that other programs would be measured too. The labels must agree.
+its results folder; an MR head of 1 x 1 x 3 mm, resampled to 1.5 mm. Each side has one thread: PyTorch's
+wait for each other in loops, so other programs would be measured too. The labels must agree.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ LEAST_AGREEMENT = 0.9999
 SHAPE, SPACING = (120, 140, 44), (1.0, 1.0, 3.0)
 PLAN: dict[str, Any] = {"patch": (48, 48, 48), "spacing": (1.5, 1.5, 1.5), "features": (16, 32, 64)}
 CLASSES = 4
-STEPS = 12
+STEPS = 40
 PREPARE = ("crop", "normalise", "resample")
 
 

@@ -1,6 +1,7 @@
 """U-Mamba's networks by their published definitions, under nnU-Net's predictor: folder in, labels out.
 
-Their weights are drawn at random, since the stand-in of the Mamba block scans token by token.
+Their weights are drawn at random, since the stand-in of the Mamba block scans token by token: such a network
+is in doubt in many voxels.
 """
 
 import copy
@@ -11,7 +12,7 @@ import torch
 
 import msdk_rt
 from tests.support import nnunet_folder as made
-from tests.support.nnunet_models import Image, nnunet_labels, write_image
+from tests.support.nnunet_models import Image, explained_differences, nnunet_labels, write_image
 from tests.support.published import gpu
 from tests.support.published.umamba_bot import UMambaBot
 from tests.support.published.umamba_enc import UMambaEnc
@@ -58,15 +59,17 @@ def test_labels_are_those_of_the_published_network(trainer, kind, tmp_path):
     network = published(kind)(1, 3, configuration.configuration)
     predictor.manual_initialization(network, manager, configuration, [weights], data, trainer, None)
     with gpu.present():
-        expected, _ = nnunet_labels(predictor, paths)
+        expected, maps = nnunet_labels(predictor, paths, probabilities=True)
 
     manifest = msdk_rt.export(folder, tmp_path / "model.onnx")
-    found = msdk_rt.Segmenter(tmp_path / "model.onnx", mirror_axes=(), threads=1).run(paths).labels
+    segmenter = msdk_rt.Segmenter(tmp_path / "model.onnx", mirror_axes=(), threads=1)
+    result = segmenter.run(paths, return_probabilities=True)
 
-    print(
-        f"{trainer}: {np.count_nonzero(found != expected)} of {found.size} voxels differ, {manifest.parity}"
-    )
-    assert np.count_nonzero(found != expected) <= 1 + 1e-4 * found.size
+    differing = explained_differences(result, expected, paths)
+    error = np.abs(result.probabilities - maps.transpose(0, 3, 2, 1))
+    print(f"{trainer}: {differing} of {expected.size} voxels differ, probabilities by {np.median(error):.1e}")
+    assert differing <= 0.01 * expected.size
+    assert np.median(error) < 1e-3
     assert len(np.unique(expected)) > 1
     assert manifest.family == kind.__name__
 
