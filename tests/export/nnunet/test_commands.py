@@ -65,7 +65,7 @@ def test_nnunets_ensemble_takes_ours(folder, tmp_path):
     )
     assert mine.dtype == np.float32
     assert mine.shape == own.shape
-    assert np.abs(mine - own).max() < 0.05
+    assert np.percentile(np.abs(mine - own), 99) < 0.02
     properties = pickle.loads((tmp_path / "ours" / "ball.pkl").read_bytes())
     theirs = pickle.loads((folder / "theirs" / "ball.pkl").read_bytes())
     for name in ("spacing", "origin", "direction"):
