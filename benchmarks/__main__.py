@@ -16,6 +16,7 @@ QUESTIONS = {
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
     "nnunet": "a case of nnU-Net's from file to file, stage by stage, against nnUNetPredictor",
     "cohort": "many cases: reading and writing beside the network against one after the other",
+    "resampling": "volumes and logits against nnU-Net's function; needs pip install nnunetv2",
     "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
     "window_scaling": "a window over threads, windows at a time and its side",
     "segmamba": "a SegMamba checkpoint of the published size: export and a window",

@@ -39,7 +39,9 @@ const char* guarded(const MsdkResampling& resampling, Work&& work) {
   if (const char* sentence = refusal(resampling)) return sentence;
   try {
     cpu::Pool pool(resampling.threads);
-    return work(args_of(resampling), pool.parallel()) ? nullptr : "a voxel is NaN or infinite";
+    return work(args_of(resampling), pool.parallel())
+               ? nullptr
+               : "a voxel is NaN or infinite, and a spline of order 3 would spread it: repair the volume first";
   } catch (const std::bad_alloc&) {
     return "there is not enough memory";
   }

@@ -22,6 +22,7 @@
 #include "ops/selective_scan/cpu.h"
 #include "ops/token_norm/cpu.h"
 #include "ops/trilinear_upsample/cpu.h"
+#include "resampling/resampling.h"
 
 using namespace msdk;
 
@@ -169,6 +170,29 @@ struct Inputs {
   }
 };
 
+// The resampling library brings its own threads: a result for each of `callers` at once, and of `threads` threads each.
+int differing_resamplings(int callers, int threads) {
+  const Floats data = uniform(2 * 9 * 20 * 31, -1, 1);
+  const auto resampled = [&](int on) {
+    const MsdkResampling r{2, {9, 20, 31}, {14, 33, 40}, {3, 3, 3}, MSDK_CLIP_CHANNEL, 0, on, data.data()};
+    Floats out(2 * 14 * 33 * 40);
+    std::vector<uint8_t> labels(14 * 33 * 40);
+    const int32_t values[] = {0, 1};
+    if (msdk_resample(&r, out.data()) || msdk_resample_to_labels(&r, values, 0, labels.data(), 1)) return Floats();
+    out.insert(out.end(), labels.begin(), labels.end());
+    return out;
+  };
+  const Floats expected = resampled(1);
+  std::atomic<int> differing{expected.empty()};
+  std::vector<std::thread> all;
+  for (int i = 0; i < callers; ++i) {
+    all.emplace_back([&] { differing += resampled(threads) != expected; });
+  }
+  for (std::thread& caller : all) caller.join();
+  std::printf("resampling, %d threads: %d results differ\n", threads, differing.load());
+  return differing;
+}
+
 }  // namespace
 
 int main() {
@@ -199,5 +223,6 @@ int main() {
       }
     }
   }
+  for (const int threads : {2, 4}) failures += differing_resamplings(kCallers, threads);
   return failures ? 1 : 0;
 }
