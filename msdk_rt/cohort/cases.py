@@ -11,6 +11,7 @@ from typing import Any
 from msdk_rt.imaging.formats import is_image_name, stem
 
 SUFFIX = ".nii.gz"
+NPZ = ".npz"
 MOST_NAME_BYTES = 255  # of one name, on every common file system
 
 
@@ -42,13 +43,14 @@ def case_at(
     output: Path,
     picture: Path | None = None,
     choices: tuple[str, ...] = (),
+    npz: bool = False,
 ) -> Case:
     """The case whose labels go to `output`, with `brain_probabilities.nii.gz` and `brain.nii.gz.json` beside
-    `brain.nii.gz`. Probabilities are NIfTI whatever the labels are.
+    `brain.nii.gz`. Probabilities are NIfTI whatever the labels are; npz: nnU-Net's `brain.npz` instead.
     """
     base = stem(output)
     suffix = output.name[len(base) :] if is_image_name(output) else SUFFIX
-    maps = output.with_name(f"{base}_probabilities{suffix}")
+    maps = output.with_name(f"{base}{NPZ}" if npz else f"{base}_probabilities{suffix}")
     record = output.with_name(f"{output.name}.json")
     return Case(name, inputs, output, maps, record, picture, choices=choices)
 

@@ -21,7 +21,7 @@ class Opening:
     overlap: float = 0.5
     blend: str | None = None
     batch_size: int = 1
-    mirror_axes: tuple[int, ...] = ()
+    mirror_axes: tuple[int, ...] | None = None
     threads: int | None = None
 
     def open(self) -> Segmenter:
@@ -41,7 +41,7 @@ class Opening:
         settings: dict[str, Any] = {
             "overlap": self.overlap,
             "blend": self.blend or manifest.blending["mode"],
-            "mirror_axes": sorted(self.mirror_axes),
+            "mirror_axes": sorted(manifest.mirror_axes if self.mirror_axes is None else self.mirror_axes),
         }
         return Request(model_of(manifest), settings, {}, manifest.labels, probabilities, overwrite)
 

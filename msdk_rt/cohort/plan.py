@@ -38,21 +38,22 @@ def plan(
     output: Path,
     series: Sequence[str] = (),
     suffix: str = SUFFIX,
+    npz: bool = False,
 ) -> Plan:
     """The cases that `inputs` hold, their results under `output`, which is proved writable.
 
     inputs: one folder (msdk_rt.cohort.folder); or for a model with one channel any number of files, one case
     each; or one file per channel. A DICOM folder or zip counts as a file. output: a file that ends in one of
     the suffixes that are written for one case, otherwise a folder. series: rules (msdk_rt.cohort.series).
-    suffix: of the results in a folder.
-    Raises InputError, OutputError.
+    suffix: of the results in a folder. npz: probabilities are nnU-Net's files. Raises InputError,
+    OutputError.
     """
     _check_output(output)
     found, left_out = _find(inputs, channels, output, parse_rules(series, channels))
     if is_result_name(output):
         if len(found) > 1:
             raise OutputError(f"{output} is one file for {len(found)} cases: give a folder")
-        cases = [case_at(case.name, case.files, output, choices=case.choices) for case in found]
+        cases = [case_at(case.name, case.files, output, choices=case.choices, npz=npz) for case in found]
         folder = None
     else:
         cases = [
@@ -62,6 +63,7 @@ def plan(
                 output / f"{case.name}{suffix}",
                 picture_of(output, case.name),
                 case.choices,
+                npz,
             )
             for case in found
         ]

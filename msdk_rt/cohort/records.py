@@ -14,7 +14,8 @@ from typing import Any
 
 import msdk_rt
 from msdk_rt.artifact.manifest import Manifest, sha256_of
-from msdk_rt.cohort.cases import Case
+from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
+from msdk_rt.cohort.cases import NPZ, Case
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.volumes import check_result
 
@@ -41,7 +42,8 @@ class Request:
     """A request for results. model, settings: what shapes them, compared with a record's; JSON types.
 
     providers, threads, batch_size and the versions of libraries round differently at most: a record names
-    them and they are not compared.
+    them and they are not compared. reader_axes: of probabilities in nnU-Net's files, see
+    msdk_rt.cohort.nnunet_files.
     """
 
     model: dict[str, str]
@@ -50,11 +52,16 @@ class Request:
     labels: dict[str, int]
     probabilities: bool = False
     overwrite: bool = False
+    reader_axes: str = ""
 
 
 def model_of(manifest: Manifest) -> dict[str, str]:
     """Which model it is: the artifact's hash, and that of everything else that shapes a result."""
-    entries = {name: value for name, value in dataclasses.asdict(manifest).items() if name not in HISTORY}
+    entries = {
+        name: value
+        for name, value in dataclasses.asdict(manifest).items()
+        if name not in HISTORY and (value or name not in NEW_ENTRIES)
+    }
     recipe = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
     return {"family": manifest.family, "sha256": manifest.sha256, "recipe_sha256": recipe}
 
@@ -160,9 +167,11 @@ def _difference(record: dict[str, Any], case: Case, request: Request) -> str:
     if request.probabilities and not case.probabilities.exists():
         return f"{case.probabilities} is missing"
     if request.probabilities and not _holds(record, case.probabilities):
-        try:
-            check_result(case.probabilities, case.inputs[0], len(request.labels), "".join(case.choices[:1]))
-        except InputError as error:
-            return f"what was there is no whole result: {one_line(error)}"
+        if case.probabilities.suffix != NPZ:
+            try:
+                choice = "".join(case.choices[:1])
+                check_result(case.probabilities, case.inputs[0], len(request.labels), choice)
+            except InputError as error:
+                return f"what was there is no whole result: {one_line(error)}"
         return f"{case.probabilities} was changed since it was made"
     return ""

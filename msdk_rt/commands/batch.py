@@ -5,11 +5,13 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
 from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.cohort.nnunet_files import reader_axes, write_descriptions
 from msdk_rt.cohort.opening import Executor, Here, Opening
 from msdk_rt.cohort.other_parts import split_otherwise
 from msdk_rt.cohort.plan import Plan, part_of
@@ -23,23 +25,29 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
 
     A case that fails is reported and the next one follows. Raises OutputError, and what the model raises.
     """
+    chosen_axes = None if options.mirror is None else tuple(options.mirror)
+    for_nnunet = getattr(options, "save_probabilities", False)  # `bids` has no such option
     opening = Opening(
         model,
         providers=tuple(options.provider) if options.provider else None,
         overlap=options.overlap,
         blend=options.blend,
         batch_size=options.batch_size,
-        mirror_axes=tuple(options.mirror),
+        mirror_axes=() if options.no_mirror else chosen_axes,
         threads=options.threads,
     )
     with closing(_executor(opening, options.cluster)) as executor:
         plan = part_of(make_plan(executor.manifest), options.part)
         if plan.folder:
             check_summary_places(plan.folder)
+        if for_nnunet:
+            write_descriptions(executor.manifest, plan.folder)
         for entry in plan.left_out:
             if not entry.harmless:
                 say(f"left out: {entry.path} {entry.reason}")
         request = opening.request(executor.manifest, options.probabilities, options.overwrite)
+        if for_nnunet:
+            request = replace(request, reader_axes=reader_axes(executor.manifest))
         outcomes = list(executor.run(plan.cases, request, say, progress=shows_bars(options.quiet)))
         run = {"model": str(model), **executor.described()}
     place = {case.name: index for index, case in enumerate(plan.cases)}

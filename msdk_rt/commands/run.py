@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   msdk-rt run model.onnx scans/ -o results/ --part 3/50       # one job of an array of 50
   msdk-rt run model.onnx dicom/ -o labels.seg.dcm --series '*MPRAGE*'
   msdk-rt run model.onnx study.zip -o labels.nii.gz --series t1=3 --series flair='*FLAIR*'
+  msdk-rt run model.onnx imagesTs/ -o results/ --save-probabilities   # for nnUNetv2_ensemble
 
 Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files are
 named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order; a model with one channel also takes
@@ -52,27 +53,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=FORMATS,
-        default=FORMATS[0],
-        help="of results in a folder (default: nii.gz); the DICOM ones need DICOM inputs",
+        help="of results in a folder (default: the model's, else nii.gz); the DICOM ones need DICOM inputs",
     )
-    parser.add_argument(
+    maps = parser.add_mutually_exclusive_group()
+    maps.add_argument(
         "--probabilities",
         action="store_true",
         help="also write <name>_probabilities.nii.gz, one map per label",
+    )
+    maps.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="also write <name>.npz and <name>.pkl, which nnUNetv2_ensemble reads; for models of nnU-Net's",
     )
     batch_arguments.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Segment; 1 where a case failed or an entry was left out."""
+    from msdk_rt.cohort.cases import SUFFIX
     from msdk_rt.cohort.plan import plan
     from msdk_rt.commands.batch import segment_cohort
 
+    options.probabilities |= options.save_probabilities
     return segment_cohort(
         options,
         options.model,
         lambda manifest: plan(
-            options.inputs, manifest.channels, options.output, options.series, f".{options.format}"
+            options.inputs,
+            manifest.channels,
+            options.output,
+            options.series,
+            f".{options.format}" if options.format else manifest.file_ending or SUFFIX,
+            options.save_probabilities,
         ),
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from msdk_rt.artifact.files import atomic_write, file_at
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.described import Described
-from msdk_rt.imaging.nifti_header import doubts, read_header, unit_mm
+from msdk_rt.imaging.nifti_header import doubts, read_header, sides_mm, unit_mm
 from msdk_rt.imaging.space import Placed, Space, check_affine, check_same_space
 from msdk_rt.imaging.voxels import UNREADABLE, read_voxels
 from msdk_rt.inference.arrays import Array
@@ -44,6 +44,7 @@ class NiftiImage:
         self.affine: Array = in_millimetres(image.affine, self._unit)
         check_affine(self.affine, path)
         self.doubts = doubts(raw, self.affine, path)
+        self._sides = sides_mm(raw, self.affine)
 
     def voxels(self) -> Array:
         voxels, beyond = read_voxels(self._image, self._path)
@@ -54,7 +55,7 @@ class NiftiImage:
     def space(self, orientation: str) -> Space:
         x, y, z = self.shape[:3]
         header = NiftiHeader(type(self._image), self._image.header.copy(), self._unit)
-        return Space(self.affine, (x, y, z), orientation, header)
+        return Space(self.affine, (x, y, z), orientation, header, sides=self._sides)
 
 
 class Nifti:

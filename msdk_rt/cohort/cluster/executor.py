@@ -114,7 +114,7 @@ class _Run:
             member, index = given
             case = self.cases[index]
             try:
-                inputs = identity(case.inputs)
+                inputs = identity(case)
             except InputError as error:
                 self.dispatch.done(member, index)
                 yield self._failed(index, one_line(error))
@@ -210,6 +210,6 @@ def _absolute(case: Case) -> Case:
 
 def _identity_or_none(case: Case) -> list[dict[str, Any]] | None:
     try:
-        return identity(case.inputs)
+        return identity(case)
     except InputError:
         return None

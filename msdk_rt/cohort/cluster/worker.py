@@ -100,7 +100,7 @@ class _Unseen(Exception):
 
 def _read(work: Work, case: Case, inputs: Sequence[dict[str, Any]]) -> Ready | Outcome:
     try:
-        found = identity(case.inputs)
+        found = identity(case)
     except InputError as error:
         raise _Unseen(f"{one_line(error)}: give paths that all nodes share") from error
     if found != list(inputs):
