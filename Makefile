@@ -31,6 +31,7 @@ setup: .venv/.installed
 
 .venv/.installed: .venv/.packages pyproject.toml setup.py $(PLUGIN_SOURCES)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable plugins/viewer
 	touch $@
 
 demo: setup
@@ -51,7 +52,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	mkdir -p build/typing && ln -sfn ../../export build/typing/msdk_export
-	for platform in linux win32 darwin; do $(BIN)/mypy --platform $$platform || exit 1; done
+	$(BIN)/mypy
+	for platform in win32 darwin; do $(BIN)/mypy --platform $$platform -p msdk_rt -p msdk_export || exit 1; done
 	find plugins tests -name '*.h' -o -name '*.cpp' -o -name '*.inc' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
 
 format: setup
@@ -103,6 +105,7 @@ cuda-table: setup
 
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist plugins/viewer
 
 build/release/.installed: requirements-wheels.txt
 	$(PYTHON) -m venv build/release
@@ -118,11 +121,15 @@ audit:
 	build/audit/bin/pip-audit --strict --disable-pip --no-deps -r requirements-torch.txt
 	build/audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-dev.txt
 
+# What the tests import of nnU-Net: its other dependencies are large, and a newer torch is among them.
+NNUNET := nnunetv2==2.8.1 dynamic-network-architectures==0.4.4 acvl-utils batchgenerators batchgeneratorsv2 blosc2 ndindex \
+  numexpr msgpack httpx httpcore anyio h11 connected-components-3d seaborn SimpleITK
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements-torch.txt "setuptools>=77" wheel uv
 	build/lock/bin/pip install --quiet --no-build-isolation ".[dev]"
+	build/lock/bin/pip install --quiet --no-deps $(NNUNET)
 	build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --exclude uv --all | grep -v '^pip==' > build/lock/pins.txt
 	(sed -n '/^#/p' requirements-dev.txt; build/lock/bin/uv pip compile --quiet --universal --no-deps --generate-hashes \
 	  --no-header --no-annotate build/lock/pins.txt) > build/lock.txt

@@ -110,7 +110,12 @@ setup(
         *(f"msdk_export.{name}" for name in find_packages("export")),
     ],
     package_data={
-        "msdk_rt": ["py.typed", "lib/*.so", "lib/*.dylib", "lib/*.dll"],
+        "msdk_rt": [
+            "py.typed",
+            *(f"lib/*.{suffix}" for suffix in ("so", "dylib", "dll")),
+            "viewer/*.js",
+            "viewer/*.css",
+        ],
         "msdk_export": ["weights/*"],
     },
 )

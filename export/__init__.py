@@ -4,6 +4,7 @@ Names load on first use: the operators alone need neither onnx nor onnxruntime.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 import msdk_rt  # noqa: F401  switches ONNX Runtime's telemetry off before a library here imports it
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from msdk_export.onnx_export import export
     from msdk_export.training.run import train
     from msdk_export.training.settings import TrainingSettings
+
+# PyTorch's OpenMP threads wait for one another by spinning, 300,000 rounds unless this is set before PyTorch
+# is imported: on a busy machine a scan's many short steps then take 16 times the processor time.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = {
     "EngineOptions": "engine.options",

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from typing import Any
 
+from msdk_rt.artifact.manifest import DEFAULT_BLENDING, Manifest
 from msdk_rt.artifact.manifest_rules import complaints
+from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
 from msdk_rt.errors import ExportError
+from msdk_rt.inference.recipe import Recipe
 
 _NO_DEFAULT = {
     "window": "the (D, H, W) the network sees at once; it is fixed in the graph and chosen at training",
     "channels": "the modalities in input order; releases of one data set order them differently",
     "labels": "{logit channel: voxel value}; releases of one data set number them differently",
 }
+_RECIPE = ("orientation", "blending", *NEW_ENTRIES)  # told by nnU-Net's plans alone
 
 
 @dataclass(frozen=True)
@@ -30,14 +34,30 @@ class ModelDescription:
     channels: tuple[str, ...]
     labels: dict[str, int]
     activation: str
-    normalization: str
+    normalization: str | list[dict[str, Any]]
     spacing: dict[str, Any] | None = None
+    orientation: str = "RAS"
+    blending: dict[str, Any] = field(default_factory=DEFAULT_BLENDING.copy)
+    crop: str | None = None
+    resampling: dict[str, Any] | None = None
+    mirror_axes: tuple[int, ...] = ()
+    regions: dict[str, Any] | None = None
+    file_ending: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("window", "channels", "labels"):
+        for name in ("window", "channels", "labels", "mirror_axes"):
             object.__setattr__(self, name, _plain(getattr(self, name)))
-        if wrong := complaints(vars(self)):
+        if complaints(vars(self), 1) and (wrong := complaints(vars(self), 2)):
             raise ExportError(f"{wrong}. Correct the argument of export, or the checkpoint's own description")
+
+    def entries(self) -> dict[str, Any]:
+        """By the manifest's names."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def recipe(self) -> Recipe:
+        """How volumes go through the network."""
+        described = Manifest(**self.entries(), parity={}, sha256="0" * 64, created_by="the export that runs")
+        return Recipe(described)
 
 
 def describe(entries: Mapping[str, Any]) -> ModelDescription:
@@ -55,7 +75,7 @@ def describe(entries: Mapping[str, Any]) -> ModelDescription:
         activation=entries.get("activation", "softmax"),
         normalization=entries.get("normalization", "nonzero_zscore"),
         spacing=None if entries.get("spacing") is None else _plain_json(entries["spacing"], "spacing"),
-        **{name: entries[name] for name in _NO_DEFAULT},
+        **{name: entries[name] for name in (*_NO_DEFAULT, *_RECIPE) if name in entries},
     )
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from msdk_export.adoption.blocks import NotComparable
 from msdk_export.adoption.given import Given
 from msdk_export.graph.check import check_graph
 from msdk_export.graph.functions import attach_functions
 from msdk_export.graph.rules import with_cpu_ops
 from msdk_export.graph.trace import module_to_onnx
+from msdk_export.notes import note
 from msdk_export.onnx_export import check_suffix, staging
 from msdk_export.parity import LIMITS, relative_error
 from msdk_rt.artifact.files import atomic_write
@@ -39,7 +41,8 @@ def export_graph(
         module: a function of tensors; left untouched. Its Mamba blocks may be of any class; they are run to
             find out their computation (`msdk_export.adoption`).
         example_inputs: the tensor or tensors to trace with and to compare on. Their sizes are fixed in the
-            graph, but for the batch.
+            graph, but for the batch. Where one is the same number everywhere, such as zeros, on which
+            different networks agree, the comparison is made on noise too.
         input_names: one for each input. Default: input_0, input_1, ...
         output_names: one for each tensor returned, nested ones in order. Default: output_0, output_1, ...
         dynamic_batch: leave axis 0 of every input free.
@@ -62,9 +65,11 @@ def export_graph(
         raise InputError(f"{len(inputs)} example_inputs need as many input_names, got {len(names)}")
     repeated = [torch.cat([value, value.flip(0)]) for value in inputs] if dynamic_batch else inputs
     batches = [inputs, repeated] if dynamic_batch else [inputs]
+    noise = _noise_in_place_of_constants(inputs)
+    batches += [] if noise is None else [noise]
     with staging(path, [path]) as staged:
         given = Given(module, unverified)
-        expected = given.expected(batches)
+        expected = _expected(given, batches, noise is not None)
         with given.on_msdk_ops() as network:
             proto = module_to_onnx(network, repeated, names, output_names, dynamic_batch)
         proto = with_cpu_ops(proto)
@@ -73,6 +78,7 @@ def export_graph(
         check_graph(staged)
         errors = _measure(expected, staged, names, batches)
         _check(errors)
+        _tell_zeros(expected, list(errors))
         os.replace(staged, path)
     return dict.fromkeys(errors, float("nan")) if given.unverified else errors
 
@@ -91,6 +97,41 @@ def _checked(example_inputs: Tensor | Sequence[Tensor], dynamic_batch: bool) -> 
         )
     on_cpu = [value.detach().cpu() for value in inputs]
     return [value.float() if value.is_floating_point() else value for value in on_cpu]
+
+
+def _noise_in_place_of_constants(inputs: list[Tensor]) -> list[Tensor] | None:
+    """The inputs, those plus standard normal noise that are one number everywhere; None where none is."""
+    constant = [
+        value.is_floating_point() and value.numel() > 1 and bool((value == value.flatten()[0]).all())
+        for value in inputs
+    ]
+    if not any(constant):
+        return None
+    noise = torch.Generator().manual_seed(0)
+    return [
+        value + torch.randn(value.shape, generator=noise) if same else value
+        for value, same in zip(inputs, constant, strict=True)
+    ]
+
+
+def _expected(given: Given, batches: list[list[Tensor]], noisy: bool) -> list[list[Tensor]]:
+    """Raises what Given.expected does, and says where noise may be why."""
+    try:
+        return given.expected(batches)
+    except ExportError as error:
+        if not noisy or isinstance(error, NotComparable):
+            raise
+        raise type(error)(
+            f"{error}; example_inputs are one number everywhere, on which different networks agree, so that "
+            "the module was run on noise too: give an example like what it will be given"
+        ) from error
+
+
+def _tell_zeros(expected: list[list[Tensor]], names: list[str]) -> None:
+    """Note outputs of which the example shows nothing."""
+    for position, name in enumerate(names):
+        if not any(bool(outputs[position].any()) for outputs in expected):
+            note(f"{name} is 0 everywhere on the example, so that nothing of it was compared")
 
 
 def _share_a_batch(inputs: list[Tensor]) -> bool:

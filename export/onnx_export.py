@@ -50,6 +50,8 @@ def export(
     sample: Sample | None = None,
     reference: LabelMap | None = None,
     weights: str | None = None,
+    folds: Sequence[int | str] | int | str | None = None,
+    network: nn.Module | str | None = None,
     unverified: bool = False,
     progress: bool = False,
 ) -> Manifest:
@@ -57,7 +59,8 @@ def export(
 
     Args:
         model: a module image (B, C, D, H, W) -> logits (B, K, D, H, W) in evaluation mode, which is left
-            untouched, or the path of a .safetensors or .pt checkpoint. Mamba blocks in the module, of
+            untouched, the path of a .safetensors or .pt checkpoint, or of a results folder of nnU-Net v2, of
+            which every other entry but folds, weights and network is read. Mamba blocks in the module, of
             whatever class, run on the msdk ops where they compute what those do (`msdk_export.adoption`).
             Other modules, 2D ones among them, are for `msdk_export.export_graph`.
         window: (D, H, W) in voxels.
@@ -80,7 +83,13 @@ def export(
             path. Where weights fit several networks, each labels a window of the sample, and the one that
             agrees clearly best is taken for what config does not say. The agreement is among the notes.
         weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
-            weights), or the keys where it is, joined by dots. Default: the model.
+            weights), or the keys where it is, joined by dots. Default: the model. Of a results folder: the
+            name of the checkpoint in each fold. Default: checkpoint_final.pth.
+        folds: of a results folder, numbers or "all": one graph holds the weights of each and averages their
+            logits. Default: all that have the checkpoint.
+        network: of a results folder, the module that the trainer's build_network_architecture returns, or
+            "plans" for the network of the plans. Default: by the trainer's name, for nnU-Net's own trainers
+            and U-Mamba's.
         unverified: export a module although one of its blocks does not run on this machine, so that nothing
             shows its computation: it is assumed to be the published block of its parameters. A UserWarning
             and the manifest say so.
@@ -130,9 +139,10 @@ def export(
         collecting() as notes,
     ):
         _begin(bar, "load the model")
-        source, description = load_network(model, given, weights, sample, reference, unverified)
+        results = {"folds": folds, "network": network}
+        source, description = load_network(model, given, weights, sample, reference, unverified, results)
         real = real_window(sample, description, reference)
-        if description.spacing is None:
+        if description.spacing is None and description.resampling is None:
             description = dataclasses.replace(description, spacing=sample_spacing(sample))
         windows = {
             "random": random_window(len(description.channels), description.window),
@@ -164,7 +174,7 @@ def export(
 
         _begin(bar, "write")
         manifest = Manifest(
-            **{field.name: getattr(description, field.name) for field in dataclasses.fields(description)},
+            **description.entries(),
             precision=precision,
             engine=built,
             notes=tuple(notes),

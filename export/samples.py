@@ -13,8 +13,10 @@ from msdk_rt.imaging.formats import open_image
 from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.inference.arrays import as_volume
 from msdk_rt.inference.normalisation import normalisation
+from msdk_rt.inference.preparation import prepare, target_spacing
 
 Sample: TypeAlias = np.ndarray | str | Path | Sequence[str | Path]
+TEMPLATE_SPACING = (1.0, 1.0, 1.0)
 LabelMap: TypeAlias = np.ndarray | str | Path
 
 
@@ -36,6 +38,7 @@ def real_window(
     when the sample does not have the model's channels or is not finite.
     """
     names = description.channels
+    spacing: Sequence[float]
     if sample is not None and reference is not None:
         voxels, labels = labelled_window(sample, reference, description)
         return RealWindow(voxels, _source(sample), labels)
@@ -44,13 +47,21 @@ def real_window(
         if template is None:
             return RealWindow()
         volume = np.broadcast_to(template, (len(names), *template.shape))
-        source = "MNI152 T1 template in every channel"
+        source, spacing = "MNI152 T1 template in every channel", TEMPLATE_SPACING
     elif isinstance(sample, np.ndarray):
-        volume, source = as_volume(sample, names), _source(sample)
+        volume, source, spacing = as_volume(sample, names), _source(sample), _networks_spacing(description)
     else:
-        volume, source = read_volume(_paths(sample), names).data, _source(sample)
-    volume = normalisation(description.normalization).on_host(volume)
-    return RealWindow(centre_window(volume, description.window), source)
+        read = read_volume(_paths(sample), names, description.orientation)
+        volume, source, spacing = read.data, _source(sample), read.space.spacing
+    prepared = prepare(description.recipe(), np.ascontiguousarray(volume), spacing).volume
+    return RealWindow(centre_window(prepared, description.window), source)
+
+
+def _networks_spacing(description: ModelDescription) -> Sequence[float]:
+    """The spacing that an array is taken to have: what the network sees, 1 mm where it sees any."""
+    if description.resampling is None:
+        return TEMPLATE_SPACING
+    return target_spacing(description.resampling, TEMPLATE_SPACING)
 
 
 def labelled_window(

@@ -1,6 +1,9 @@
 """Names from a checkpoint or a graph, and messages of other libraries, as an error shows them."""
 
+import re
+
 LONGEST = 150  # of a name that is shown
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def listed(names: list[str], limit: int = 8) -> str:
@@ -11,5 +14,6 @@ def listed(names: list[str], limit: int = 8) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of its message, "" where it has none."""
-    return next(iter(str(error).strip().splitlines()), "")
+    """The first line of its message as plain text, "" where it has none."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    return _COLOURS.sub("", line).removesuffix(" Next steps:")  # PyTorch's exporter has both

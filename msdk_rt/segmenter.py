@@ -5,13 +5,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from msdk_rt.artifact.files import folder_lock, path_of
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend, Provider
 from msdk_rt.backends.registry import Settings, open_backend, providers_of
 from msdk_rt.errors import ArtifactError, BackendError
+from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
 from msdk_rt.imaging.space import Space, warn_of_spacing
@@ -21,9 +22,13 @@ from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.host import HostPipeline, infer_views
 from msdk_rt.inference.pipeline import Labels, Pending, Pipeline, Probabilities
+from msdk_rt.inference.preparation import shape_for_network
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.settings import blend_of, count_of, mirror_axes_of, overlap_of, threads_of
 from msdk_rt.inference.stages import Stages
+
+if TYPE_CHECKING:
+    from msdk_rt.inference.device.pipeline import DevicePipeline
 
 Result = Segmentation | Labels
 
@@ -45,7 +50,8 @@ class Segmenter:
         blend: "gaussian" or "constant" weights of a window's voxels. Default: the manifest's.
         batch_size: windows per inference.
         mirror_axes: axes of (D, H, W) = 0, 1, 2. Each window is also inferred mirrored along every
-            combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work.
+            combination of these, and the logits are averaged, as nnU-Net does: 2**n times the work. () for
+            none. Default: the manifest's, which only a network of nnU-Net's has.
         threads: threads of one inference. Default: one per physical core. More than this process may use, by
             affinity and cgroups, are lowered to that with an InputWarning. Not for an engine.
 
@@ -60,7 +66,7 @@ class Segmenter:
         overlap: float = 0.5,
         blend: str | None = None,
         batch_size: int = 1,
-        mirror_axes: Iterable[int] = (),
+        mirror_axes: Iterable[int] | None = None,
         threads: int | None = None,
     ):
         overlap, batch_size = overlap_of(overlap), count_of("batch_size", batch_size)
@@ -70,12 +76,13 @@ class Segmenter:
         self._process = os.getpid()
         with folder_lock(path.parent, shared=True):  # against an export's two renames
             self.manifest: Manifest = read_manifest(path)
-            self._recipe = Recipe(
-                self.manifest, overlap, blend or self.manifest.blending["mode"], batch_size, axes
-            )
+            manifest = self.manifest
+            axes = manifest.mirror_axes if axes is None else axes
+            self._recipe = Recipe(manifest, overlap, blend or manifest.blending["mode"], batch_size, axes)
             self._recipe.normalisation()  # an unknown one is refused before a library reads the model
             settings = Settings(providers_of(providers), threads, batch_size)
             self._backend: Backend | None = open_backend(path, self.manifest, settings)
+        self._threads = threads
         self._of_thread = threading.local()
 
     @property
@@ -98,9 +105,17 @@ class Segmenter:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def count_windows(self, shape: Sequence[int]) -> int:
-        """How many windows a volume (D, H, W) takes."""
-        return len(self._recipe.starts(shape))
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """The axes of (D, H, W) along which windows are mirrored."""
+        return self._recipe.mirror_axes
+
+    def count_windows(self, shape: Sequence[int], spacing: Sequence[float] | None = None) -> int:
+        """How many windows a volume (D, H, W) takes, of this spacing in mm where the model resamples.
+
+        For a model that crops: the most that it can take. Raises InputError.
+        """
+        return len(self._recipe.starts(shape_for_network(self._recipe, shape, spacing)))
 
     def device_memory(self, shape: Sequence[int]) -> DeviceBytes:
         """Bytes of the GPU's memory that a volume (D, H, W) takes. Raises BackendError where there is no GPU.
@@ -110,13 +125,24 @@ class Segmenter:
         """
         return self._pipeline().memory(shape)
 
-    def run(self, volumes: Any, *, return_probabilities: bool = False, progress: bool = False) -> Any:
+    def run(
+        self,
+        volumes: Any,
+        *,
+        return_probabilities: bool = False,
+        progress: bool = False,
+        spacing: Sequence[float] | None = None,
+    ) -> Any:
         """Segment one volume or several. progress: show a bar over the windows of each.
+
+        spacing: millimetres between the voxels of arrays along (D, H, W). A model that resamples needs it;
+        files have their own.
 
         | volumes | returns |
         | --- | --- |
         | array (C, D, H, W) | labels (D, H, W); a Segmentation if return_probabilities |
         | path of a NIfTI file, 4D for a model with several channels | Segmentation |
+        | path of a DICOM folder, zip or multi-frame file with one series | Segmentation |
         | list of paths, one per channel, in the manifest's order | Segmentation |
         | Volume that msdk_rt.imaging.volumes.read_volume gave | Segmentation |
         | array (B, C, D, H, W), or list of arrays or of lists of paths | list of the above |
@@ -135,16 +161,21 @@ class Segmenter:
             for source in sources:
                 if not isinstance(source, (list, Volume)):  # files are checked when they are read
                     self._check(source)
-        results = list(self._results(pipeline, sources, return_probabilities, progress))
+        results = list(self._results(pipeline, sources, return_probabilities, progress, spacing))
         return results[0] if single else results
 
     def _results(
-        self, pipeline: Pipeline, sources: Sequence[Source], probabilities: bool, progress: bool
+        self,
+        pipeline: Pipeline,
+        sources: Sequence[Source],
+        probabilities: bool,
+        progress: bool,
+        spacing: Sequence[float] | None,
     ) -> Iterator[Result]:
         """A result for each source. The next is read and started while a GPU works on the one before."""
         finish = None
         for source in sources:
-            started = self._start(pipeline, source, probabilities, progress)
+            started = self._start(pipeline, source, probabilities, progress, spacing)
             if finish:
                 yield finish()
             finish = started
@@ -152,7 +183,12 @@ class Segmenter:
             yield finish()
 
     def _start(
-        self, pipeline: Pipeline, source: Source, probabilities: bool, progress: bool
+        self,
+        pipeline: Pipeline,
+        source: Source,
+        probabilities: bool,
+        progress: bool,
+        spacing: Sequence[float] | None,
     ) -> Callable[[], Result]:
         """Begin with a source; the function returned waits for the end and gives the result."""
         watch = _progress_bar if progress else None
@@ -161,9 +197,10 @@ class Segmenter:
         if isinstance(source, Volume):
             data = as_volume(source.data, self.manifest.channels)  # anybody may have made it
             warn_of_spacing(source.space, self.manifest.spacing)
-            pending = pipeline.start(data, probabilities, watch)
-            return partial(_of_file, pending, source.space)
-        pending = pipeline.start(self._check(source), probabilities, watch)
+            pending = pipeline.start(data, probabilities, watch, spacing=source.space.spacing)
+            described = Described(self.manifest.labels, self.manifest.family, self.manifest.sha256)
+            return partial(_of_file, pending, source.space, described)
+        pending = pipeline.start(self._check(source), probabilities, watch, spacing=spacing)
         return partial(_of_array, pending, probabilities)
 
     def _check(self, source: Array | DeviceVolume) -> Floats | DeviceVolume:
@@ -179,10 +216,11 @@ class Segmenter:
         return_probabilities: bool = False,
         progress: bool = False,
         stages: Stages | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> tuple[Labels, Probabilities | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None) of a checked float32 volume (C, D, H, W)."""
         watch = _progress_bar if progress else None
-        return self._pipeline().start(volume, return_probabilities, watch, stages).result()
+        return self._pipeline().start(volume, return_probabilities, watch, stages, spacing).result()
 
     def _infer(self, backend: Backend, windows: Floats) -> Floats:
         """Logits of a batch of windows, averaged over the mirrored views, from host to host."""
@@ -192,7 +230,7 @@ class Segmenter:
         """This thread's pipeline, on the device where the backend is on one."""
         backend = self._open()
         if not hasattr(self._of_thread, "pipeline"):
-            self._of_thread.pipeline = _pipeline(backend, self._recipe)
+            self._of_thread.pipeline = _pipeline(backend, self._recipe, self._threads)
         pipeline: Pipeline = self._of_thread.pipeline
         return pipeline
 
@@ -212,8 +250,18 @@ class Segmenter:
         )
 
 
-def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
-    """A DevicePipeline where the network is on a GPU, else a HostPipeline."""
+def _pipeline(backend: Backend, recipe: Recipe, threads: int | None) -> Pipeline:
+    """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline where the
+    recipe needs one.
+    """
+    if recipe.is_whole:
+        from msdk_rt.inference.whole import WholePipeline
+
+        return WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
+    return _windows_pipeline(backend, recipe)
+
+
+def _windows_pipeline(backend: Backend, recipe: Recipe) -> "HostPipeline | DevicePipeline":
     network = backend.network()
     if network is None:
         return HostPipeline(backend, recipe)
@@ -224,8 +272,8 @@ def _pipeline(backend: Backend, recipe: Recipe) -> Pipeline:
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
 
 
-def _of_file(pending: Pending, space: Space) -> Segmentation:
-    return in_space_of_file(*pending.result(), space)
+def _of_file(pending: Pending, space: Space, described: Described) -> Segmentation:
+    return in_space_of_file(*pending.result(), space, described)
 
 
 def _of_array(pending: Pending, probabilities: bool) -> Result:

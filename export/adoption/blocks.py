@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from msdk_export.adoption.agreement import agree
 from msdk_export.adoption.device_checks import without_device_check
@@ -116,13 +117,17 @@ class Blocks:
             if reading == OWN:
                 return own(*args, **kwargs)
             return self._read(block, name)[reading](*args[1:], **kwargs)
+        before = _versions(args, kwargs)
         try:
             found = own(*args, **kwargs)
         except MsdkError:
             raise
         except Exception as error:
             return self._stand_in(key, own, args, kwargs, error)
-        self._judge(key, block, found, args, kwargs)
+        if _versions(args, kwargs) == before:
+            self._judge(key, block, found, args, kwargs)
+        else:  # it wrote into its inputs, which no published block does
+            self.findings.readings[key] = OWN
         return found
 
     def _read(self, block: nn.Module, name: str) -> dict[str, nn.Module]:
@@ -260,6 +265,12 @@ def _check_nothing_else(block: nn.Module, name: str) -> None:
         check_scan_order(block, name)
     else:
         published_mamba(block, name, [])
+
+
+def _versions(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+    """How often each tensor among the arguments was written to."""
+    tensors = [leaf for leaf in tree_leaves((args[1:], kwargs)) if isinstance(leaf, Tensor)]
+    return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
 def _agrees(reading: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], found: object) -> bool:

@@ -1,6 +1,7 @@
 """Runs a module that is not ours, and leaves it as it was."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -50,13 +51,25 @@ def outputs_of(module: nn.Module, inputs: Sequence[Tensor], seed: int = 0) -> li
     seed, and no random numbers of the caller's are used up.
     """
     module.eval()
-    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
+    held = itertools.chain(module.parameters(), module.buffers())
+    device = next((tensor.device for tensor in held), torch.device("cpu"))
     devices = [device] if device.type == "cuda" else []
-    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    with torch.no_grad(), torch.random.fork_rng(devices=devices), run_eagerly(), exact:
+    with torch.no_grad(), torch.random.fork_rng(devices=devices), run_eagerly(), _in_full_precision():
         torch.manual_seed(seed)
         found = tree_leaves(module(*(value.detach().clone().to(device) for value in inputs)))
     return [leaf.detach().cpu().clone() for leaf in found if isinstance(leaf, Tensor)]
+
+
+@contextlib.contextmanager
+def _in_full_precision() -> Iterator[None]:
+    """float32 products are float32, not TF32 or bfloat16, whatever the caller allows PyTorch."""
+    allowed = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(allowed)
 
 
 def _attributes(part: nn.Module) -> dict[str, object]:

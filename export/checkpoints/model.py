@@ -68,7 +68,7 @@ def network_of(
             f"the checkpoint's config does not describe a {name} network: {error}"
         ) from error
 
-    if problems := _load_weights(model, state_dict):
+    if problems := load_weights(model, state_dict):
         raise CheckpointError(
             f"the weights do not fit the {name} network {source} ({'; '.join(problems)}): give the "
             "checkpoint that belongs to it, whole, or correct the config"
@@ -90,7 +90,7 @@ def _check_size(model_type: type[nn.Module], sizes: Any, state_dict: Mapping[str
         raise InputError(f"it has {parameters:,} parameters, far more than the checkpoint")
 
 
-def _load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
     """Load the keys that fit; returns the others. A layer may decide itself about a missing key."""
     expected = model.state_dict()
     misshapen = {

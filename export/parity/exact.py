@@ -1,6 +1,7 @@
 """The network in float64, so that the gate can tell an artifact's error from rounding."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdk_rt.bench.machine import own_peak_memory
 from msdk_rt.inference.memory import available_memory
 
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
+STATUS = Path("/proc/self/status")
 _SLAB_BYTES = 1 << 28
 _CONVOLUTION = torch.ops.aten.convolution.default
 
@@ -21,17 +22,18 @@ class Exact:
     """A network's logits in float64, where that is cheap or asked for.
 
     compute: a window (1, C, D, H, W) in float64 -> logits, or None where the network does not run in it.
-    seconds: time of a float32 run of the window.
+    seconds, memory: what a float32 run of the window takes, the memory in bytes beyond what the process held.
     """
 
-    def __init__(self, compute: Callable[[Tensor], Tensor | None], seconds: float):
+    def __init__(self, compute: Callable[[Tensor], Tensor | None], seconds: float, memory: float):
         self._compute = compute
+        self._memory = 2 * memory
         self.affordable = seconds <= AFFORDABLE_SECONDS
 
     def __call__(self, window: np.ndarray) -> np.ndarray | None:
         """None where the memory free is too little, or the network does not run in float64."""
         free = available_memory()
-        if free is not None and free < 2e6 * (own_peak_memory() or 0.0):
+        if free is not None and free < self._memory + 2 * _SLAB_BYTES:
             return None
         with ConvolutionsInSlabs():
             found = self._compute(torch.from_numpy(window).double())
@@ -78,14 +80,31 @@ def _in_slabs(
     planes = (depth + 2 * padding[0] - extent) // stride[0] + 1
     a_plane = x[0, :, 0].numel() * x.shape[0] * x.element_size() * weight[0, 0].numel()
     step = max(1, _SLAB_BYTES // a_plane)
-    slabs = []
+    y: Tensor | None = None
     for first in range(0, planes, step):
         last = min(first + step, planes) - 1
         start, end = first * stride[0] - padding[0], last * stride[0] - padding[0] + extent
         slab = x[:, :, max(start, 0) : min(end, depth)]
         slab = F.pad(slab, (0, 0, 0, 0, max(-start, 0), max(end - depth, 0)))
         around = [0, *padding[1:]]
-        slabs.append(
-            _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
-        )
-    return torch.cat(slabs, dim=2)
+        part = _CONVOLUTION(slab, weight, bias, stride, around, dilation, transposed, output_padding, groups)
+        if y is None:
+            y = part.new_empty(*part.shape[:2], planes, *part.shape[3:])
+        y[:, :, first : last + 1] = part
+    assert y is not None, "PyTorch refuses an output without planes"
+    return y
+
+
+def memory_taken() -> Callable[[], float]:
+    """A function: by how many bytes the process has grown at most since now, 0 where nothing says it."""
+    held = _status("VmRSS:")
+    return lambda: max(0.0, _status("VmHWM:") - held)
+
+
+def _status(label: str) -> float:
+    """Bytes that Linux tells of this process; 0 elsewhere."""
+    try:
+        words = STATUS.read_text().partition(label)[2].split()
+    except OSError:
+        return 0.0
+    return int(words[0]) * 1024.0 if words else 0.0

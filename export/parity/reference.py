@@ -15,7 +15,7 @@ from msdk_export.adoption.blocks import NotComparable
 from msdk_export.adoption.given import Given
 from msdk_export.adoption.state import outputs_of
 from msdk_export.notes import note
-from msdk_export.parity.exact import Exact
+from msdk_export.parity.exact import Exact, memory_taken
 from msdk_export.parity.gate import excess
 from msdk_export.parity.lost import worst_step_or_nothing
 from msdk_rt.errors import ExportError
@@ -32,7 +32,7 @@ class Reference:
         self.source = source
         self.windows = {name: window for name, window in windows.items() if window is not None}
         batches = [[torch.from_numpy(window)] for window in self.windows.values()]
-        start = time.perf_counter()
+        start, taken = time.perf_counter(), memory_taken()
         if isinstance(source, Given):
             found, runs = _expected(source, batches), len(batches) + 1
         else:
@@ -41,7 +41,9 @@ class Reference:
         self.logits = {
             name: outputs[0].numpy() for name, outputs in zip(self.windows, found, strict=True) if outputs
         }
-        self.exact = Exact(self._in_float64, seconds)
+        network = source.network if isinstance(source, Given) else source
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+        self.exact = Exact(self._in_float64, seconds, taken() + weights)
 
     @contextlib.contextmanager
     def tracing(self) -> Iterator[nn.Module]:

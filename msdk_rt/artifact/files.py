@@ -1,15 +1,20 @@
 """Files that are either whole or not there.
 
 A file that is being written has a name `.msdk-*.part` and a lock that ends with its process, however that
-ends. A `.part` file without a lock was left by a process that was killed; the next process removes it.
+ends. A `.part` file without a lock was left by a process that was killed; the next process removes it. Where
+several machines share a folder, locks of other machines may not be seen: of theirs, only files that have not
+changed for a day are removed.
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import platform
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +24,18 @@ from msdk_rt.errors import InputError, MsdkError, OutputError, shown
 
 LEFTOVERS = ".msdk-*.part"
 _LOCK = ".lock"  # ends the name of a file that stands in for a path that cannot be locked
+OLD = 24 * 3600  # seconds
+
+
+def _running_system() -> str:
+    """Eight characters for the system that runs now, other ones after a restart and on another machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    except OSError:
+        return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+OURS = f".msdk-{_running_system()}-"
 
 
 def path_of(given: object, error: type[MsdkError]) -> Path:
@@ -97,6 +114,8 @@ def remove_leftovers(folder: Path) -> None:
     """Delete files that killed processes left half-written in `folder`; files being written now stay."""
     for path in folder.glob(LEFTOVERS):
         with contextlib.suppress(OSError):  # held, gone, a link, or no locks there: not ours to judge
+            if not path.name.startswith(OURS) and time.time() - path.lstat().st_mtime < OLD:
+                continue
             release = locks.lock(path, _stand_in(path), wait=False)
             try:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -111,7 +130,7 @@ def remove_leftovers(folder: Path) -> None:
 def _create(parent: Path, make: Callable[..., None]) -> tuple[Path, Callable[[], None]]:
     """A new file or folder in `parent`, made by `make` and locked, and what lets its lock go."""
     while True:
-        path = parent / f".msdk-{secrets.token_hex(8)}.part"
+        path = parent / f"{OURS}{secrets.token_hex(8)}.part"
         make(path, exist_ok=False)
         try:
             release = locks.lock(path, _stand_in(path))

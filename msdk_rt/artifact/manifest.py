@@ -18,14 +18,15 @@ from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.files import atomic_write, file_at, folder_lock
 from msdk_rt.artifact.manifest_rules import complaints
 from msdk_rt.artifact.ops_version import OPS_VERSION
+from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
 from msdk_rt.errors import ArtifactError, OutputError, shown
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest; a manifest that format 1 can hold is still written in it
 SEAL = "seal"
-OPTIONAL = {"notes", "spacing"}  # left out of a file where they say nothing
+OPTIONAL = {"notes", "spacing", *NEW_ENTRIES}  # left out of a file where they say nothing
 MOST_BYTES = 16 << 20  # of a manifest
 MOST_ONNX_BYTES = 2 << 30  # of a protobuf message
-_DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
+DEFAULT_BLENDING = {"scheme": "monai", "mode": "gaussian", "sigma_scale": 0.125}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,19 +42,33 @@ class Manifest:
         activation: "softmax", or "sigmoid" for overlapping regions: a voxel gets the value of the last
             channel in order whose probability exceeds 0.5, else 0 (nnU-Net's regions_class_order).
         normalization: "nonzero_zscore" (MONAI NormalizeIntensity(nonzero=True, channel_wise=True)) or "none".
+            Or one of nnU-Net's for each channel, a list of {"scheme": name}: "zscore", "masked_zscore", "ct"
+            with its "mean", "std", "low" and "high", "rescale_to_01", "rgb_to_01", "none".
         parity: the artifact against PyTorch, measured at export.
         sha256: of the artifact, in hexadecimal.
         created_by: versions of msdk_rt, torch and onnx.
-        orientation: axis codes of the model's (D, H, W), as nibabel names them.
-        blending: scheme, mode and sigma_scale of the windows' weights.
+        orientation: axis codes of the model's (D, H, W), as nibabel names them, or the file's own axes X, Y
+            and Z in the order in which they are D, H, W.
+        blending: scheme ("monai" or "nnunet": where windows start, and which Gaussian), mode and sigma_scale
+            of the windows' weights.
         precision: "float32" or "float16", of the values between layers.
         engine: the machine that a .engine needs (msdk_rt.artifact.engine_entry); None for a .onnx.
         spacing: {"low": (D, H, W), "high": (D, H, W)} in millimetres, of the voxels that the network was
             trained or checked with; None where nobody knows. A file without it has no such entry.
         notes: sentences about what the export assumed or could not check. A file without notes has no such
             entry.
+        crop: "nonzero": the network sees the box around the voxels that are not 0 in every channel; all
+            others get the value 0. None: it sees all.
+        resampling: {"spacing": (D, H, W) in millimetres, the first None for the image's own, "image",
+            "logits": {"order", "separate_z", "order_z"}}: the image is resampled to that spacing after its
+            normalisation, and logits are resampled back before the activation. None: neither.
+        mirror_axes: of (D, H, W); a run mirrors along them unless it is told otherwise.
+        regions: {name of a sigmoid channel: the voxel values of training that it is made of}, for the record
+            and for nnU-Net's tools; None where nobody said.
+        file_ending: of results in a folder; None for ".nii.gz".
         ops_version: version of the ops' contract.
-        format_version: version of the manifest's format.
+        format_version: version of the manifest's format: 1, or 2 where an entry says what 1 cannot. Default:
+            the lowest that does.
     """
 
     family: str
@@ -62,24 +77,32 @@ class Manifest:
     channels: tuple[str, ...]
     labels: dict[str, int]
     activation: str
-    normalization: str
+    normalization: str | list[dict[str, Any]]
     parity: dict[str, Any]
     sha256: str
     created_by: str
     orientation: str = "RAS"
-    blending: dict[str, Any] = field(default_factory=_DEFAULT_BLENDING.copy)
+    blending: dict[str, Any] = field(default_factory=DEFAULT_BLENDING.copy)
     precision: str = "float32"
     engine: dict[str, Any] | None = None
     spacing: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    crop: str | None = None
+    resampling: dict[str, Any] | None = None
+    mirror_axes: tuple[int, ...] = ()
+    regions: dict[str, Any] | None = None
+    file_ending: str | None = None
     ops_version: int = OPS_VERSION
-    format_version: int = FORMAT_VERSION
+    format_version: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("window", "channels", "notes"):
+        for name in ("window", "channels", "notes", "mirror_axes"):
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
-        if wrong := complaints(vars(self)):
+        if self.format_version is None:
+            version = 2 if complaints(vars(self) | {"format_version": 1}, 1) else 1
+            object.__setattr__(self, "format_version", version)
+        if wrong := complaints(vars(self), self.format_version):
             raise ArtifactError(f"{wrong}. Export the model again")
 
 
@@ -148,6 +171,8 @@ def read_manifest(artifact: str | Path) -> Manifest:
     if foreign := sorted(entries.keys() - fields):
         raise ArtifactError(f"{path} has unknown fields {shown(', '.join(foreign))}: export the model again")
     seal = entries.pop(SEAL)
+    if newest is None:
+        raise ArtifactError(f"{path}: format_version must be 1 or 2, found None. Export the model again")
     try:
         manifest = Manifest(**entries)
         _check_file(artifact, manifest)

@@ -2,31 +2,37 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from msdk_rt.artifact.notes import LONGEST_NOTE, MOST_NOTES
+from msdk_rt.artifact.recipe_rules import (
+    LARGEST_SPACING,
+    NEW_ENTRIES,
+    RECIPE_RULES,
+    Rule,
+    contradictions,
+    is_int,
+    is_length,
+    is_orientation,
+)
 from msdk_rt.artifact.vocabulary import ACTIVATIONS, BLENDS, NORMALIZATIONS, PRECISIONS
 from msdk_rt.errors import shown
 
 LARGEST_WINDOW = 4096
 LARGEST_WINDOW_VOXELS = 512**3
 LARGEST_LABEL = 65535
-LARGEST_SPACING = 1e6  # millimetres
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
-AXIS_CODES = ("RL", "AP", "SI")
-
-Rule = tuple[str, Callable[[Any], bool]]
+_NOT_IN_FORMAT_1: Rule = ("left out in format 1", lambda value: not value)
 
 
 def _one_of(words: Sequence[str]) -> Rule:
     return " or ".join(words), lambda value: isinstance(value, str) and value in words
 
 
-# The rule of each field, in words and as a predicate on its value.
+# The rule of each field of format 1, in words and as a predicate on its value.
 _RULES: dict[str, Rule] = {
-    "format_version": ("1", lambda value: _is_int(value) and value == 1),
-    "ops_version": ("1", lambda value: _is_int(value) and value == 1),
+    "format_version": ("1 or 2", lambda value: is_int(value) and value in (1, 2)),
+    "ops_version": ("1", lambda value: is_int(value) and value == 1),
     "family": ("the name of a network family", lambda value: _is_name(value)),
     "config": ("a mapping", lambda value: isinstance(value, dict)),
     "window": (
@@ -34,7 +40,7 @@ _RULES: dict[str, Rule] = {
         lambda value: (
             isinstance(value, tuple)
             and len(value) == 3
-            and all(_is_int(side) and 1 <= side <= LARGEST_WINDOW for side in value)
+            and all(is_int(side) and 1 <= side <= LARGEST_WINDOW for side in value)
             and math.prod(value) <= LARGEST_WINDOW_VOXELS
         ),
     ),
@@ -53,7 +59,7 @@ _RULES: dict[str, Rule] = {
             isinstance(value, dict)
             and len(value) > 0
             and all(_is_name(name) for name in value)
-            and all(_is_int(number) and 0 <= number <= LARGEST_LABEL for number in value.values())
+            and all(is_int(number) and 0 <= number <= LARGEST_LABEL for number in value.values())
             and len(set(value.values())) == len(value)
         ),
     ),
@@ -100,22 +106,15 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def complaints(fields: Mapping[str, object]) -> str:
-    """Return a clause for each rule that these fields of a manifest break; "" for none."""
-    return "; ".join(
+def complaints(fields: Mapping[str, object], version: object = 1) -> str:
+    """Return a clause for each rule of a format that these fields of a manifest break; "" for none."""
+    rules = _RULES | RECIPE_RULES if version == 2 else _RULES | dict.fromkeys(NEW_ENTRIES, _NOT_IN_FORMAT_1)
+    wrong = [
         f"{name} must be {expected}, found {shown(fields[name])}"
-        for name, (expected, holds) in _RULES.items()
+        for name, (expected, holds) in rules.items()
         if name in fields and not holds(fields[name])
-    )
-
-
-def is_orientation(codes: object) -> bool:
-    """True for three letters that name the three body axes once each, such as RAS or LPS."""
-    return (
-        isinstance(codes, str)
-        and len(codes) == 3
-        and all(any(code in axis for code in codes) for axis in AXIS_CODES)
-    )
+    ]
+    return "; ".join(wrong or contradictions(fields))
 
 
 def _is_engine(value: object) -> bool:
@@ -126,7 +125,7 @@ def _is_engine(value: object) -> bool:
         and value.keys() == {*versions, *switches, "max_batch"}
         and all(isinstance(value[name], str) and _VERSION.fullmatch(value[name]) for name in versions)
         and all(isinstance(value[name], bool) for name in switches)
-        and _is_int(value["max_batch"])
+        and is_int(value["max_batch"])
         and value["max_batch"] >= 1
     )
 
@@ -136,19 +135,9 @@ def _is_spacing(value: object) -> bool:
         isinstance(value, dict)
         and value.keys() == {"low", "high"}
         and all(isinstance(sides, (list, tuple)) and len(sides) == 3 for sides in value.values())
-        and all(_is_length(side) for sides in value.values() for side in sides)
+        and all(is_length(side) for sides in value.values() for side in sides)
         and all(low <= high for low, high in zip(value["low"], value["high"], strict=True))
     )
-
-
-def _is_length(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return 0 < value <= LARGEST_SPACING
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_name(value: object) -> bool:

@@ -4,3 +4,11 @@ NORMALIZATIONS = ("nonzero_zscore", "none")
 ACTIVATIONS = ("softmax", "sigmoid")
 BLENDS = ("gaussian", "constant")
 PRECISIONS = ("float32", "float16")
+
+# Of format 2, beside those above.
+CHANNEL_NORMALIZATIONS = ("zscore", "masked_zscore", "ct", "rescale_to_01", "rgb_to_01", "none")
+CT_STATISTICS = ("mean", "std", "low", "high")
+SCHEMES = ("monai", "nnunet")
+CROPS = ("nonzero",)
+SEPARATE_Z = ("auto", "always", "never")
+FILE_ENDINGS = (".nii.gz", ".nii")

@@ -1,10 +1,11 @@
-"""The inference library for each kind of artifact. To add one: a module with a Backend, and a loader here."""
+"""The inference library for each suffix of an artifact. To add one: a module and a loader here."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeGuard
 
+from msdk_rt.artifact.engine_entry import ENGINE_SUFFIX
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.backends.base import Backend, Provider
 from msdk_rt.errors import BackendError, InputError, shown
@@ -46,13 +47,15 @@ def _is_provider(value: object) -> TypeGuard[Provider]:
 def open_backend(path: Path, manifest: Manifest, settings: Settings) -> Backend:
     """The network of an artifact, loaded. A library is imported when an artifact asks for it.
 
-    Raises BackendError for a kind that no library here runs, InputError for a setting that the library does
+    Raises BackendError for a suffix that no library here runs, InputError for a setting that the library does
     not have, and what the backend raises.
     """
-    kind = "onnx" if manifest.engine is None else "tensorrt"
-    loader = _LOADERS.get(kind)
+    loader = LOADERS.get(path.suffix)
     if loader is None:
-        raise BackendError(f"no backend runs {kind} artifacts, expected one of {', '.join(_LOADERS)}")
+        raise BackendError(
+            f"no backend runs {path.suffix or 'a file without a suffix'}, expected one of "
+            f"{', '.join(LOADERS)}: keep the name that msdk_rt.export gave {path}"
+        )
     return loader(path, manifest, settings)
 
 
@@ -71,7 +74,7 @@ def _tensorrt(path: Path, manifest: Manifest, settings: Settings) -> Backend:
     return TensorRtBackend(path, manifest, settings.batch_size)
 
 
-_LOADERS: dict[str, Callable[[Path, Manifest, Settings], Backend]] = {
-    "onnx": _onnxruntime,
-    "tensorrt": _tensorrt,
+LOADERS: dict[str, Callable[[Path, Manifest, Settings], Backend]] = {
+    ".onnx": _onnxruntime,
+    ENGINE_SUFFIX: _tensorrt,
 }

@@ -116,8 +116,8 @@ def _measure(
             for contestant, segmenter in zip(report.contestants, segmenters, strict=True):
                 watch(f"volume {number + 1} of {settings['volumes']}, {contestant.name}")
                 contestant.volumes.append(_segment_once(segmenter, inputs, settings["shape"]))
-    for contestant, segmenter, batch in zip(report.contestants, segmenters, windows, strict=True):
-        if segmenter.manifest.engine is None:  # of an engine, trtexec --dumpProfile tells
+    for contestant, batch in zip(report.contestants, windows, strict=True):
+        if contestant.path.suffix == ".onnx":  # of an engine, trtexec --dumpProfile tells
             from msdk_rt.bench.profile import profile
 
             watch(f"profile, {contestant.name}")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msdk_rt.imaging.formats import stem
+from msdk_rt.imaging.formats import is_image_name, stem
 
 SUFFIX = ".nii.gz"
+NPZ = ".npz"
 MOST_NAME_BYTES = 255  # of one name, on every common file system
 
 
@@ -21,7 +22,8 @@ class Case:
     name: unique in its plan. inputs: one file per channel, in the model's order. output: where the labels go.
     probabilities: where their maps go, if they are asked for. record: a JSON file that says what made the
     result. picture: where a small PNG of it goes, if anywhere. described: entries of the record beside its
-    provenance. companions: {path: text} of small files that belong to the result.
+    provenance. companions: {path: text} of small files that belong to the result. choices: the DICOM series
+    of each input, as msdk_rt.imaging.volumes.read_volume takes them; () for the only one.
     """
 
     name: str
@@ -32,15 +34,25 @@ class Case:
     picture: Path | None = None
     described: Mapping[str, Any] = field(default_factory=dict)
     companions: Mapping[Path, str] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
 
 
-def case_at(name: str, inputs: tuple[Path, ...], output: Path, picture: Path | None = None) -> Case:
+def case_at(
+    name: str,
+    inputs: tuple[Path, ...],
+    output: Path,
+    picture: Path | None = None,
+    choices: tuple[str, ...] = (),
+    npz: bool = False,
+) -> Case:
     """The case whose labels go to `output`, with `brain_probabilities.nii.gz` and `brain.nii.gz.json` beside
-    `brain.nii.gz`.
+    `brain.nii.gz`. Probabilities are NIfTI whatever the labels are; npz: nnU-Net's `brain.npz` instead.
     """
     base = stem(output)
-    maps = output.with_name(f"{base}_probabilities{output.name[len(base) :]}")
-    return Case(name, inputs, output, maps, output.with_name(f"{output.name}.json"), picture)
+    suffix = output.name[len(base) :] if is_image_name(output) else SUFFIX
+    maps = output.with_name(f"{base}{NPZ}" if npz else f"{base}_probabilities{suffix}")
+    record = output.with_name(f"{output.name}.json")
+    return Case(name, inputs, output, maps, record, picture, choices=choices)
 
 
 def picture_of(folder: Path, name: str) -> Path:

@@ -9,8 +9,10 @@ from msdk_rt.artifact.files import check_writable
 from msdk_rt.cohort.cases import SUFFIX, Case, LeftOut, case_at, file_fault, name_fault, picture_of
 from msdk_rt.cohort.folder import FoundCase, case_name, find_in_folder
 from msdk_rt.cohort.part import WHOLE, Part
+from msdk_rt.cohort.series import Rules, is_dicom, parse_rules, spread
 from msdk_rt.errors import InputError, OutputError
-from msdk_rt.imaging.formats import SUFFIXES, foreign_suffix, is_image_name
+from msdk_rt.imaging.dicom.study import holds_one_study
+from msdk_rt.imaging.formats import RESULTS, foreign_suffix, is_image_name, is_result_name, listed
 from msdk_rt.imaging.volumes import holds_channels
 
 T = TypeVar("T")
@@ -30,26 +32,46 @@ class Plan:
     part: Part = WHOLE
 
 
-def plan(inputs: Sequence[Path], channels: Sequence[str], output: Path) -> Plan:
+def plan(
+    inputs: Sequence[Path],
+    channels: Sequence[str],
+    output: Path,
+    series: Sequence[str] = (),
+    suffix: str = SUFFIX,
+    npz: bool = False,
+) -> Plan:
     """The cases that `inputs` hold, their results under `output`, which is proved writable.
 
     inputs: one folder (msdk_rt.cohort.folder); or for a model with one channel any number of files, one case
-    each; or one file per channel. output: a .nii or .nii.gz file for one case, otherwise a folder.
-    Raises InputError, OutputError.
+    each; or one file per channel. A DICOM folder or zip counts as a file. output: a file that ends in one of
+    the suffixes that are written for one case, otherwise a folder. series: rules (msdk_rt.cohort.series).
+    suffix: of the results in a folder. npz: probabilities are nnU-Net's files. Raises InputError,
+    OutputError.
     """
     _check_output(output)
-    found, left_out = _find(inputs, channels, output)
-    if is_image_name(output):
+    found, left_out = _find(inputs, channels, output, parse_rules(series, channels))
+    if is_result_name(output):
         if len(found) > 1:
             raise OutputError(f"{output} is one file for {len(found)} cases: give a folder")
-        cases = [case_at(case.name, case.files, output) for case in found]
+        cases = [case_at(case.name, case.files, output, choices=case.choices, npz=npz) for case in found]
         folder = None
     else:
         cases = [
-            case_at(case.name, case.files, output / f"{case.name}{SUFFIX}", picture_of(output, case.name))
+            case_at(
+                case.name,
+                case.files,
+                output / f"{case.name}{suffix}",
+                picture_of(output, case.name),
+                case.choices,
+                npz,
+            )
             for case in found
         ]
         folder = output
+    cases, unfit = _without_unfit_results(cases)
+    if unfit and not cases:
+        raise OutputError(f"{unfit[0].path} {unfit[0].reason}")
+    left_out += unfit
     if folder and inputs[0].is_dir():
         cases, taken = _without_shared_names(cases)
         left_out += taken
@@ -82,8 +104,13 @@ def check_distinct(cases: Sequence[Case]) -> None:
     """Raise OutputError where two results share a file, or one lands on an input."""
     inputs = {path.resolve() for case in cases for path in case.inputs}
     taken: dict[Path, Case] = {}
+    folders = [path for path in inputs if path.is_dir()]
     for case in cases:
         for path in (case.output.resolve(), case.probabilities.resolve()):
+            if within := [folder for folder in folders if path.is_relative_to(folder)]:
+                raise OutputError(
+                    f"the result {path} would lie in the input folder {within[0]}: give another output"
+                )
             if path in inputs:
                 raise OutputError(f"the result {path} would replace an input: give another output")
             if path in taken:
@@ -94,18 +121,23 @@ def check_distinct(cases: Sequence[Case]) -> None:
 
 
 def _find(
-    inputs: Sequence[Path], channels: Sequence[str], output: Path
+    inputs: Sequence[Path], channels: Sequence[str], output: Path, rules: Rules
 ) -> tuple[list[FoundCase], list[LeftOut]]:
-    if len(inputs) == 1 and inputs[0].is_dir():
+    if len(inputs) == 1 and inputs[0].is_dir() and not _is_one_case(inputs[0]):
         if output.resolve() == inputs[0].resolve():
             raise OutputError(
                 f"the output folder {output} is the input folder, whose next run would take results for "
                 "inputs: give another output"
             )
-        return find_in_folder(inputs[0], channels, output)
+        return find_in_folder(inputs[0], channels, output, rules)
     if missing := [str(path) for path in inputs if not path.exists() and not path.is_symlink()]:
         raise InputError(f"no file at {', '.join(missing)}: expected NIfTI volumes or a folder of them")
-    if folders := [str(path) for path in inputs if path.is_dir()]:
+    if rules or (len(inputs) == 1 and len(channels) > 1 and is_dicom(inputs[0])):
+        found = [FoundCase(case_name(path), *spread(path, channels, rules)) for path in inputs]
+        if fault := next(filter(None, (name_fault(case.name) for case in found)), ""):
+            raise InputError(f"an input {fault}")
+        return found, []
+    if folders := [str(path) for path in inputs if path.is_dir() and not is_dicom(path)]:
         raise InputError(
             f"got {len(inputs)} inputs, {folders[0]} is a folder: give one folder, or only files"
         )
@@ -114,7 +146,9 @@ def _find(
             f"got {len(inputs)} file(s), the model takes {len(channels)} per case ({', '.join(channels)}): "
             "give those in this order, or a folder of cases"
         )
-    faults = {path: file_fault(path) or name_fault(case_name(path)) for path in inputs}
+    faults = {
+        path: ("" if path.is_dir() else file_fault(path)) or name_fault(case_name(path)) for path in inputs
+    }
     left_out = [LeftOut(path, fault) for path, fault in faults.items() if fault]
     if left_out and len(left_out) < len(inputs) and len(channels) == 1:
         return [FoundCase(case_name(path), (path,)) for path in inputs if not faults[path]], left_out
@@ -125,25 +159,44 @@ def _find(
     return [FoundCase(case_name(inputs[0]), tuple(inputs))], []
 
 
+def _is_one_case(folder: Path) -> bool:
+    """Whether a folder is a DICOM study by itself, and no folder of cases."""
+    try:
+        images = any(is_image_name(path) for path in folder.iterdir())
+    except OSError:
+        return False
+    return not images and holds_one_study(folder)
+
+
+def _without_unfit_results(cases: Sequence[Case]) -> tuple[list[Case], list[LeftOut]]:
+    """The cases whose result can be written: DICOM objects refer to the DICOM images that were segmented."""
+    kept, left_out = [], []
+    for case in cases:
+        if is_image_name(case.output) or not is_image_name(case.inputs[0]):
+            kept.append(case)
+            continue
+        reason = f"is no DICOM image, and {case.output.name} refers to one: its result can be {SUFFIX}"
+        left_out += [LeftOut(path, reason) for path in case.inputs]
+    return kept, left_out
+
+
 def _in_one_file(inputs: Sequence[Path], channels: Sequence[str]) -> bool:
     return len(inputs) == 1 and holds_channels(inputs[0], len(channels))
 
 
 def _check_output(output: Path) -> None:
     """Raise OutputError for a name that cannot be what it seems to be."""
-    if is_image_name(output):
+    if is_result_name(output):
         if output.is_dir():
             raise OutputError(f"{output} is a folder: give a file name that is free")
         return
     if suffix := foreign_suffix(output):
         raise OutputError(
             f"cannot write {output}: {suffix} is no format that is written here. Results are "
-            f"{' or '.join(SUFFIXES)} files; give such a name, or a folder"
+            f"{listed(RESULTS)} files; give such a name, or a folder"
         )
     if output.is_file():
-        raise OutputError(
-            f"{output} is a file, expected a folder or a name ending in {' or '.join(SUFFIXES)}"
-        )
+        raise OutputError(f"{output} is a file, expected a folder or a name ending in {listed(RESULTS)}")
 
 
 def _without_shared_names(cases: Sequence[Case]) -> tuple[list[Case], list[LeftOut]]:

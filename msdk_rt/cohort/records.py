@@ -14,7 +14,8 @@ from typing import Any
 
 import msdk_rt
 from msdk_rt.artifact.manifest import Manifest, sha256_of
-from msdk_rt.cohort.cases import Case
+from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
+from msdk_rt.cohort.cases import NPZ, Case
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.volumes import check_result
 
@@ -41,7 +42,8 @@ class Request:
     """A request for results. model, settings: what shapes them, compared with a record's; JSON types.
 
     providers, threads, batch_size and the versions of libraries round differently at most: a record names
-    them and they are not compared.
+    them and they are not compared. reader_axes: of probabilities in nnU-Net's files, see
+    msdk_rt.cohort.nnunet_files.
     """
 
     model: dict[str, str]
@@ -50,11 +52,16 @@ class Request:
     labels: dict[str, int]
     probabilities: bool = False
     overwrite: bool = False
+    reader_axes: str = ""
 
 
 def model_of(manifest: Manifest) -> dict[str, str]:
     """Which model it is: the artifact's hash, and that of everything else that shapes a result."""
-    entries = {name: value for name, value in dataclasses.asdict(manifest).items() if name not in HISTORY}
+    entries = {
+        name: value
+        for name, value in dataclasses.asdict(manifest).items()
+        if name not in HISTORY and (value or name not in NEW_ENTRIES)
+    }
     recipe = hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
     return {"family": manifest.family, "sha256": manifest.sha256, "recipe_sha256": recipe}
 
@@ -69,13 +76,32 @@ def versions() -> dict[str, str]:
     return {"msdk_rt": msdk_rt.__version__, "python": sys.version.split()[0], **loaded}
 
 
-def identity(inputs: tuple[Path, ...]) -> list[dict[str, Any]]:
-    """Name, size and time of each input. Raises InputError."""
+def identity(case: Case) -> list[dict[str, Any]]:
+    """Name, size and time of each input; of a folder all files and the newest. Raises InputError.
+
+    A choice of a series is told by its hash, since a description may say whose it is.
+    """
     try:
-        states = [(path.name, path.stat()) for path in inputs]
+        entries = [_state(path) for path in case.inputs]
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror or error}") from error
-    return [{"file": name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns} for name, state in states]
+    for entry, choice in zip(entries, case.choices, strict=False):
+        if choice:
+            entry["series_sha256"] = hashlib.sha256(choice.encode()).hexdigest()
+    return entries
+
+
+def _state(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        state = path.stat()
+        return {"file": path.name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
+    states = [file.stat() for file in path.rglob("*") if file.is_file()]
+    return {
+        "file": path.name,
+        "files": len(states),
+        "bytes": sum(state.st_size for state in states),
+        "mtime_ns": max((state.st_mtime_ns for state in states), default=0),
+    }
 
 
 def read_record(case: Case) -> dict[str, Any] | None:
@@ -112,8 +138,9 @@ def earlier(case: Case, request: Request) -> Earlier:
         return Earlier(fault=difference) if difference else Earlier(kept=record)
     if request.probabilities and not case.probabilities.exists():
         return Earlier(fault=f"{case.probabilities} is missing")
+    first = "".join(case.choices[:1])
     try:
-        check_result(case.output, case.inputs[0], 1)
+        check_result(case.output, case.inputs[0], 1, first)
     except InputError as error:
         return Earlier(fault=f"what was there is no whole result: {one_line(error)}")
     if record and record.get("replaces") == sha256_of(case.output):
@@ -135,14 +162,16 @@ def _difference(record: dict[str, Any], case: Case, request: Request) -> str:
         return "another model made what was there"
     if record.get("settings") != request.settings:
         return f"what was there was made with {record.get('settings')}, not {request.settings}"
-    if record.get("inputs") != identity(case.inputs):
+    if record.get("inputs") != identity(case):
         return "its input has changed since"
     if request.probabilities and not case.probabilities.exists():
         return f"{case.probabilities} is missing"
     if request.probabilities and not _holds(record, case.probabilities):
-        try:
-            check_result(case.probabilities, case.inputs[0], len(request.labels))
-        except InputError as error:
-            return f"what was there is no whole result: {one_line(error)}"
+        if case.probabilities.suffix != NPZ:
+            try:
+                choice = "".join(case.choices[:1])
+                check_result(case.probabilities, case.inputs[0], len(request.labels), choice)
+            except InputError as error:
+                return f"what was there is no whole result: {one_line(error)}"
         return f"{case.probabilities} was changed since it was made"
     return ""

@@ -13,8 +13,8 @@ from typing import Any
 import msdk_rt
 from msdk_rt.artifact.files import atomic_write, folder_lock
 from msdk_rt.cohort.cases import Case, LeftOut
+from msdk_rt.cohort.other_parts import cohort_of, failures_elsewhere, report_name
 from msdk_rt.cohort.page import HTML_START, page
-from msdk_rt.cohort.part import Part
 from msdk_rt.cohort.plan import Plan
 from msdk_rt.cohort.records import Request, read_record
 from msdk_rt.cohort.run import Outcome
@@ -57,6 +57,7 @@ def report(plan: Plan, outcomes: Sequence[Outcome], request: Request, **run: Any
         **run,
         "settings": request.settings,
         "part": f"{plan.part.index}/{plan.part.count}",
+        "cohort": cohort_of(plan),
         "cases": [_case_entry(outcome, request) for outcome in outcomes],
         "left_out": [
             {"path": str(entry.path), "reason": entry.reason, "harmless": entry.harmless}
@@ -94,7 +95,7 @@ def write_summary(plan: Plan, outcomes: Sequence[Outcome], request: Request, ent
     if plan.folder is None or (count == 1 and not is_complete(plan, outcomes)):
         return
     with folder_lock(plan.folder):
-        with atomic_write(plan.folder / _report_name(plan.part), "w") as file:
+        with atomic_write(plan.folder / report_name(plan.part), "w") as file:
             json.dump(entries, file, indent=2)
             file.write("\n")
         lines = _lines(plan, outcomes, request)
@@ -118,10 +119,6 @@ def volumes_table(lines: Sequence[Line]) -> str:
     return TSV_START + "".join("\t".join(" ".join(cell.split()) for cell in row) + "\n" for row in rows)
 
 
-def _report_name(part: Part) -> str:
-    return "report.json" if part.count == 1 else f"report.{part}.json"
-
-
 def _case_entry(outcome: Outcome, request: Request) -> dict[str, Any]:
     case, record = outcome.case, outcome.record
     entry = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
@@ -136,7 +133,7 @@ def _case_entry(outcome: Outcome, request: Request) -> dict[str, Any]:
 def _lines(plan: Plan, outcomes: Sequence[Outcome], request: Request) -> list[Line]:
     """A line for every case of the cohort and every entry left out, those without a result first."""
     lines = [_line(outcome.case, outcome.error, outcome.record) for outcome in outcomes]
-    failed = _failures_elsewhere(plan)
+    failed = failures_elsewhere(plan)
     for case in plan.other_cases:
         record = read_record(case) if case.output.exists() else None
         if record and (record.get("model"), record.get("settings")) == (request.model, request.settings):
@@ -151,26 +148,6 @@ def _lines(plan: Plan, outcomes: Sequence[Outcome], request: Request) -> list[Li
 
 def _line(case: Case, error: str, record: dict[str, Any]) -> Line:
     return Line(case.name, error, record, picture=case.picture)
-
-
-def _failures_elsewhere(plan: Plan) -> dict[str, str]:
-    """{case: why it failed} by the reports of the other parts."""
-    failed: dict[str, str] = {}
-    if plan.folder is None:
-        return failed
-    for index in range(1, plan.part.count + 1):
-        if index != plan.part.index:
-            failed |= _failures_in(plan.folder / _report_name(Part(index, plan.part.count)))
-    return failed
-
-
-def _failures_in(path: Path) -> dict[str, str]:
-    """{case: why it failed} by a report; none where there is no report that can be read."""
-    try:
-        cases = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        return {str(case["case"]): str(case["error"]) for case in cases if "error" in case}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def _flag_outliers(lines: Sequence[Line], labels: dict[str, int]) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from msdk_rt.artifact.files import atomic_write, check_writable, folder_lock, remove, temporary_folder
 from msdk_rt.artifact.manifest import sha256_of
-from msdk_rt.cohort.cases import Case
+from msdk_rt.cohort.cases import NPZ, Case
+from msdk_rt.cohort.nnunet_files import save_probabilities
 from msdk_rt.cohort.records import FORMAT_VERSION, KEY, Request, read_record
 from msdk_rt.cohort.volumes import voxel_counts
 from msdk_rt.errors import OutputError
@@ -50,6 +51,7 @@ def write_result(
                 "shape": list(space.shape),
                 "spacing_mm": spacing(space),
                 "labels": voxel_counts(segmentation, request.labels),
+                "label_values": request.labels,
                 "warnings": warned,
                 "made_with": request.made_with,
             }
@@ -84,7 +86,11 @@ def _write_aside(
         with atomic_write(aside / case.picture.name) as file:
             file.write(three_planes(image, on_host(segmentation.labels), space, values))
         targets.append(case.picture)
-    if request.probabilities:
+    if request.probabilities and case.probabilities.suffix == NPZ:
+        properties = case.probabilities.with_suffix(".pkl")
+        save_probabilities(segmentation, request.reader_axes, aside / case.probabilities.name)
+        targets += [case.probabilities, properties]
+    elif request.probabilities:
         segmentation.save_probabilities(aside / case.probabilities.name)
         targets.append(case.probabilities)
     segmentation.save(aside / case.output.name)

@@ -10,7 +10,7 @@ from msdk_rt.cohort.cases import Case
 from msdk_rt.cohort.records import Request, earlier, identity
 from msdk_rt.cohort.results import write_result
 from msdk_rt.cohort.warned import Collected, collecting_warnings
-from msdk_rt.errors import MsdkError, one_line
+from msdk_rt.errors import InputError, MsdkError, one_line
 from msdk_rt.imaging.results import Segmentation
 from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array
@@ -66,7 +66,7 @@ def run_case(
     tell: takes a line about it. Whatever is wrong with the case is in the outcome. Raises OutputError.
     """
     with collecting_warnings() as warned:
-        work = _Work(segmenter, request, tell, progress, warned)
+        work = Work(segmenter, request, tell, progress, warned)
         segmented = work.infer(work.read(case))
         return segmented if isinstance(segmented, Outcome) else work.write(segmented)
 
@@ -90,7 +90,7 @@ def run_cases(
     ):
         for executor in (reader, writer):  # one interrupted while its thread starts would not wait for it
             executor.submit(int).result()
-        work = _Work(segmenter, request, tell, progress, warned)
+        work = Work(segmenter, request, tell, progress, warned)
         reading = [reader.submit(work.read, case) for case in cases[:1]]
         writing: list[Future[Outcome]] = []
         for index, case in enumerate(cases):
@@ -117,7 +117,7 @@ def _ended(writing: list[Future[Outcome]]) -> Iterator[Outcome]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class Work:
     """The three stages of a case, each in its own thread or in sequence."""
 
     segmenter: Segmenter
@@ -135,8 +135,8 @@ class _Work:
             before = earlier(case, self.request)
             if before.kept:
                 return Outcome(case, before.kept, kept=True)
-            inputs = identity(case.inputs)
-            volume = read_volume(case.inputs, manifest.channels, manifest.orientation)
+            inputs = identity(case)
+            volume = read_volume(case.inputs, manifest.channels, manifest.orientation, case.choices)
         except (MsdkError, OSError, MemoryError) as error:
             return Outcome(case, error=_sentence(error))
         return Ready(case, volume, inputs, before.fault, self.warned.take(), time.perf_counter() - start)
@@ -168,9 +168,14 @@ class _Work:
     def write(self, done: Segmented) -> Outcome:
         """The result, on disk."""
         start = time.perf_counter()
-        record = write_result(
-            done.case, done.segmentation, done.image, self.request, done.inputs, done.warned
-        )
+        try:
+            record = write_result(
+                done.case, done.segmentation, done.image, self.request, done.inputs, done.warned
+            )
+        except InputError as error:  # the input lacks what the format of the result must carry
+            outcome = Outcome(done.case, error=_sentence(error))
+            self.tell(_told(outcome))
+            return outcome
         outcome = Outcome(done.case, record, seconds=done.seconds + time.perf_counter() - start)
         self.tell(_told(outcome))
         return outcome

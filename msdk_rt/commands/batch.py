@@ -4,19 +4,20 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from msdk_rt.artifact.manifest import Manifest
+from msdk_rt.cohort.nnunet_files import reader_axes, write_descriptions
+from msdk_rt.cohort.opening import Executor, Here, Opening
+from msdk_rt.cohort.other_parts import split_otherwise
 from msdk_rt.cohort.plan import Plan, part_of
-from msdk_rt.cohort.records import Request, model_of, versions
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
-from msdk_rt.cohort.run import run_cases
 from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import writable
-from msdk_rt.segmenter import Segmenter
 
 
 def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable[[Manifest], Plan]) -> int:
@@ -24,26 +25,37 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
 
     A case that fails is reported and the next one follows. Raises OutputError, and what the model raises.
     """
-    with Segmenter(
+    chosen_axes = None if options.mirror is None else tuple(options.mirror)
+    for_nnunet = getattr(options, "save_probabilities", False)  # `bids` has no such option
+    opening = Opening(
         model,
-        providers=options.provider,
+        providers=tuple(options.provider) if options.provider else None,
         overlap=options.overlap,
         blend=options.blend,
         batch_size=options.batch_size,
-        mirror_axes=options.mirror,
+        mirror_axes=() if options.no_mirror else chosen_axes,
         threads=options.threads,
-    ) as segmenter:
-        plan = part_of(make_plan(segmenter.manifest), options.part)
+    )
+    with closing(_executor(opening, options.cluster)) as executor:
+        plan = part_of(make_plan(executor.manifest), options.part)
         if plan.folder:
             check_summary_places(plan.folder)
+        if for_nnunet:
+            write_descriptions(executor.manifest, plan.folder)
         for entry in plan.left_out:
             if not entry.harmless:
                 say(f"left out: {entry.path} {entry.reason}")
-        request = _request(segmenter, options)
-        outcomes = list(run_cases(segmenter, plan.cases, request, say, progress=shows_bars(options.quiet)))
-        run = {"model": str(model), "providers": segmenter.providers, "threads": segmenter.threads}
+        request = opening.request(executor.manifest, options.probabilities, options.overwrite)
+        if for_nnunet:
+            request = replace(request, reader_axes=reader_axes(executor.manifest))
+        outcomes = list(executor.run(plan.cases, request, say, progress=shows_bars(options.quiet)))
+        run = {"model": str(model), **executor.described()}
+    place = {case.name: index for index, case in enumerate(plan.cases)}
+    outcomes.sort(key=lambda outcome: place[outcome.case.name])
     entries = report(plan, outcomes, request, **run)
     write_summary(plan, outcomes, request, entries)
+    for sentence in split_otherwise(plan):
+        say(f"warning: {sentence}")
     if options.json:
         print(json.dumps(entries, indent=2))
     return 0 if is_complete(plan, outcomes) else 1
@@ -54,23 +66,9 @@ def say(message: str) -> None:
     tqdm.write(f"msdk-rt: {writable(' '.join(message.split()))}", file=sys.stderr)
 
 
-def _request(segmenter: Segmenter, options: argparse.Namespace) -> Request:
-    manifest = segmenter.manifest
-    settings: dict[str, Any] = {
-        "overlap": options.overlap,
-        "blend": options.blend or manifest.blending["mode"],
-        "mirror_axes": sorted(options.mirror),
-    }
-    made_with = versions() | {
-        "providers": segmenter.providers,
-        "threads": segmenter.threads,
-        "batch_size": options.batch_size,
-    }
-    return Request(
-        model_of(manifest),
-        settings,
-        made_with,
-        manifest.labels,
-        probabilities=options.probabilities,
-        overwrite=options.overwrite,
-    )
+def _executor(opening: Opening, cluster: str | None) -> Executor:
+    if cluster is None:
+        return Here(opening)
+    from msdk_rt.cohort.cluster.executor import Cluster
+
+    return Cluster(opening, cluster)

@@ -11,14 +11,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
     parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
     parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    parser.add_argument(
+    mirroring = parser.add_mutually_exclusive_group()
+    mirroring.add_argument(
         "--mirror",
         type=int,
         nargs="+",
-        default=[],
         metavar="AXIS",
-        help="average over flips of axes among 0 1 2",
+        help="average over flips of axes among 0 1 2 (default: those that the model names, often none)",
     )
+    mirroring.add_argument("--no-mirror", action="store_true", help="no flips, though the model names axes")
     parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
     parser.add_argument(
         "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
@@ -29,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=WHOLE,
         metavar="I/N",
         help="only every N-th case by name, from the I-th on: one job of an array (results go to one folder)",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run on the nodes of a Ray cluster, HOST:PORT or auto for the one that this machine belongs to; "
+        "a worker for each GPU, or for every --threads processors (default: one per node)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="segment again, replacing all of an earlier result"

@@ -72,6 +72,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         agreement = f", Dice {known[name]:.3f} against the MNI152 maps" if name in known else ""
         print(f"label     {name}: {count['voxels']} voxels, {count['ml']:.1f} ml{agreement}")
     print(f"results   {folder / 'labels.nii.gz'}, {folder / 'overlay.png'}")
+    print(f"look      msdk-rt view {folder / 'labels.nii.gz'} --image {t1}")
 
 
 def _write_template(path: Path) -> Path:

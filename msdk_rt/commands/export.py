@@ -17,6 +17,7 @@ EXAMPLES = """examples:
   msdk-rt export checkpoint.safetensors model.onnx
   msdk-rt export checkpoint.pt model.onnx --window 96 96 96 \\
       --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
+  msdk-rt export nnUNet_results/Dataset042/nnUNetTrainer__nnUNetPlans__3d_fullres model.onnx --folds 0 1 2
   msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
 
 A checkpoint's own description (metadata "msdk") need not be repeated; options override it. Window,
@@ -25,7 +26,9 @@ channels and labels have no default: releases of one data set disagree on them."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "checkpoint", type=Path, help=".safetensors, or .pt, .pth, .ckpt, .bin, whose code is not run"
+        "checkpoint",
+        type=Path,
+        help=".safetensors, or .pt, .pth, .ckpt, .bin, whose code is not run; or nnU-Net v2's results folder",
     )
     parser.add_argument(
         "model", type=Path, help="the .onnx or .engine file to write; its manifest goes beside it"
@@ -64,7 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         metavar="WHICH",
-        help="of several networks in the checkpoint: model, ema, or its keys joined by dots",
+        help="of several networks in the checkpoint: model, ema, or its keys joined by dots; of a results "
+        "folder: the checkpoint's name in each fold (default: checkpoint_final.pth)",
+    )
+    folder = parser.add_argument_group("for a results folder of nnU-Net's, which tells all else by itself")
+    folder.add_argument(
+        "--folds",
+        nargs="+",
+        metavar="FOLD",
+        help="numbers, or all: their logits are averaged (default: every fold with the checkpoint)",
+    )
+    folder.add_argument(
+        "--network",
+        choices=("plans",),
+        help="the trainer takes the network of the plans, although it is none of nnU-Net's own",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     engine_arguments.add_arguments(parser)
@@ -86,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
         sample=options.sample,
         reference=options.reference,
         weights=options.weights,
+        folds=options.folds,
+        network=options.network,
         progress=shows_bars(options.quiet),
     )
     print(describe(options.model, manifest))

@@ -8,6 +8,7 @@ from pathlib import Path
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.artifact.spacing import range_in_words
 from msdk_rt.commands.command import Command
+from msdk_rt.commands.recipe_words import axes_in_words, normalisation_in_words, recipe_in_words
 
 EXAMPLES = "examples:\n  msdk-rt info model.onnx\n  msdk-rt info model.onnx --json | jq .labels"
 
@@ -35,11 +36,12 @@ def describe(path: Path, manifest: Manifest) -> str:
         "channels": ", ".join(manifest.channels),
         "labels": labels,
         "activation": manifest.activation,
-        "window": f"{' x '.join(map(str, manifest.window))} voxels, axes {manifest.orientation}",
-        "normalisation": manifest.normalization,
+        "window": f"{' x '.join(map(str, manifest.window))} voxels, {axes_in_words(manifest)}",
+        "normalisation": normalisation_in_words(manifest),
+        **recipe_in_words(manifest),
         "blending": f"{manifest.blending['mode']}, as {manifest.blending['scheme']}",
         "precision": manifest.precision,
-        "spacing": _spacing(manifest),
+        **({} if manifest.resampling else {"spacing": _spacing(manifest)}),
         "created by": manifest.created_by,
         "SHA-256": manifest.sha256,
     }

@@ -1,4 +1,4 @@
-"""msdk-rt: export, run, bids, bench, info, train, demo. Exit code 0: done, 1: failed, 2: wrong usage."""
+"""msdk-rt: one command line for all commands. Exit code 0: done, 1: failed, 2: wrong usage."""
 
 import argparse
 import contextlib
@@ -13,18 +13,20 @@ from tqdm import tqdm
 
 import msdk_rt
 from msdk_rt.artifact.notes import ExportWarning, InputWarning
-from msdk_rt.commands import bench, bids, demo, export, info, run, train
+from msdk_rt.commands import bench, bids, demo, export, info, run, series, train, view
 from msdk_rt.commands.terminal import print_every_name
 from msdk_rt.errors import MsdkError, one_line
 
 COMMANDS = (
     export.COMMAND,
     run.COMMAND,
+    series.COMMAND,
     bids.COMMAND,
     bench.COMMAND,
     info.COMMAND,
     train.COMMAND,
     demo.COMMAND,
+    view.COMMAND,
 )
 OURS = (ExportWarning, InputWarning)
 

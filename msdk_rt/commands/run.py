@@ -6,15 +6,22 @@ from pathlib import Path
 from msdk_rt.commands import batch_arguments
 from msdk_rt.commands.command import Command
 
+FORMATS = ("nii.gz", "nii", "seg.dcm", "rtstruct.dcm")
 EXAMPLES = """examples:
   msdk-rt run model.onnx t1.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx t1.nii.gz t1ce.nii.gz t2.nii.gz flair.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx scans/ -o results/ --mirror 0 1 2
   msdk-rt run model.onnx scans/ -o results/ --part 3/50       # one job of an array of 50
+  msdk-rt run model.onnx dicom/ -o labels.seg.dcm --series '*MPRAGE*'
+  msdk-rt run model.onnx study.zip -o labels.nii.gz --series t1=3 --series flair='*FLAIR*'
+  msdk-rt run model.onnx imagesTs/ -o results/ --save-probabilities   # for nnUNetv2_ensemble
 
 Files of one case are given in the channel order that `msdk-rt info model.onnx` shows. In a folder, files are
 named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order; a model with one channel also takes
 <case>.nii.gz.
+
+A folder is a DICOM case if DICOM files lie in it, or if those in its folders are of one study. In a folder of
+cases, each DICOM folder or zip is one. DICOM needs the extra msdk_rt[dicom].
 
 Every entry of a folder is a case, or left out with a line that says why; then the exit code is 1. An output
 folder gets report.json (all of them), volumes.tsv (voxels and millilitres of each label) and qc.html (a page
@@ -28,28 +35,61 @@ by the same command; else it is made again. A file that no such record describes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it")
-    parser.add_argument("inputs", type=Path, nargs="+", help="files, or one folder")
+    parser.add_argument("inputs", type=Path, nargs="+", help="files, DICOM folders or zips, or one folder")
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, help="a .nii.gz or .nii file for one case, or a folder"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        help="a .nii.gz, .nii, .seg.dcm or .rtstruct.dcm file for one case, or a folder",
     )
     parser.add_argument(
+        "--series",
+        action="append",
+        default=[],
+        metavar="[CHANNEL=]SERIES",
+        help="the series of a DICOM folder by number, UID or description (* and ? are wild); one per channel",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="of results in a folder (default: the model's, else nii.gz); the DICOM ones need DICOM inputs",
+    )
+    maps = parser.add_mutually_exclusive_group()
+    maps.add_argument(
         "--probabilities",
         action="store_true",
         help="also write <name>_probabilities.nii.gz, one map per label",
+    )
+    maps.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="also write <name>.npz and <name>.pkl, which nnUNetv2_ensemble reads; for models of nnU-Net's",
     )
     batch_arguments.add_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Segment; 1 where a case failed or an entry was left out."""
+    from msdk_rt.cohort.cases import SUFFIX
     from msdk_rt.cohort.plan import plan
     from msdk_rt.commands.batch import segment_cohort
 
+    options.probabilities |= options.save_probabilities
     return segment_cohort(
         options,
         options.model,
-        lambda manifest: plan(options.inputs, manifest.channels, options.output),
+        lambda manifest: plan(
+            options.inputs,
+            manifest.channels,
+            options.output,
+            options.series,
+            f".{options.format}" if options.format else manifest.file_ending or SUFFIX,
+            options.save_probabilities,
+        ),
     )
 
 
-COMMAND = Command("run", "segment NIfTI volumes, each in its own space", EXAMPLES, add_arguments, run)
+COMMAND = Command(
+    "run", "segment NIfTI volumes and DICOM series, each in its own space", EXAMPLES, add_arguments, run
+)

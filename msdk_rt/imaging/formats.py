@@ -6,6 +6,8 @@ from typing import Protocol
 
 from msdk_rt.errors import OutputError
 from msdk_rt.imaging import nifti
+from msdk_rt.imaging.described import Described
+from msdk_rt.imaging.dicom.format import Dicom
 from msdk_rt.imaging.space import Placed, Space
 from msdk_rt.inference.arrays import Array
 
@@ -27,20 +29,36 @@ class Image(Placed, Protocol):
 
 
 class Format(Protocol):
-    """One kind of image file. suffixes: with their dots, longer ones before those they end in."""
+    """One kind of image.
+
+    suffixes: of the files that are read, with their dots, longer ones before those they end in. results: of
+    the files that are written.
+    """
 
     @property
     def suffixes(self) -> tuple[str, ...]: ...
 
-    def open(self, path: Path, *, series: bool) -> Image:
-        """The image of a file. series: several volumes along a fourth axis are allowed. Raises InputError."""
+    @property
+    def results(self) -> tuple[str, ...]: ...
 
-    def write(self, array: Array, space: Space, path: Path) -> None:
+    def holds(self, path: Path) -> bool:
+        """Whether a folder, or a file without one of the suffixes, is an image of this format."""
+
+    def open(self, path: Path, *, series: bool, choice: str) -> Image:
+        """The image of a file or a folder. series: several volumes along a fourth axis are allowed. choice:
+        names one of several images in it, "" for the only one. Raises InputError.
+        """
+
+    def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all. Raises OutputError."""
 
+    def check_result(self, path: Path, source: Image, source_path: Path, maps: int) -> None:
+        """Raise InputError unless `path` is a whole result of `maps` volumes for the image `source`."""
 
-FORMATS: tuple[Format, ...] = (nifti.Nifti(),)
+
+FORMATS: tuple[Format, ...] = (nifti.Nifti(), Dicom())
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
+RESULTS = tuple(suffix for form in FORMATS for suffix in form.results)
 # Other tools' image and archive formats: a name that ends in one of these was never meant as a folder.
 FOREIGN_SUFFIXES = (
     *(".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz", ".vtk", ".vti"),
@@ -50,21 +68,32 @@ FOREIGN_SUFFIXES = (
 )
 
 
-def open_image(path: Path, *, series: bool = False) -> Image:
-    """The image of a file; a name without a known suffix is taken for the first format. Raises InputError."""
-    return (_format_of(path) or FORMATS[0]).open(path, series=series)
+def open_image(path: Path, *, series: bool = False, choice: str = "") -> Image:
+    """The image of a file or a folder; what no format knows is opened as the first. Raises InputError."""
+    return (_format_of(path) or FORMATS[0]).open(path, series=series, choice=choice)
 
 
 def writer_for(path: Path) -> Format:
     """The format to write `path` in. Raises OutputError for a name without a known suffix."""
-    if form := _format_of(path):
+    name = path.name.lower()
+    if form := next((form for form in FORMATS if name.endswith(form.results)), None):
         return form
-    raise OutputError(f"cannot write {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    raise OutputError(f"cannot write {path}: expected a name that ends in {listed(RESULTS)}")
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether the name ends in a suffix that is read and written here, in small or capital letters."""
+    """Whether the name ends in a suffix that is read here, in small or capital letters."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def is_image(path: Path) -> bool:
+    """Whether it is an image by its name or, a folder or an archive, by what it holds."""
     return _format_of(path) is not None
+
+
+def is_result_name(path: Path) -> bool:
+    """Whether the name ends in a suffix that is written here, in small or capital letters."""
+    return path.name.lower().endswith(RESULTS)
 
 
 def foreign_suffix(path: Path) -> str:
@@ -73,20 +102,28 @@ def foreign_suffix(path: Path) -> str:
     return max((suffix for suffix in FOREIGN_SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
-def save(array: Array, space: Space, path: str | Path) -> None:
+def save(array: Array, space: Space, path: str | Path, described: Described | None = None) -> None:
     """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all, as the suffix says.
 
     Raises OutputError.
     """
     path = Path(path)
-    writer_for(path).write(array, space, path)
+    writer_for(path).write(array, space, path, described or Described())
 
 
 def stem(path: str | Path) -> str:
     """The file name without its image suffix, which may be in capital letters."""
     name = Path(path).name
-    return next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    suffixes = (*RESULTS, *SUFFIXES)
+    return next((name[: -len(suffix)] for suffix in suffixes if name.lower().endswith(suffix)), name)
+
+
+def listed(suffixes: Sequence[str]) -> str:
+    """Suffixes for a sentence."""
+    return " or ".join(suffixes)
 
 
 def _format_of(path: Path) -> Format | None:
-    return next((form for form in FORMATS if path.name.lower().endswith(form.suffixes)), None)
+    name = path.name.lower()
+    by_name = (form for form in FORMATS if form.suffixes and name.endswith(form.suffixes))
+    return next(by_name, None) or next((form for form in FORMATS if form.holds(path)), None)

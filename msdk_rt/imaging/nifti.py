@@ -11,8 +11,9 @@ import numpy as np
 
 from msdk_rt.artifact.files import atomic_write, file_at
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.nifti_header import doubts, read_header, unit_mm
-from msdk_rt.imaging.space import Space, check_affine
+from msdk_rt.imaging.described import Described
+from msdk_rt.imaging.nifti_header import doubts, read_header, sides_mm, unit_mm
+from msdk_rt.imaging.space import Placed, Space, check_affine, check_same_space
 from msdk_rt.imaging.voxels import UNREADABLE, read_voxels
 from msdk_rt.inference.arrays import Array
 
@@ -43,6 +44,7 @@ class NiftiImage:
         self.affine: Array = in_millimetres(image.affine, self._unit)
         check_affine(self.affine, path)
         self.doubts = doubts(raw, self.affine, path)
+        self._sides = sides_mm(raw, self.affine)
 
     def voxels(self) -> Array:
         voxels, beyond = read_voxels(self._image, self._path)
@@ -53,15 +55,20 @@ class NiftiImage:
     def space(self, orientation: str) -> Space:
         x, y, z = self.shape[:3]
         header = NiftiHeader(type(self._image), self._image.header.copy(), self._unit)
-        return Space(self.affine, (x, y, z), orientation, header)
+        return Space(self.affine, (x, y, z), orientation, header, sides=self._sides)
 
 
 class Nifti:
     """Implements msdk_rt.imaging.formats.Format."""
 
-    suffixes = (".nii.gz", ".nii")
+    suffixes = results = (".nii.gz", ".nii")
 
-    def open(self, path: Path, *, series: bool) -> NiftiImage:
+    def holds(self, path: Path) -> bool:
+        return False
+
+    def open(self, path: Path, *, series: bool, choice: str = "") -> NiftiImage:
+        if choice:
+            raise InputError(f"{path} is no DICOM folder or zip, and a series is only chosen in these")
         path = file_at(path, InputError, f"no file at {path}: expected a NIfTI volume (.nii or .nii.gz)")
         if path.name.startswith(APPLE_DOUBLE):
             raise InputError(
@@ -90,7 +97,14 @@ class Nifti:
             )
         return NiftiImage(image, path)
 
-    def write(self, array: Array, space: Space, path: Path) -> None:
+    def check_result(self, path: Path, source: Placed, source_path: Path, maps: int) -> None:
+        result = self.open(path, series=True)
+        check_same_space(source, result, source_path, path)
+        if int(np.prod(result.shape[3:])) != maps:
+            raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+        result.voxels()
+
+    def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         """Affine and its unit, qform and sform codes, zooms and description are the input's, where it was a
         NIfTI file; data type, scaling and display range are the array's.
         """

@@ -49,6 +49,17 @@ def unit_mm(header: nibabel.Nifti1Header) -> float:
     return MILLIMETRES.get(int(header["xyzt_units"]) & SPATIAL, 1.0)
 
 
+def sides_mm(raw: nibabel.Nifti1Header, affine: Array) -> tuple[float, float, float] | None:
+    """Millimetres of a voxel along X, Y, Z by pixdim, which other programs go by.
+
+    None where the affine, voxel to millimetres, says something else.
+    """
+    pixdim = np.abs(np.asarray(raw["pixdim"][1:4], np.float64)) * unit_mm(raw)
+    x, y, z = map(float, pixdim)
+    by_affine = np.linalg.norm(affine[:3, :3], axis=0)
+    return (x, y, z) if np.all(np.abs(by_affine - pixdim) <= SAME_SIDE * by_affine) else None
+
+
 def doubts(raw: nibabel.Nifti1Header, affine: Array, path: Path) -> list[str]:
     """A sentence for each entry of the header that may not be meant. affine: voxel to millimetres."""
     said = [

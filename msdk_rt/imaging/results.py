@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.errors import InputError
+from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.space import Space
 from msdk_rt.inference.device.arrays import on_host
@@ -18,6 +19,7 @@ class Segmentation:
 
     labels: voxel values, uint8 (uint16 where the label map needs it). probabilities: float32, one map per
     logit channel, or None where they were not asked for. space: the input file's, or None for an array.
+    described: names of the labels and the model, for formats that carry them.
 
     An array's labels are (D, H, W) and its probabilities (K, D, H, W), as the array was; those of an array on
     a GPU are DeviceArrays there. A file's labels are (X, Y, Z) and its probabilities (K, X, Y, Z), in the
@@ -27,10 +29,13 @@ class Segmentation:
     labels: Labels
     probabilities: Probabilities | None = None
     space: Space | None = None
+    described: Described | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the labels as .nii or .nii.gz in the space of the input. Raises OutputError, InputError."""
-        save(on_host(self.labels), self._require_space(), path)
+        """Write the labels in the space of the input: .nii, .nii.gz, or, where that was a DICOM series,
+        .seg.dcm and .rtstruct.dcm. Raises OutputError, InputError.
+        """
+        save(on_host(self.labels), self._require_space(), path, self.described)
 
     def save_probabilities(self, path: str | Path) -> None:
         """Write the probabilities as a 4D float32 NIfTI (X, Y, Z, K). Raises OutputError, InputError."""
@@ -46,9 +51,11 @@ class Segmentation:
         return self.space
 
 
-def in_space_of_file(labels: Labels, probabilities: Probabilities | None, space: Space) -> Segmentation:
+def in_space_of_file(
+    labels: Labels, probabilities: Probabilities | None, space: Space, described: Described | None = None
+) -> Segmentation:
     """Results in the model's axes as the Segmentation of the file that the volume came from."""
     maps = None
     if probabilities is not None:
         maps = np.stack([space.from_model(channel) for channel in on_host(probabilities)])
-    return Segmentation(np.ascontiguousarray(space.from_model(on_host(labels))), maps, space)
+    return Segmentation(np.ascontiguousarray(space.from_model(on_host(labels))), maps, space, described)

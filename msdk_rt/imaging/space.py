@@ -10,6 +10,7 @@ import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from msdk_rt.artifact.notes import InputWarning
+from msdk_rt.artifact.recipe_rules import FILE_AXES, is_file_axes
 from msdk_rt.artifact.spacing import in_words, range_in_words
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array
@@ -33,14 +34,16 @@ class Space:
     """Where the voxels of an input file lie.
 
     affine: voxel to millimetres (4, 4). shape: (X, Y, Z) in the file's axis order. orientation: axis codes of
-    the model's (D, H, W). header: the file's header as its format keeps it, for results in this space; None
-    where there was no file.
+    the model's (D, H, W), or the file's axes X, Y, Z in that order. header: the file's header as its format
+    keeps it, for results in this space; None where there was no file. sides: millimetres of a voxel along X,
+    Y, Z as the file says them; default: as the affine does.
     """
 
     affine: Array
     shape: tuple[int, int, int]
     orientation: str = "RAS"
     header: Any = None
+    sides: tuple[float, float, float] | None = None
 
     @property
     def voxel_ml(self) -> float:
@@ -50,20 +53,31 @@ class Space:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Millimetres between voxels along the model's D, H and W, for an affine in millimetres."""
-        sides = sides_of(self.affine)
+        sides = sides_of(self.affine) if self.sides is None else np.array(self.sides)
+        if is_file_axes(self.orientation):
+            d, h, w = (float(side) for side in sides[self._axes()])
+            return d, h, w
         of_file, of_model = (axes[:, 0] for axes in self._orientations())
         d, h, w = (float(sides[of_file == axis][0]) for axis in of_model)
         return d, h, w
 
     def to_model(self, array: Array) -> Array:
         """A view of (X, Y, Z), in the file's axis order, as the model's (D, H, W)."""
+        if is_file_axes(self.orientation):
+            return np.transpose(array, self._axes())
         turned: Array = apply_orientation(array, ornt_transform(*self._orientations()))
         return turned
 
     def from_model(self, array: Array) -> Array:
         """A view of (D, H, W), in the model's axis order, as the file's (X, Y, Z)."""
+        if is_file_axes(self.orientation):
+            return np.transpose(array, np.argsort(self._axes()).tolist())
         turned: Array = apply_orientation(array, ornt_transform(*reversed(self._orientations())))
         return turned
+
+    def _axes(self) -> list[int]:
+        """The file's axes that are the model's D, H and W, for an orientation such as ZYX."""
+        return [FILE_AXES.index(axis) for axis in self.orientation]
 
     def _orientations(self) -> tuple[Array, Array]:
         return io_orientation(self.affine), axcodes2ornt(self.orientation)

@@ -10,7 +10,7 @@ import numpy as np
 from msdk_rt.artifact.files import path_of
 from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
-from msdk_rt.imaging.formats import Image, open_image
+from msdk_rt.imaging.formats import Image, open_image, writer_for
 from msdk_rt.imaging.space import Space, check_same_space
 from msdk_rt.inference.arrays import Array, check_finite
 
@@ -24,13 +24,18 @@ class Volume:
 
 
 def read_volume(
-    paths: Sequence[str | Path], channels: Sequence[str] | None = None, orientation: str = "RAS"
+    paths: Sequence[str | Path],
+    channels: Sequence[str] | None = None,
+    orientation: str = "RAS",
+    choices: Sequence[str] = (),
 ) -> Volume:
     """Read one file per modality, in the order of `channels` (default, for messages: the file names).
 
     Every file is 3D (a 4D one with a single volume counts) and lies in the same space as the first: same
     shape, and no corner further away than SAME_SPACE_LIMIT of the smallest voxel side. One 4D file that holds
-    all modalities in that order does too. Scaling is applied.
+    all modalities in that order does too. Scaling is applied. A DICOM folder, zip or multi-frame file is a
+    path too. choices: for each path the number, UID or description (* and ? are wild) of its series, "" for
+    the only one; default: all "".
 
     Warns with InputWarning where a header leaves open what was meant, such as the orientation. Raises
     InputError: a file is missing, truncated or of no known format, holds complex, RGB, NaN or infinite
@@ -44,7 +49,13 @@ def read_volume(
         raise InputError(
             f"expected {len(names)} file(s), one per channel ({', '.join(names)}), got {len(paths)}"
         )
-    images = [open_image(path_of(path, InputError)) for path in paths]
+    choices = choices or [""] * len(paths)
+    if len(choices) != len(paths):
+        raise InputError(f"expected {len(paths)} choices of a series, one per channel, got {len(choices)}")
+    images = [
+        open_image(path_of(path, InputError), choice=choice)
+        for path, choice in zip(paths, choices, strict=True)
+    ]
     first = images[0]
     for path, image in zip(paths[1:], images[1:], strict=True):
         check_same_space(first, image, Path(paths[0]), Path(path))
@@ -84,13 +95,13 @@ def read_series(path: str | Path, channels: Sequence[str], orientation: str = "R
     return Volume(data, space)
 
 
-def check_result(path: Path, source: Path, maps: int) -> None:
-    """Raise InputError unless `path` is a whole file of `maps` volumes in the space of `source`."""
-    result = open_image(path, series=True)
-    check_same_space(open_image(source, series=True), result, source, path)
-    if int(np.prod(result.shape[3:])) != maps:
-        raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
-    result.voxels()
+def check_result(path: Path, source: Path, maps: int, choice: str = "") -> None:
+    """Raise InputError unless `path` is a whole file of `maps` volumes in the space of `source`.
+
+    choice: of a series in `source`, as read_volume takes it.
+    """
+    image = open_image(source, series=True, choice=choice)
+    writer_for(path).check_result(path, image, source, maps)
 
 
 def _warn(images: Sequence[Image]) -> None:

@@ -10,7 +10,7 @@ from msdk_rt.errors import BackendError, InputError
 from msdk_rt.inference.arrays import TO_HOST, Array, Floats
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.labels import label_voxels, probabilities_of
-from msdk_rt.inference.pipeline import Watch
+from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import blend_windows
@@ -42,8 +42,9 @@ class HostPipeline:
         probabilities: bool = False,
         watch: Watch | None = None,
         stages: Stages | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> "Done":
-        """Segment a checked volume (C, D, H, W) float32.
+        """Segment a checked volume (C, D, H, W) float32, whose spacing does not matter here.
 
         watch: wraps the list of batches for iteration. stages: takes the times of "normalise", "gather",
         "infer", "blend", "label". Raises BackendError.
@@ -52,9 +53,23 @@ class HostPipeline:
             self.take(volume)
         recipe, stages = self._recipe, stages or Stages()
         activation = recipe.manifest.activation
+        logits = self._logits(volume, watch, stages)
+        with stages("label"):
+            labels = label_voxels(logits, recipe.label_values(), activation)
+        return Done(labels, probabilities_of(logits, activation) if probabilities else None)
+
+    def start_logits(
+        self, volume: Floats, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Logits:
+        """The blended logits (K, D, H, W) of a checked volume, as `start` has them. Raises BackendError."""
+        logits = self._logits(volume, watch, stages or Stages())
+        return lambda: logits
+
+    def _logits(self, volume: Floats, watch: Watch | None, stages: Stages) -> Floats:
+        recipe = self._recipe
         with stages("normalise"):
             volume = recipe.normalisation().on_host(volume)
-        logits = blend_windows(
+        return blend_windows(
             volume,
             recipe.manifest.window,
             lambda windows: infer_views(self._backend, recipe, windows),
@@ -64,9 +79,6 @@ class HostPipeline:
             watch or iter,
             stages,
         )
-        with stages("label"):
-            labels = label_voxels(logits, recipe.label_values(), activation)
-        return Done(labels, probabilities_of(logits, activation) if probabilities else None)
 
 
 def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:

@@ -11,6 +11,7 @@ from msdk_rt.inference.stages import Stages
 Watch = Callable[[Iterable[Any]], Iterable[Any]]
 Labels = Array | DeviceArray
 Probabilities = Floats | DeviceArray
+Logits = Callable[[], Floats]  # waits for blended logits (K, D, H, W); raises BackendError
 
 
 class Pending(Protocol):
@@ -38,9 +39,23 @@ class Pipeline(Protocol):
         probabilities: bool = False,
         watch: Watch | None = None,
         stages: Stages | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> Pending:
         """Begin to segment a checked volume (C, D, H, W) float32.
 
         watch: wraps the list of batches of windows for iteration. stages: takes the time of each stage.
-        Raises BackendError.
+        spacing: millimetres between voxels along D, H, W, for a recipe that resamples.
+        Raises BackendError, and InputError where the recipe cannot take the volume.
         """
+
+
+class LogitsPipeline(Protocol):
+    """A pipeline that gives the network's logits too, for a recipe that goes on with them."""
+
+    def memory(self, shape: Sequence[int]) -> DeviceBytes:
+        """As Pipeline's."""
+
+    def start_logits(
+        self, volume: Floats, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Logits:
+        """Begin with a checked volume (C, D, H, W) float32. Raises BackendError."""

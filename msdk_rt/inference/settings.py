@@ -35,8 +35,13 @@ def threads_of(value: object) -> int | None:
     return None if value is None else count_of("threads", value, "a whole number of at least 1, or None")
 
 
-def mirror_axes_of(value: object) -> tuple[int, ...]:
-    """Different axes among 0, 1, 2 of (D, H, W), whole numbers of Python or NumPy. Raises InputError."""
+def mirror_axes_of(value: object) -> tuple[int, ...] | None:
+    """Different axes among 0, 1, 2 of (D, H, W), whole numbers of Python or NumPy; None for the model's own.
+
+    Raises InputError.
+    """
+    if value is None:
+        return None
     given = list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else [value]
     axes = tuple(int(axis) for axis in given if isinstance(axis, Integral) and not isinstance(axis, bool))
     if not isinstance(value, Iterable) or len(axes) < len(given) or set(axes) - set(AXES) or _twice(axes):

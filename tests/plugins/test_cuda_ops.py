@@ -150,6 +150,11 @@ PLANTED_BUGS = {
         "first + i < end && first + i < chunks - 1",
         "first + i < end && first + i < chunks - 2",
     ),
+    "a sum that starts from whatever the stack holds": (
+        "selective_scan",
+        "h[kStates] = {}, sum = 0.0f;",
+        "h[kStates] = {}, sum;",
+    ),
     "unwritten tail": (
         "selective_scan",
         "for (int step = lane; step < chunk.count; step += kWarp)",

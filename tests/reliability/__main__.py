@@ -15,6 +15,7 @@ CAMPAIGNS = {
     "kills": "SIGKILL at random moments of an export, a run and a training",
     "starvation": "no space and no permission at every write",
     "concurrency": "threads, processes and exports at once",
+    "cluster": "workers, nodes and the driver of a Ray cluster lost on the way",
     "endurance": "nothing grows in a long run",
     "native": "fuzzing of the C++ adaptors by libFuzzer",
 }

@@ -3,7 +3,7 @@
 Streams are queues that run as late as they may, or earlier at random: each has a speed, from never before
 somebody waits to at once, and some of its work runs after each piece that is enqueued anywhere. So a wait or
 an event that is missing shows as a wrong result under some seed. Memory starts as NaN, and freeing it waits
-for all streams, as cudaFree does.
+for all streams, as cudaFree does. While a thread captures, it may neither allocate nor free nor wait.
 """
 
 import contextlib
@@ -35,6 +35,8 @@ class EmulatedDevice:
         self.streams, self.numbers = weakref.WeakValueDictionary(), itertools.count(3)
         self.memory, self.blocks, self.peak = memory, {}, 0
         self.captures = self.launches = 0
+        self.capturing: set[int] = set()  # threads; captures are thread-local, as msdk_rt asks for them
+        self.broken: set[int] = set()  # those whose capture a forbidden call has broken
 
     def Stream(self, handle=None):
         return Stream(self) if handle is None else self.streams[handle]
@@ -54,6 +56,14 @@ class EmulatedDevice:
 
     def device_of(self, address):
         return 0 if any(first <= address < first + size for first, size in self.blocks.items()) else -1
+
+    def refuse_in_a_capture(self, call):
+        """As CUDA does: the call fails, and so does the capture, wherever the call came from."""
+        if (thread := threading.get_ident()) in self.capturing:
+            self.broken.add(thread)
+            raise BackendError(
+                f"CUDA says cudaErrorStreamCaptureUnsupported: {call} while a stream is captured"
+            )
 
     @contextlib.contextmanager
     def on_device(self, number):
@@ -86,6 +96,7 @@ class Event:
         self.device, self.point = device, None
 
     def synchronize(self):
+        self.device.refuse_in_a_capture("a wait for an event")
         with self.device.lock:
             if self.point:
                 self.point.reach()
@@ -130,7 +141,7 @@ class Stream:
         self.step()
 
     def synchronize(self):
-        assert self.captured is None, "a stream that is captured cannot be waited for"
+        self.device.refuse_in_a_capture("a wait for a stream")
         with self.device.lock:
             while self.queue:
                 self.advance()
@@ -151,13 +162,18 @@ class Stream:
         self.wait(event)
 
     def capture(self, work):
-        self.captured = []
+        self.captured, thread = [], threading.get_ident()
+        self.device.capturing.add(thread)
         try:
             work()
+            if thread in self.device.broken:
+                raise BackendError("CUDA says cudaErrorStreamCaptureInvalidated")
             self.device.captures += 1
             return Graph(self.captured)
         finally:
             self.captured = None
+            self.device.capturing.discard(thread)
+            self.device.broken.discard(thread)
 
     def upload(self, source, address):
         assert source.flags.c_contiguous
@@ -179,6 +195,7 @@ class Stream:
 
 class DeviceMemory:
     def __init__(self, device, size):
+        device.refuse_in_a_capture("an allocation")
         if size > device.free_memory():
             raise BackendError(f"CUDA says cudaErrorMemoryAllocation for {size} bytes of device memory")
         block = np.full(size, POISON, np.uint8)
@@ -196,6 +213,7 @@ class DeviceMemory:
                     stream.advance()
             block[:] = POISON
             del device.blocks[block.ctypes.data]
+        device.refuse_in_a_capture("a release of memory")
 
 
 class EmulatedKernels(VolumeKernels):

@@ -8,24 +8,25 @@ import numpy as np
 from tests.support.emulator_build import COMPILED, EMULATOR, ROOT, emulated_library
 
 PLUGINS = ROOT / "plugins"
+C_ABI = EMULATOR / "tests" / "c_abi"
 
 
 def build(folder: Path = COMPILED, replaced: dict[str, Path] | None = None) -> "EmulatedOps":
     """The ops as a library in `folder`. `replaced`: {op: a file in place of its cuda.cu}."""
     replaced = replaced or {}
-    headers = [*PLUGINS.glob("ops/**/*.*h"), *PLUGINS.glob("cuda/*.*h")]
+    headers = [*PLUGINS.glob("ops/**/*.*h"), *PLUGINS.glob("cuda/*.*h"), C_ABI / "c_abi.h"]
     sources = [replaced.get(path.parent.name, path) for path in sorted(PLUGINS.glob("ops/*/cuda.cu"))]
-    sources += [PLUGINS / "ops" / "directions.cpp", EMULATOR / "tests" / "c_abi.cpp"]
+    sources += [PLUGINS / "ops" / "directions.cpp", *sorted(C_ABI.glob("*.cpp"))]
     library = folder / "libmsdk_cuda_emulated.so"
     return EmulatedOps(emulated_library(library, sources, PLUGINS, headers))
 
 
-def _pointer(array):
+def pointer(array):
     return ctypes.c_void_p(None if array is None else array.ctypes.data)
 
 
 class EmulatedOps:
-    """The three ops: arrays of float32, or float16 where the op's contract says T. Outputs start as NaN."""
+    """The ops: arrays of float32, or float16 where the op's contract says T. Outputs start as NaN."""
 
     def __init__(self, library: Path):
         self._library = ctypes.CDLL(str(library))
@@ -34,7 +35,8 @@ class EmulatedOps:
         """0: launch order, threads ascending; else blocks and threads shuffled by the seed."""
         self._library.emulator_order(ctypes.c_uint64(seed))
 
-    def _call(self, name, dtype, *arguments):
+    def call(self, name: str, dtype: np.dtype, *arguments) -> None:
+        """An op's C function in tests/cuda_emulator/tests/c_abi. Raises ValueError where it refuses."""
         function = getattr(self._library, name)
         function.restype = ctypes.c_char_p
         refused = function(ctypes.c_int(dtype == np.float16), *arguments)
@@ -48,17 +50,17 @@ class EmulatedOps:
         y = np.full((batch, channels, length), np.nan, u.dtype)
         sizes = [ctypes.c_int64(size) for size in (batch, channels, length)]
         sizes += [ctypes.c_int(A.shape[2]), ctypes.c_int(dt_weight.shape[2])]
-        arrays = [_pointer(array) for array in (u, x_dbl, dt_weight, dt_bias, A, D_skip, z, y)]
-        self._call("selective_scan", u.dtype, *sizes, directions.encode(), ctypes.c_float(scale), *arrays)
+        arrays = [pointer(array) for array in (u, x_dbl, dt_weight, dt_bias, A, D_skip, z, y)]
+        self.call("selective_scan", u.dtype, *sizes, directions.encode(), ctypes.c_float(scale), *arrays)
         return y
 
     def directional_conv1d(self, x, weight, bias, directions) -> np.ndarray:
         batch, channels, length = x.shape
         u = np.full((batch, len(weight), channels, length), np.nan, x.dtype)
         sizes = [ctypes.c_int64(size) for size in (batch, channels, length)]
-        arrays = [_pointer(array) for array in (x, weight, bias, u)]
+        arrays = [pointer(array) for array in (x, weight, bias, u)]
         width = ctypes.c_int(weight.shape[2])
-        self._call("directional_conv1d", x.dtype, *sizes, width, directions.encode(), *arrays)
+        self.call("directional_conv1d", x.dtype, *sizes, width, directions.encode(), *arrays)
         return u
 
     def kan_linear(self, x, base_weight, spline_weight, grid_min=-1.0, grid_max=1.0) -> np.ndarray:
@@ -67,6 +69,6 @@ class EmulatedOps:
         y = np.full((batch, out_channels, length), np.nan, x.dtype)
         sizes = [ctypes.c_int64(size) for size in (batch, in_channels, out_channels, length)]
         grid = [ctypes.c_int(bases), ctypes.c_float(grid_min), ctypes.c_float(grid_max)]
-        arrays = [_pointer(array) for array in (x, base_weight, spline_weight, y)]
-        self._call("kan_linear", x.dtype, *sizes, *grid, *arrays)
+        arrays = [pointer(array) for array in (x, base_weight, spline_weight, y)]
+        self.call("kan_linear", x.dtype, *sizes, *grid, *arrays)
         return y

@@ -27,7 +27,7 @@ def on_device(device, network=EmulatedNetwork):
     def pipeline(backend, recipe):
         return DevicePipeline(network(backend._session, device), recipe, device, kernels)
 
-    with patch.object(msdk_rt.segmenter, "_pipeline", pipeline), warnings.catch_warnings():
+    with patch.object(msdk_rt.segmenter, "_windows_pipeline", pipeline), warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 

@@ -7,20 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import numpy.typing as npt
 
 from msdk_rt.backends.base import Device, Graph, Network
 from msdk_rt.backends.volume_kernels import FLOAT32, VolumeKernels, windows_of
 from msdk_rt.errors import BackendError
-from msdk_rt.inference.arrays import Floats, not_finite_input
-from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume, device_volume
+from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.device.arrays import DeviceVolume, device_volume
+from msdk_rt.inference.device.pending import Pending
 from msdk_rt.inference.device.workspace import STARTS_BYTES, DeviceBytes, Workspace, layout
-from msdk_rt.inference.labels import label_type
 from msdk_rt.inference.normalisation import DeviceWork
-from msdk_rt.inference.pipeline import Labels, Probabilities, Watch
+from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
-from msdk_rt.inference.windows import batches_of, not_finite_logits
+from msdk_rt.inference.windows import batches_of
 
 
 class DevicePipeline:
@@ -64,17 +63,31 @@ class DevicePipeline:
         probabilities: bool = False,
         watch: Watch | None = None,
         stages: Stages | None = None,
+        spacing: Sequence[float] | None = None,
     ) -> "Pending":
-        """Enqueue a checked volume (C, D, H, W) float32. The results of a DeviceVolume stay on the device.
+        """Enqueue a checked volume (C, D, H, W) float32, whose spacing does not matter here.
+
+        The results of a DeviceVolume stay on the device.
 
         watch: wraps the list of batches for iteration; each is then waited for. stages: takes the times of
         "upload", "normalise", "windows" (cut, infer, blend), "label", "download"; each is then waited for.
 
         Raises BackendError.
         """
+        return self._start(volume, "probabilities" if probabilities else None, watch, stages)
+
+    def start_logits(
+        self, volume: Floats, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Logits:
+        """Enqueue a checked volume and return a function that waits for its blended logits (K, D, H, W)."""
+        return self._start(volume, "logits", watch, stages).logits
+
+    def _start(
+        self, volume: Floats | DeviceVolume, maps: str | None, watch: Watch | None, stages: Stages | None
+    ) -> "Pending":
         with self.cuda.on_device(self.network.device):
             workspace = self._workspace_of(tuple(volume.shape[1:]))
-            pending = Pending(self, workspace, volume, probabilities)
+            pending = Pending(self, workspace, volume, maps)
             with self._stage(stages, "upload"):
                 source = self._upload(workspace, volume)
             with self._stage(stages, "normalise"):
@@ -213,89 +226,3 @@ class DevicePipeline:
                 kernels.add_mirrored(blend, logits, mirror, summed, stream)
         sums = workspace["weights"], workspace["total"], workspace["weight_sum"], workspace["batch_flags"]
         kernels.accumulate(blend, summed, FLOAT32, len(views), *sums, stream)
-
-
-class Pending:
-    """A volume that was started; `result` waits for it."""
-
-    def __init__(
-        self,
-        pipeline: DevicePipeline,
-        workspace: Workspace,
-        volume: Floats | DeviceVolume,
-        probabilities: bool,
-    ):
-        self._pipeline = pipeline
-        self._workspace: Workspace | None = workspace
-        self._slot = workspace.next_slot()
-        self._volume = volume if isinstance(volume, DeviceVolume) else None
-        self._labels: Labels | None = None
-        self._probabilities: Probabilities | None = None
-        self._wants_probabilities = probabilities
-
-    def result(self) -> tuple[Labels, Probabilities | None]:
-        """(labels (D, H, W), probabilities (K, D, H, W) or None): new arrays, or DeviceArrays.
-
-        Raises BackendError for NaN or Inf from the network, InputError for those of an array on the device.
-        """
-        self.collect()
-        assert self._labels is not None
-        return self._labels, self._probabilities
-
-    def collect(self) -> None:
-        """Wait for the results and let go of the workspace."""
-        if self._workspace is None:
-            return
-        workspace, self._workspace = self._workspace, None
-        self._slot.arrived.synchronize()
-        self._check(workspace)
-        if self._volume is None:
-            self._labels = self._slot.labels.copy()
-            if self._slot.probabilities is not None and self._wants_probabilities:
-                self._probabilities = self._slot.probabilities.copy()
-
-    def enqueue_labels(self, workspace: Workspace) -> None:
-        pipeline = self._pipeline
-        manifest, stream = pipeline.recipe.manifest, pipeline.work.handle
-        sizes = len(manifest.labels), int(np.prod(workspace.shape, dtype=np.int64))
-        sigmoid, dtype = manifest.activation == "sigmoid", label_type(pipeline.recipe.label_values())
-        total, labels = workspace["total"], workspace["labels"]
-        if self._volume is not None:
-            on_device = self._left_on_device(workspace.shape, dtype)
-            self._labels, labels = on_device, on_device.address
-        pipeline.kernels.labels(total, workspace["values"], *sizes, sigmoid, labels, dtype.itemsize, stream)
-        if self._wants_probabilities:
-            pipeline.kernels.probabilities(total, *sizes, sigmoid, stream)
-            if self._volume is not None:
-                maps = self._left_on_device((sizes[0], *workspace.shape), np.float32)
-                pipeline.work.copy(total, maps.address, maps.nbytes)
-                self._probabilities = maps
-        pipeline.work.record(workspace.labelled)
-
-    def enqueue_downloads(self, workspace: Workspace) -> None:
-        slot, stream = self._slot, self._pipeline.downloads
-        stream.wait(workspace.labelled)
-        stream.download(workspace["flags"], slot.flags)
-        if self._volume is not None:
-            stream.download(workspace["counts"], slot.counts)
-        else:
-            stream.download(workspace["labels"], slot.labels)
-            if self._wants_probabilities:
-                stream.download(workspace["total"], slot.room_for_probabilities())
-        stream.record(slot.arrived)
-        workspace.read = slot.arrived
-
-    def _left_on_device(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> DeviceArray:
-        return DeviceArray(self._pipeline.cuda, self._pipeline.network.device, shape, dtype)
-
-    def _check(self, workspace: Workspace) -> None:
-        if self._volume is not None:
-            voxels = int(np.prod(workspace.shape, dtype=np.int64))
-            channels = self._pipeline.recipe.manifest.channels
-            for name, (nans, infinities) in zip(channels, self._slot.counts.tolist(), strict=True):
-                if nans + infinities:
-                    raise not_finite_input(name, nans, infinities, voxels)
-        flagged = np.flatnonzero(self._slot.flags)
-        if flagged.size:
-            batch = flagged // workspace.batch_size
-            raise not_finite_logits([workspace.starts[window] for window in flagged[batch == batch[0]]])

@@ -10,9 +10,10 @@ from msdk_rt.errors import ArtifactError, OutputError
 from tests.support.small_model import describe
 
 WRONG_FIELDS = [
-    ("format_version", 2, "manifest format 2, this msdk_rt reads up to 1: upgrade"),
-    ("format_version", "1", "format_version must be 1, found '1'"),
-    ("format_version", True, "format_version must be 1, found True"),
+    ("format_version", 3, "manifest format 3, this msdk_rt reads up to 2: upgrade"),
+    ("format_version", "1", "format_version must be 1 or 2, found '1'"),
+    ("format_version", True, "format_version must be 1 or 2, found True"),
+    ("format_version", None, "format_version must be 1 or 2, found None"),
     ("ops_version", 7, "ops_version must be 1, found 7"),
     ("family", "", "family must be the name"),
     ("config", [], "config must be a mapping"),
@@ -79,6 +80,84 @@ def test_a_wrong_field_is_named(artifact, field, value, message):
         read_manifest(artifact)
     assert message in str(caught.value)
     assert str(manifest_path(artifact)) in str(caught.value)
+
+
+LINEAR = {"order": 1, "separate_z": "auto", "order_z": 0}
+RESAMPLING = {"spacing": [None, 1.0, 0.5], "image": LINEAR | {"order": 3}, "logits": LINEAR}
+FORMAT_2 = {
+    "normalization": [{"scheme": "ct", "mean": 1.5, "std": 2.0, "low": -1, "high": 4}],
+    "orientation": "ZYX",
+    "blending": {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": 0.125},
+    "crop": "nonzero",
+    "resampling": RESAMPLING,
+    "mirror_axes": [0, 2],
+    "file_ending": ".nii",
+}
+WRONG_IN_FORMAT_2 = [
+    (
+        "normalization",
+        [{"scheme": "mine"}],
+        "normalization must be nonzero_zscore or none, or for each channel",
+    ),
+    ("normalization", [{"scheme": "ct"}], "normalization must be"),
+    ("normalization", [{"scheme": "zscore", "mean": 1}], "normalization must be"),
+    ("normalization", [FORMAT_2["normalization"][0] | {"std": -1}], "normalization must be"),
+    ("normalization", [FORMAT_2["normalization"][0] | {"low": 9}], "normalization must be"),
+    ("normalization", [], "normalization must be"),
+    ("normalization", [{"scheme": "none"}] * 2, "one entry for each of the 1 channels"),
+    ("orientation", "ZZX", "orientation must be axis codes such as RAS, or the file's own axes"),
+    ("orientation", ["Z", "Y", "X"], "orientation must be"),
+    ("blending", FORMAT_2["blending"] | {"scheme": "mine"}, "blending must be {scheme: monai or nnunet"),
+    ("crop", "all", "crop must be null or nonzero"),
+    ("resampling", {}, "resampling must be null, or {spacing"),
+    ("resampling", RESAMPLING | {"spacing": [1, None, 1]}, "resampling must be"),
+    ("resampling", RESAMPLING | {"spacing": [1, 0, 1]}, "resampling must be"),
+    ("resampling", RESAMPLING | {"logits": LINEAR | {"order": 3}}, "resampling must be"),
+    ("resampling", RESAMPLING | {"image": LINEAR | {"separate_z": "often"}}, "resampling must be"),
+    ("resampling", RESAMPLING | {"image": LINEAR | {"order_z": True}}, "resampling must be"),
+    ("mirror_axes", [3], "mirror_axes must be different axes among 0, 1, 2"),
+    ("mirror_axes", [0, 0], "mirror_axes must be"),
+    ("mirror_axes", 1, "mirror_axes must be"),
+    ("regions", {"class0": [1], "class1": [2]}, "regions must have the names of labels, of a sigmoid model"),
+    ("regions", {"class0": []}, "regions must be null, or for each sigmoid channel"),
+    ("file_ending", ".mha", "file_ending must be null or .nii.gz or .nii"),
+]
+
+
+def test_format_2_is_written_where_format_1_cannot_say_it(artifact):
+    for name, value in FORMAT_2.items():
+        manifest = describe(artifact, **{name: value})
+        assert (
+            manifest.format_version == json.loads(manifest_path(artifact).read_text())["format_version"] == 2
+        )
+        assert read_manifest(artifact) == manifest
+    manifest = describe(artifact, **FORMAT_2)
+    assert read_manifest(artifact) == manifest
+    assert manifest.mirror_axes == (0, 2)
+
+
+def test_format_1_is_still_written_where_it_can(artifact):
+    manifest = describe(artifact)
+    entries = json.loads(manifest_path(artifact).read_text())
+    assert manifest.format_version == entries["format_version"] == 1
+    assert not {"crop", "resampling", "mirror_axes", "regions", "file_ending"} & entries.keys()
+
+
+@pytest.mark.parametrize("name", FORMAT_2)
+def test_entries_of_format_2_are_refused_in_format_1(name, artifact):
+    describe(artifact, **FORMAT_2)
+    rewrite(artifact, format_version=1)
+    with pytest.raises(ArtifactError, match=f"{name} must be "):
+        read_manifest(artifact)
+
+
+@pytest.mark.parametrize(("field", "value", "message"), WRONG_IN_FORMAT_2)
+def test_a_wrong_field_of_format_2_is_named(artifact, field, value, message):
+    describe(artifact, **FORMAT_2)
+    rewrite(artifact, **{field: value})
+    with pytest.raises(ArtifactError) as caught:
+        read_manifest(artifact)
+    assert message in str(caught.value)
 
 
 def test_every_wrong_field_has_its_sentence(artifact):

@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from msdk_rt.cohort.cases import file_fault
+from msdk_rt.cohort.cases import LeftOut, case_at, file_fault
+from msdk_rt.cohort.other_parts import cohort_of
 from msdk_rt.cohort.part import Part, parse_part
-from msdk_rt.cohort.plan import part_of, plan
+from msdk_rt.cohort.plan import Plan, part_of, plan
 from msdk_rt.errors import InputError, OutputError
 from tests.runtime.cohort.folders import images_in, run, write_scan
 from tests.support.small_model import write_artifact
@@ -87,7 +90,7 @@ def test_results_inside_the_input_folder(artifact, tmp_path, capsys):
 def test_an_image_that_cannot_be_written_is_no_folder(artifact, tmp_path, capsys, name):
     scan = write_scan(tmp_path / "a.nii.gz")
     assert run(artifact, scan, "-o", tmp_path / name) == 1
-    assert "Results are .nii.gz or .nii files" in capsys.readouterr().err
+    assert "Results are .nii.gz or .nii or .seg.dcm or .rtstruct.dcm files" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
 
 
@@ -134,6 +137,41 @@ def test_parts_are_the_whole_once(tmp_path):
     assert [len(part.cases) for part in parts] == [4, 3, 3]
     for part in parts:
         assert {case.name for case in part.cases + part.other_cases} == {name[:2] for name in names}
+
+
+@given(st.sets(st.text("abc019", min_size=1), max_size=40), st.integers(0, 9), st.integers(1, 60))
+def test_parts_lose_nothing_and_count_nothing_twice(names, others, count):
+    cases = [case_at(name, (Path(name),), Path("out", name)) for name in sorted(names)]
+    left_out = [LeftOut(Path(f"x{index}"), "is none") for index in range(others)]
+    whole = Plan(tuple(cases), tuple(left_out), folder=Path("out"))
+    parts = [part_of(whole, Part(index, count)) for index in range(1, count + 1)]
+    assert sorted((case for part in parts for case in part.cases), key=lambda case: case.name) == cases
+    assert sorted(entry.path for part in parts for entry in part.left_out) == [e.path for e in left_out]
+    sizes = [len(part.cases) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    for part in parts:
+        assert sorted(case.name for case in part.cases + part.other_cases) == sorted(names)
+        assert cohort_of(part) == cohort_of(whole)
+        assert part_of(whole, part.part) == part
+
+
+def test_parts_of_a_folder_that_changed_in_between_are_told(artifact, tmp_path, capsys):
+    """Part 1 saw four cases, part 2 five: some would be in no part."""
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    for index, name in enumerate("acde"):
+        write_scan(scans / f"{name}.nii.gz", index)
+    assert run(artifact, scans, "-o", out, "--part", "1/3") == 0
+    write_scan(scans / "0.nii.gz", 9)
+    assert run(artifact, scans, "-o", out, "--part", "2/3") == 0
+    told = capsys.readouterr().err
+    assert "warning: part 1/3 was split from 4 cases and 0 other entries, this part from 5 and 0" in told
+    assert json.loads((out / "report.2-of-3.json").read_text())["cohort"]["cases"] == 5
+    assert run(artifact, scans, "-o", out, "--part", "1/3") == 0
+    assert "was split" not in capsys.readouterr().err
+    (out / "report.1-of-3.json").write_text("[1]")
+    assert run(artifact, scans, "-o", out, "--part", "3/3") == 0
+    assert "was split" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3"])

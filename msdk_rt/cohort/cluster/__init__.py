@@ -1,0 +1,1 @@
+"""Segments a cohort on the machines of a Ray cluster."""
