@@ -123,7 +123,7 @@ MODELS = {
     "edited window": (lambda model: edit(manifest_path(model), window=[8, 6]), "window must be three whole"),
     "newer": (
         lambda model: edit(manifest_path(model), format_version=9),
-        "has manifest format 9, this msdk_rt reads up to 1: upgrade msdk_rt",
+        "has manifest format 9, this msdk_rt reads up to 2: upgrade msdk_rt",
     ),
 }
 

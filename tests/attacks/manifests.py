@@ -44,7 +44,7 @@ def _(folder):
 
 @attack("The format is newer, sealed.", "ArtifactError")
 def _(folder):
-    seal(folder, format_version=2)
+    seal(folder, format_version=3)
 
 
 @attack("The format is a number of 4,000 digits.", "ArtifactError")

@@ -99,7 +99,7 @@ def holds_dicom(path: Path) -> bool:
 
     True for a zip that cannot be trusted, so that opening it says why; False for anything else unreadable.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # False for a name that no file can have, which Path.is_dir refuses
         return first_in(path) is not None
     if not is_zip(path):
         return _is_dicom(path)
@@ -123,7 +123,7 @@ def first_in(folder: Path) -> Path | None:
 
 def is_zip(path: Path) -> bool:
     """Whether it is a file that is named as a zip."""
-    return path.suffix.lower() == ".zip" and path.is_file()
+    return path.suffix.lower() == ".zip" and os.path.isfile(path)
 
 
 def _is_marked(files: Opened, index: int) -> bool:

@@ -7,7 +7,7 @@ from torch import nn
 from msdk_export import export_graph
 from msdk_rt.artifact.notes import ExportWarning
 from msdk_rt.errors import ExportError
-from tests.export.adoption.test_given import Backward, CudaMixer, InPieces, Net, run, tokens_of
+from tests.support.given_networks import Backward, CudaMixer, InPieces, Net, run, tokens_of
 from tests.support.published_blocks import randomised
 
 

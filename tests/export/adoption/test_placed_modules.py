@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 from msdk_export import export_graph
 from msdk_export.adoption.state import outputs_of
 from msdk_rt.errors import ExportError
-from tests.export.adoption.test_given import Backward, CudaMixer, Net, error_of, tokens_of
+from tests.support.given_networks import Backward, CudaMixer, Net, error_of, tokens_of
 from tests.support.published_blocks import randomised
 
 

@@ -258,10 +258,10 @@ def test_the_next_volume_is_started_before_the_last_is_waited_for(tmp_path, devi
     pipeline = segmenter._pipeline()
     start = pipeline.start
 
-    def watched_start(volume, *arguments):
+    def watched_start(volume, *arguments, **options):
         number = len([call for call in calls if call[0] == "start"])
         calls.append(("start", number))
-        pending = start(volume, *arguments)
+        pending = start(volume, *arguments, **options)
         result = pending.result
 
         def watched_result():
