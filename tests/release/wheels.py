@@ -1,8 +1,8 @@
 """`make wheels`: a source distribution, and from it a wheel for each platform, checked and weighed.
 
-Zig compiles for all of them; the wheels hold the CPU ops. Each is looked at by its platform's own checker:
-auditwheel (Linux: which glibc it needs), delocate (macOS) and delvewheel (Windows: which libraries it needs that
-the system does not have). With --twice each is built again, elsewhere: the bytes must be the same.
+Zig compiles for all of them; the wheels hold the CPU ops. auditwheel looks at those for Linux: which glibc they
+need. macholib looks at those for macOS, delvewheel at those for Windows: which libraries they need that the
+system does not have. With --twice each is built again, elsewhere, and the bytes must be the same.
 
 exit codes: 0 all built and in order, 1 not.
 """
@@ -24,6 +24,22 @@ TOOLS = ROOT / "build" / "release" / "bin"
 DIST = ROOT / "dist"
 # Parts of macOS and Windows; Linux's are auditwheel's business.
 SYSTEM_LIBRARIES = re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1|objc\.A)\.dylib")
+
+
+# The oldest macOS, the library's own name, and those that it loads.
+MACHO = """
+import sys
+from macholib.MachO import MachO
+[header] = MachO(sys.argv[1]).headers
+of = {}
+for kind, command, data in header.commands:
+    of.setdefault(kind.get_cmd_name(), []).append((command, data))
+[(build, _)] = of["LC_BUILD_VERSION"]
+print(f"{build.minos >> 16}.{build.minos >> 8 & 255}")
+for kind in ("LC_ID_DYLIB", "LC_LOAD_DYLIB"):
+    for _, name in of[kind]:
+        print(name.rstrip(b"\\0").decode())
+"""
 
 
 class Refused(Exception):
@@ -91,14 +107,31 @@ def check(wheel: Path, tag: str) -> str:
             raise Refused(f"auditwheel finds {found[1] if found else said}, not {tag}")
         return f"auditwheel: {found[1]}"
     if tag.startswith("macosx"):
-        needed = run(TOOLS / "delocate-listdeps", "--all", wheel).split()
-        if foreign := [name for name in needed if not SYSTEM_LIBRARIES.fullmatch(name)]:
-            raise Refused(f"needs {', '.join(foreign)}, which macOS does not have")
-        return f"delocate: needs {', '.join(Path(name).name for name in needed)}"
+        return check_macos(wheel, tag)
     said = run(TOOLS / "delvewheel", "show", wheel)
     if "The following DLLs will be copied into the wheel.\n    None" not in said:
         raise Refused(f"delvewheel finds libraries that Windows does not have: {said}")
     return "delvewheel: needs Windows alone"
+
+
+def check_macos(wheel: Path, tag: str) -> str:
+    """The libraries that macOS is asked for, and the macOS that they are for. Raises Refused."""
+    wanted = tuple(map(int, re.findall(r"macosx_(\d+)_(\d+)", tag)[0]))
+    needed = set()
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if not name.endswith(".dylib"):
+                continue
+            words = run(TOOLS / "python", "-c", MACHO, archive.extract(name, folder)).split()
+            minimum, own, libraries = tuple(map(int, words[0].split("."))), words[1], words[2:]
+            if minimum > wanted:
+                raise Refused(f"{name} needs macOS {words[0]}, the tag says {tag}")
+            if not own.startswith("@rpath/"):
+                raise Refused(f"{name} calls itself {own}: that place is on no other machine")
+            needed.update(libraries)
+    if foreign := [name for name in needed if not SYSTEM_LIBRARIES.fullmatch(name)]:
+        raise Refused(f"needs {', '.join(foreign)}, which macOS does not have")
+    return f"macholib: needs {', '.join(Path(name).name for name in needed)}, macOS {wanted[0]}.{wanted[1]}"
 
 
 def glibc(tag: str) -> tuple[int, ...]:
