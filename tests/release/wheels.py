@@ -1,8 +1,8 @@
 """`make wheels`: a source distribution, and from it a wheel for each platform, checked and weighed.
 
-Zig compiles for all of them; the wheels hold the CPU ops. auditwheel looks at those for Linux: which glibc they
-need. macholib looks at those for macOS, delvewheel at those for Windows: which libraries they need that the
-system does not have. With --twice each is built again, elsewhere, and the bytes must be the same.
+Zig compiles for all of them; the wheels hold the CPU ops. auditwheel looks at those for Linux: which glibc
+they need. macholib looks at those for macOS, delvewheel at those for Windows: which libraries they need that
+the system does not have. With --twice each is built again, elsewhere, and the bytes must be the same.
 
 exit codes: 0 all built and in order, 1 not.
 """
