@@ -10,6 +10,7 @@
 # make ptx-check   execute the PTX of the CUDA kernels on a CPU, in whole; needs nvcc, no GPU
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
+# make wheels  wheels for Linux (x86-64, Arm), Windows and macOS, CPU ops only, cross-compiled and checked, into dist/
 # make audit   ask PyPI's advisories about everything that is pinned
 # make lock    pin again what setup installs
 
@@ -18,7 +19,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel clean
+.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel wheels clean
 
 setup: .venv/.installed
 
@@ -105,6 +106,14 @@ cuda-table: setup
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist plugins/viewer
+
+build/release/.installed: requirements-wheels.txt
+	$(PYTHON) -m venv build/release
+	build/release/bin/pip install --quiet --no-deps --require-hashes -r requirements-wheels.txt
+	touch $@
+
+wheels: setup build/release/.installed
+	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m tests.release.wheels $(WHEELS)
 
 audit:
 	$(PYTHON) -m venv build/audit

@@ -2,8 +2,12 @@
 
 The libraries are plain C++ that ONNX Runtime and TensorRT load by path: they know nothing of Python, so
 one wheel serves every Python version. All other metadata is in pyproject.toml.
+
+Environment: MSDK_TARGET, one of TARGETS, compiles with Zig for that platform; without it the machine's own
+compiler builds for this machine.
 """
 
+import importlib.metadata
 import os
 import subprocess
 from pathlib import Path
@@ -11,20 +15,50 @@ from pathlib import Path
 from setuptools import Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
+PLUGINS = ROOT / "plugins"
+
+# What Zig compiles for, and the tag of the wheel for it. `make wheels` builds all of them.
+TARGETS = {
+    "x86_64-linux-gnu.2.17": "manylinux_2_17_x86_64",
+    "aarch64-linux-gnu.2.28": "manylinux_2_28_aarch64",
+    "x86_64-windows-gnu": "win_amd64",
+    "aarch64-macos.11.0": "macosx_11_0_arm64",
+    "x86_64-macos.10.15": "macosx_10_15_x86_64",
+}
+
+
+def target() -> str | None:
+    """MSDK_TARGET; None for this machine."""
+    wanted = os.environ.get("MSDK_TARGET") or None
+    if wanted is not None and wanted not in TARGETS:
+        raise SystemExit(f"MSDK_TARGET: expected one of {', '.join(TARGETS)}, got {wanted}")
+    return wanted
+
+
+def configure() -> Path:
+    """Have CMake make a build folder for plugins/."""
+    wanted = target()
+    folder = ROOT / "build" / (f"plugins-{wanted}" if wanted else "plugins")
+    command = ["cmake", "-S", str(PLUGINS), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release"]
+    if wanted:
+        import ziglang
+
+        zig = Path(ziglang.__file__).with_name("zig")
+        command += ["--toolchain", str(PLUGINS / "cmake" / "toolchains" / "zig.cmake")]
+        command += [f"-DMSDK_ZIG={zig}", f"-DMSDK_ZIG_TARGET={wanted}", "-DMSDK_CUDA=OFF"]
+    subprocess.run(command, check=True)
+    return folder
 
 
 def build_plugins(package_dir: Path) -> None:
     """Compile plugins/ and install the shared libraries into package_dir/lib."""
-    build_dir = ROOT / "build" / "plugins"
+    folder = configure()
     jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL", str(os.cpu_count() or 1))
-    for command in (
-        ["cmake", "-S", str(ROOT / "plugins"), "-B", str(build_dir), "-DCMAKE_BUILD_TYPE=Release"],
-        ["cmake", "--build", str(build_dir), "--parallel", jobs],
-        ["cmake", "--install", str(build_dir), "--prefix", str(package_dir)],
-    ):
-        subprocess.run(command, check=True)
+    subprocess.run(["cmake", "--build", str(folder), "--parallel", jobs], check=True)
+    subprocess.run(["cmake", "--install", str(folder), "--prefix", str(package_dir)], check=True)
 
 
 class BuildWithPlugins(build_py):
@@ -35,6 +69,18 @@ class BuildWithPlugins(build_py):
         build_plugins(ROOT / "msdk_rt" if self.editable_mode else Path(self.build_lib) / "msdk_rt")
 
 
+class SourceWithHeaders(sdist):
+    """sdist with ONNX Runtime's headers, so that whoever builds from it downloads nothing."""
+
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, files)
+        headers = Path(base_dir) / "plugins" / "third_party" / "onnxruntime"
+        install = ["cmake", "--install", str(configure()), "--component", "headers", "--prefix", str(headers)]
+        subprocess.run(install, check=True)
+        licence = importlib.metadata.distribution("onnxruntime").locate_file("onnxruntime/LICENSE")
+        (headers / "LICENSE").write_text(Path(str(licence)).read_text(encoding="utf-8"), encoding="utf-8")
+
+
 class PlatformWheel(bdist_wheel):
     """Tags the wheel py3-none-<platform>: native code inside, but no Python ABI."""
 
@@ -43,7 +89,8 @@ class PlatformWheel(bdist_wheel):
         self.root_is_pure = False
 
     def get_tag(self):
-        return "py3", "none", super().get_tag()[2]
+        wanted = target()
+        return "py3", "none", TARGETS[wanted] if wanted else super().get_tag()[2]
 
 
 class NativeDistribution(Distribution):
@@ -55,7 +102,7 @@ class NativeDistribution(Distribution):
 
 setup(
     distclass=NativeDistribution,
-    cmdclass={"build_py": BuildWithPlugins, "bdist_wheel": PlatformWheel},
+    cmdclass={"build_py": BuildWithPlugins, "sdist": SourceWithHeaders, "bdist_wheel": PlatformWheel},
     package_dir={"msdk_rt": "msdk_rt", "msdk_export": "export"},
     packages=[
         *find_packages(include=["msdk_rt", "msdk_rt.*"]),

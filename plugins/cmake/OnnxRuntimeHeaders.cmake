@@ -62,6 +62,7 @@ else()
   endif()
 endif()
 message(STATUS "ONNX Runtime headers: ${msdk_ort_include}")
+set(MSDK_ORT_HEADERS "${msdk_ort_include}" CACHE INTERNAL "Where ONNX Runtime's headers were found")
 
 add_library(onnxruntime_headers INTERFACE)
 target_include_directories(onnxruntime_headers SYSTEM INTERFACE "${msdk_ort_include}")
