@@ -21,6 +21,7 @@ QUESTIONS = {
     "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
     "window_scaling": "a window over threads, windows at a time and its side",
     "segmamba": "a SegMamba checkpoint of the published size: export and a window",
+    "segmamba_seeds": "ten SegMambas of random weights: their errors to float64 beside PyTorch's",
 }
 
 

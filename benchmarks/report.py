@@ -40,6 +40,7 @@ def write() -> None:
         ("Growth with size", "scaling", _figures),
         ("A window over threads, batch and side", "window_scaling", _figures),
         ("SegMamba", "segmamba", _figures),
+        ("SegMamba's error to float64", "segmamba_seeds", _figures),
         ("Where SegMamba's time goes", "segmamba_profile", _values),
     ):
         rows = read(question)
