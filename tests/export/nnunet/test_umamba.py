@@ -1,4 +1,4 @@
-"""U-Mamba's networks by their published definitions, under nnU-Net's predictor: folder in, labels out.
+"""U-Mamba's networks with the published Mamba block, under nnU-Net's predictor: folder in, labels out.
 
 Their weights are drawn at random, since the stand-in of the Mamba block scans token by token: such a network
 is in doubt in many voxels.
@@ -14,8 +14,7 @@ import msdk_rt
 from tests.support import nnunet_folder as made
 from tests.support.nnunet_models import Image, explained_differences, nnunet_labels, write_image
 from tests.support.published import gpu
-from tests.support.published.umamba_bot import UMambaBot
-from tests.support.published.umamba_enc import UMambaEnc
+from tests.support.published.umamba import PublishedUMambaBot, PublishedUMambaEnc
 from tests.support.published_blocks import randomised
 
 KERNELS = {"conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonlin": torch.nn.LeakyReLU}
@@ -24,8 +23,8 @@ KERNELS = {"conv_op": torch.nn.Conv3d, "norm_op": torch.nn.InstanceNorm3d, "nonl
 def published(kind):
     def build(channels, classes, configuration):
         arguments = copy.deepcopy(configuration["architecture"]["arch_kwargs"]) | KERNELS
-        size = {"input_size": configuration["patch_size"]} if kind is UMambaEnc else {}
-        return randomised(kind(input_channels=channels, num_classes=classes, **size, **arguments))
+        size = {"input_size": configuration["patch_size"]} if kind is PublishedUMambaEnc else {}
+        return randomised(kind(input_channels=channels, num_classes=classes, **size, **arguments), seed=2)
 
     return build
 
@@ -39,7 +38,8 @@ def one_thread():
 
 
 @pytest.mark.parametrize(
-    ("trainer", "kind"), [("nnUNetTrainerUMambaBot", UMambaBot), ("nnUNetTrainerUMambaEnc", UMambaEnc)]
+    ("trainer", "kind"),
+    [("nnUNetTrainerUMambaBot", PublishedUMambaBot), ("nnUNetTrainerUMambaEnc", PublishedUMambaEnc)],
 )
 def test_labels_are_those_of_the_published_network(trainer, kind, tmp_path):
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -71,14 +71,14 @@ def test_labels_are_those_of_the_published_network(trainer, kind, tmp_path):
     assert differing <= 0.01 * expected.size
     assert np.median(error) < 1e-3
     assert len(np.unique(expected)) > 1
-    assert manifest.family == kind.__name__
+    assert f"Published{manifest.family}" == kind.__name__
 
 
 def test_own_trainers_network_is_taken_from_its_module(tmp_path):
     """The published module itself, with its own Mamba blocks, as network=."""
     plan, data = made.plans(patch=(8, 16, 16), features=(8, 12)), made.dataset()
     folder = tmp_path / "nnUNetTrainerMine__nnUNetPlans__3d_fullres"
-    build = published(UMambaBot)
+    build = published(PublishedUMambaBot)
     with gpu.present():
         made.write_folder(
             folder, plan, data, trainer="nnUNetTrainerMine", network=build, steps=1, folds=(0, 1)
