@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from msdk_rt.cohort.cluster.crew import Answered, Crew, Gone, Member, Ready
 from msdk_rt.cohort.cluster.dispatch import MOST_KILLS, MOST_LOST_NODES, Dispatch
 from msdk_rt.cohort.cluster.nodes import join, needs_gpu
 from msdk_rt.cohort.opening import Opening
-from msdk_rt.cohort.records import Request, identity
+from msdk_rt.cohort.records import Request, shared_identity
 from msdk_rt.cohort.run import Outcome, Tell
 from msdk_rt.errors import BackendError, InputError, one_line
 
@@ -52,11 +52,10 @@ class Cluster:
         """Outcomes in the order in which they come."""
         if not cases:
             return
-        shared = Path(os.path.commonpath([case.output.parent.absolute() for case in cases]))
-        check_writable(shared)
+        url = cases[0].mirror.url(cases[0].output) if cases[0].mirror else ""
         gpu = needs_gpu(self._opening.providers, self.manifest.engine is not None)
         with (
-            temporary_folder(shared) as sign,
+            nullcontext(url) if url else _sign_among(cases) as sign,
             closing(Crew(self._ray, self._opening, request, sign, gpu)) as crew,
             tqdm(total=len(cases), desc="cases", unit="case", leave=False, disable=not progress) as bar,
         ):
@@ -114,7 +113,7 @@ class _Run:
             member, index = given
             case = self.cases[index]
             try:
-                inputs = identity(case)
+                inputs = shared_identity(case)
             except InputError as error:
                 self.dispatch.done(member, index)
                 yield self._failed(index, one_line(error))
@@ -195,6 +194,15 @@ class _Run:
             self.tell(line)
 
 
+@contextmanager
+def _sign_among(cases: Sequence[Case]) -> Iterator[Path]:
+    """A folder above all results, while they are made."""
+    shared = Path(os.path.commonpath([case.output.parent.absolute() for case in cases]))
+    check_writable(shared)
+    with temporary_folder(shared) as sign:
+        yield sign
+
+
 def _absolute(case: Case) -> Case:
     """The case for a process with another working directory."""
     return replace(
@@ -210,6 +218,6 @@ def _absolute(case: Case) -> Case:
 
 def _identity_or_none(case: Case) -> list[dict[str, Any]] | None:
     try:
-        return identity(case)
+        return shared_identity(case)
     except InputError:
         return None
