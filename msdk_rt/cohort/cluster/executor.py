@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import check_writable, folder_lock, temporary_folder
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.cohort.cases import Case
@@ -37,8 +38,8 @@ class Cluster:
     def __init__(self, opening: Opening, address: str):
         """address: "auto" or HOST:PORT. Raises ArtifactError, BackendError."""
         self._opening, self._address = replace(opening, path=opening.path.absolute()), address
-        with folder_lock(self._opening.path.parent, shared=True):
-            self.manifest = read_manifest(self._opening.path)
+        with unpacked(self._opening.path) as path, folder_lock(path.parent, shared=True):
+            self.manifest = read_manifest(path)
         with ExitStack() as redirected:  # stdout is for the report; Ray prints what happens to nodes there
             redirected.enter_context(redirect_stdout(sys.stderr))
             self._ray = join(address)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import msdk_rt
+from msdk_rt.artifact.files import private_folder
 from msdk_rt.backends.processors import threads_for
 from msdk_rt.cohort.cases import Case
 from msdk_rt.cohort.opening import Opening
 from msdk_rt.cohort.records import Request, model_of, shared_identity
-from msdk_rt.cohort.remote.staging import Staging, private_folder
+from msdk_rt.cohort.remote.staging import Staging
 from msdk_rt.cohort.remote.store import check_writable
 from msdk_rt.cohort.run import Outcome, Ready, Segmented, Work
 from msdk_rt.cohort.warned import collecting_warnings

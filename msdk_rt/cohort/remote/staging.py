@@ -1,17 +1,14 @@
 """Brings the files of a case from its store to this machine, and its result back."""
 
-import contextlib
 import itertools
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msdk_rt.artifact.files import remove_leftovers, temporary_folder
 from msdk_rt.cohort.remote import store
 
 if TYPE_CHECKING:
@@ -69,19 +66,6 @@ class Staging:
         url = _url(case, case.probabilities)
         if store.is_file(url):
             store.remove(url)
-
-
-@contextlib.contextmanager
-def private_folder() -> Iterator[Path]:
-    """A folder for temporary files that only this user can read, gone at the end.
-
-    Those that killed runs left go first. Raises OSError.
-    """
-    temporary = Path(tempfile.gettempdir())
-    remove_leftovers(temporary)
-    with temporary_folder(temporary) as folder:
-        folder.chmod(0o700)
-        yield folder
 
 
 def staging_for(cases: Sequence["Case"]) -> Staging | None:

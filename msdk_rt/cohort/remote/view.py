@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from msdk_rt.artifact.files import private_folder
 from msdk_rt.cohort.cases import LeftOut
 from msdk_rt.cohort.plan import Plan
 from msdk_rt.cohort.remote import store
 from msdk_rt.cohort.remote.mirror import Mirror
-from msdk_rt.cohort.remote.staging import private_folder
 from msdk_rt.cohort.remote.url import WEB, Url
 from msdk_rt.errors import InputError, MsdkError, OutputError
 from msdk_rt.imaging.formats import is_image_name, is_result_name
