@@ -124,8 +124,8 @@ audit:
 # What the tests import of nnU-Net: its other dependencies are large, and a newer torch is among them.
 NNUNET := nnunetv2==2.8.1 dynamic-network-architectures==0.4.4 acvl-utils batchgenerators batchgeneratorsv2 blosc2 ndindex \
   numexpr msgpack httpx httpcore anyio h11 connected-components-3d seaborn SimpleITK
-# MONAI Label's client class, which the server is tested with, needs none of the packages that monailabel requires.
-CLIENTS := monailabel==0.8.5
+# MONAI Label's client class and Triton's message ModelConfig, without the packages that these require.
+CLIENTS := monailabel==0.8.5 tritonclient==2.73.0
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock

@@ -1,5 +1,7 @@
 """Stands before every route: who may ask, and what every answer says about itself."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +13,7 @@ from msdk_rt.server.refusals import Refusal
 # The page and its parts hold nothing; an address under /view/ cannot be guessed.
 OPEN = ("/", "/page.js", "/page.css", "/health", "/auth/", "/auth/token")
 OPEN_BELOW = "/view/"
+LINGER = 2.0  # seconds for a client to notice that it was refused
 HEADERS = {
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -34,18 +37,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def send_marked(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
+        exchange = _Exchange(receive, send)
         if refusal := self._fault(scope):
             answer = JSONResponse(refusal.described(), refusal.status, refusal.headers)
-            await answer(scope, receive, send_marked)
+            await answer(scope, exchange.receive, exchange.send)
         else:
-            await self._app(scope, receive, send_marked)
+            await self._app(scope, exchange.receive, exchange.send)
 
     def _fault(self, scope: Scope) -> Refusal | None:
         headers, path = Headers(scope=scope), scope["path"]
@@ -68,6 +65,36 @@ class Guard:
     def _carries_token(self, headers: Headers) -> bool:
         kind, _, token = headers.get("authorization", "").partition(" ")
         return self._knows(token.strip() if kind.lower() == "bearer" else "")
+
+
+class _Exchange:
+    """A request and its answer. An answer that comes before the body has, a refusal, ends when the client has
+    stopped sending: a connection closed before would be reset, and the client might never read the answer.
+    """
+
+    def __init__(self, receive: Receive, send: Send):
+        self._receive, self._send, self._has_all = receive, send, False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._has_all |= message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        elif not message.get("more_body", False) and not self._has_all:
+            await self._send({**message, "more_body": True})
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._drain(), LINGER)
+            message = {"type": "http.response.body", "body": b""}
+        await self._send(message)
+
+    async def _drain(self) -> None:
+        while not self._has_all:
+            await self.receive()
 
 
 def _name_of(host: str) -> str:
