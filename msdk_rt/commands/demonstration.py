@@ -20,7 +20,7 @@ from msdk_rt.segmenter import Segmenter
 
 
 def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
-    """Write t1.nii.gz, model.onnx, labels.nii.gz, overlay.png, view.html into `folder`; print what was measured.
+    """Write t1.nii.gz, model.onnx, labels.nii.gz, overlay.png and view.html, and print what was measured.
 
     weights: a checkpoint with one channel; default: the package's own, tissue classes from T1. Labels of that
     name are compared with the MNI152 tissue maps. Needs the extra msdk_rt[demo].
