@@ -17,6 +17,7 @@ QUESTIONS = {
     "nnunet": "a case of nnU-Net's from file to file, stage by stage, against nnUNetPredictor",
     "cohort": "many cases: reading and writing beside the network against one after the other",
     "resampling": "volumes and logits against nnU-Net's function; needs pip install nnunetv2",
+    "server": "msdk-rt serve under load: cases an hour, and how long a client waits",
     "cluster": "a cohort on Ray nodes against a plain run: what it costs, what a second node gains",
     "scaling": "the scan over its tokens and a volume over its windows: exponents, memory",
     "window_scaling": "a window over threads, windows at a time and its side",

@@ -33,6 +33,7 @@ def write() -> None:
         ("Resampling", "resampling", _times),
         ("Resampling beside nnU-Net's result", "resampling_agreement", _figures),
         ("Resampling, memory beside the logits", "resampling_memory", _figures),
+        ("The server under load", "server", _figures),
         ("A cohort on Ray nodes", "cluster", _figures),
         ("10,000 cases on 50 nodes, simulated", "cohort_cost", _figures),
         ("Where the time goes", "network_profile", _values),

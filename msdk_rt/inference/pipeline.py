@@ -9,6 +9,7 @@ from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.stages import Stages
 
 Watch = Callable[[Iterable[Any]], Iterable[Any]]
+Progress = bool | Watch
 Labels = Array | DeviceArray
 Probabilities = Floats | DeviceArray
 Logits = Callable[[], Floats]  # waits for blended logits (K, D, H, W); raises BackendError
