@@ -77,7 +77,8 @@ class HostPipeline:
         self, volume: Floats, take: Take, watch: Watch | None = None, stages: Stages | None = None
     ) -> Callable[[], None]:
         """All logits went to `take` when this returns. Raises BackendError."""
-        blend_planes(*self._windows(volume, stages), take, **self._way(watch, stages))
+        image, window, infer, starts, weights = self._windows(volume, stages)
+        blend_planes(image, window, infer, starts, weights, take, **self._way(watch, stages))
         return lambda: None
 
     def _windows(self, volume: Floats, stages: Stages | None) -> tuple[Any, ...]:
