@@ -11,6 +11,7 @@
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
 # make wheels  wheels for Linux (x86-64, Arm), Windows and macOS, CPU ops only, cross-compiled and checked, into dist/
+# make release-check  install what is in dist/ from a local index into fresh environments, and segment with each
 # make audit   ask PyPI's advisories about everything that is pinned
 # make lock    pin again what setup installs
 
@@ -19,7 +20,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel wheels clean
+.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel wheels release-check clean
 
 setup: .venv/.installed
 
@@ -114,6 +115,9 @@ build/release/.installed: requirements-wheels.txt
 
 wheels: setup build/release/.installed
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m tests.release.wheels $(WHEELS)
+
+release-check: setup build/release/.installed
+	$(BIN)/python -m tests.release.check
 
 audit:
 	$(PYTHON) -m venv build/audit

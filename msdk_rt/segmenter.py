@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import folder_lock, path_of
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend, Provider
@@ -43,7 +44,7 @@ class Segmenter:
     Where the network runs on a GPU, volumes stay there from upload to labels (msdk_rt.inference.device).
 
     Args:
-        path: model.onnx or model.engine, with its manifest beside it.
+        path: model.onnx or model.engine, with its manifest beside it, or model.msdk, which holds both.
         providers: execution providers as ONNX Runtime takes them, names or (name, options), or one of these
             alone. Default: CUDA where it is available, then the CPU. Not for an engine.
         overlap: fraction of a window that the next one shares, 0 <= overlap < 1.
@@ -74,7 +75,8 @@ class Segmenter:
         blend = None if blend is None else blend_of(blend)
         path = path_of(path, ArtifactError)
         self._process = os.getpid()
-        with folder_lock(path.parent, shared=True):  # against an export's two renames
+        # The lock: against an export's two renames.
+        with unpacked(path) as path, folder_lock(path.parent, shared=True):
             self.manifest: Manifest = read_manifest(path)
             manifest = self.manifest
             axes = manifest.mirror_axes if axes is None else axes
