@@ -28,7 +28,10 @@ its server and the token as the password. Needs the extra msdk_rt[serve]."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "models", nargs="+", metavar="[NAME=]MODEL", help="model.onnx, under the name of its file or another"
+        "models",
+        nargs="+",
+        metavar="[NAME=]MODEL",
+        help="model.onnx or model.msdk, under the name of its file or another",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: 8000)")

@@ -16,7 +16,9 @@ backend, with the library of the msdk ops beside it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="model.onnx or model.engine, its manifest beside it")
+    parser.add_argument(
+        "model", type=Path, help="model.onnx or model.engine, its manifest beside it, or model.msdk"
+    )
     parser.add_argument("repository", type=Path, help="a folder; models of other names in it stay")
     parser.add_argument("--name", help="of the models (default: the name of the model's file)")
     parser.add_argument(

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import uvicorn
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import check_writable, temporary_folder
-from msdk_rt.artifact.manifest import read_manifest
+from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.cohort.opening import Opening
 from msdk_rt.errors import OutputError
 from msdk_rt.server.app import application
@@ -56,7 +57,7 @@ async def serve(settings: Settings, tell: Tell) -> None:
     Raises MsdkError where a model cannot be opened or the spool cannot be used, OSError where the address
     cannot be had.
     """
-    manifests = {name: read_manifest(opening.path) for name, opening in settings.models.items()}
+    manifests = {name: _manifest(opening.path) for name, opening in settings.models.items()}
     spool = settings.spool or own_folder()
     check_writable(spool)  # removes what a killed server left
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -94,6 +95,11 @@ async def serve(settings: Settings, tell: Tell) -> None:
                 await server.serve(sockets=[listening])
         finally:
             await worker.close()
+
+
+def _manifest(path: Path) -> Manifest:
+    with unpacked(path) as artifact:
+        return read_manifest(artifact)
 
 
 def own_folder() -> Path:

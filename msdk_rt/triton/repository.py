@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import atomic_write, path_of
 from msdk_rt.artifact.manifest import Manifest, manifest_path, read_manifest
 from msdk_rt.backends.libraries import ops_library, plugin_library
@@ -42,8 +43,11 @@ def write_repository(artifact: str | Path, repository: Path, plan: Plan) -> list
 
     Models of these names are not replaced. Raises ArtifactError, InputError, OutputError, BackendError.
     """
-    artifact = path_of(artifact, ArtifactError)
-    manifest = read_manifest(artifact)
+    with unpacked(path_of(artifact, ArtifactError)) as whole:
+        return _write_models(whole, read_manifest(whole), repository, plan)
+
+
+def _write_models(artifact: Path, manifest: Manifest, repository: Path, plan: Plan) -> list[Path]:
     if not plan.name or not all(letter.isalnum() or letter in "-_." for letter in plan.name):
         raise InputError(f"{plan.name!r} is no name of a model: give letters, digits, - _ and . with --name")
     folders = [repository / f"{plan.name}{NETWORK}", repository / plan.name]

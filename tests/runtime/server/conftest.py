@@ -4,6 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from msdk_rt.artifact.bundle import write_bundle
 from msdk_rt.commands.main import main
 from tests.support.served import served
 from tests.support.small_model import write_artifact
@@ -22,9 +23,10 @@ def write_scan(path, seed, shape=SHAPE):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """(a model with one channel, one with two)."""
+    """(a model with one channel, a bundle of one with two)."""
     folder = tmp_path_factory.mktemp("models")
-    return write_artifact(folder / "model.onnx"), write_artifact(folder / "pair.onnx", channels=2)
+    write_bundle(write_artifact(folder / "pair.onnx", channels=2), folder / "pair.msdk", {})
+    return write_artifact(folder / "model.onnx"), folder / "pair.msdk"
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from msdk_rt.artifact.bundle import write_bundle
 from msdk_rt.artifact.manifest import sha256_of
 from msdk_rt.commands.main import main
 from msdk_rt.triton import config
@@ -101,6 +102,17 @@ def test_nothing_is_replaced_and_nothing_half_left(repository, tmp_path, capsys,
     with pytest.raises(ZeroDivisionError):
         main(["triton", str(artifact), str(folder), "--name", "other"])
     assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_a_bundle_is_written_as_its_artifact(repository, tmp_path):
+    artifact, folder = repository
+    write_bundle(artifact, tmp_path / "brain.msdk", {})
+    other = tmp_path / "other"
+    settings = ("--overlap", "0.25", "--threads", "1", "--seen-at", "/models")
+    assert main(["triton", str(tmp_path / "brain.msdk"), str(other), *settings]) == 0
+    for path in folder.rglob("*.*"):
+        if path.is_file():
+            assert (other / path.relative_to(folder)).read_bytes() == path.read_bytes()
 
 
 def test_text_of_every_kind_of_value():
