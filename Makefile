@@ -128,12 +128,14 @@ audit:
 # What the tests import of nnU-Net: its other dependencies are large, and a newer torch is among them.
 NNUNET := nnunetv2==2.8.1 dynamic-network-architectures==0.4.4 acvl-utils batchgenerators batchgeneratorsv2 blosc2 ndindex \
   numexpr msgpack httpx httpcore anyio h11 connected-components-3d seaborn SimpleITK
+# MONAI Label's client class and Triton's message ModelConfig, without the packages that these require.
+CLIENTS := monailabel==0.8.5 tritonclient==2.73.0
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements-torch.txt "setuptools>=77" wheel uv
 	build/lock/bin/pip install --quiet --no-build-isolation ".[dev]"
-	build/lock/bin/pip install --quiet --no-deps $(NNUNET)
+	build/lock/bin/pip install --quiet --no-deps $(NNUNET) $(CLIENTS)
 	build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --exclude uv --all | grep -v '^pip==' > build/lock/pins.txt
 	(sed -n '/^#/p' requirements-dev.txt; build/lock/bin/uv pip compile --quiet --universal --no-deps --generate-hashes \
 	  --no-header --no-annotate build/lock/pins.txt) > build/lock.txt
