@@ -14,7 +14,7 @@ QUESTIONS = {
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
-    "nnunet": "a case of nnU-Net's from file to file, stage by stage, against nnUNetPredictor",
+    "nnunet": "cases of nnU-Net's from file to file: the commands, their stages, their memory",
     "cohort": "many cases: reading and writing beside the network against one after the other",
     "resampling": "volumes and logits against nnU-Net's function; needs pip install nnunetv2",
     "server": "msdk-rt serve under load: cases an hour, and how long a client waits",

@@ -30,6 +30,7 @@ def write() -> None:
         ("The network", "network", _times),
         ("A whole volume", "volume", _times),
         ("A cohort", "cohort", _times),
+        ("nnU-Net's cases", "nnunet", _figures),
         ("Resampling", "resampling", _times),
         ("Resampling beside nnU-Net's result", "resampling_agreement", _figures),
         ("Resampling, memory beside the logits", "resampling_memory", _figures),
