@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import atomic_write, path_of
 from msdk_rt.artifact.manifest import Manifest, manifest_path, read_manifest
 from msdk_rt.artifact.served_name import served_name_of
 from msdk_rt.backends.libraries import ops_library, plugin_library
 from msdk_rt.errors import ArtifactError, OutputError
+from msdk_rt.inference.labels import label_type
 from msdk_rt.triton.config import Word, parameters, text_of
 
 NETWORK = "_network"
@@ -114,15 +117,19 @@ def volume_config(manifest: Manifest, artifact: str, plan: Plan) -> dict[str, An
             {"name": "VOLUME", "data_type": Word("TYPE_FP32"), "dims": [len(manifest.channels), -1, -1, -1]},
             {"name": "SPACING", "data_type": Word("TYPE_FP32"), "dims": [3], "optional": True},
         ],
-        "output": {"name": "LABELS", "data_type": Word(label_type(manifest)), "dims": [-1, -1, -1]},
+        "output": {
+            "name": "LABELS",
+            "data_type": Word(triton_type(label_type(tuple(manifest.labels.values())))),
+            "dims": [-1, -1, -1],
+        },
         "instance_group": {"count": 1, "kind": Word("KIND_CPU")},  # the model finds its GPU itself
         "parameters": parameters(settings | _description(manifest)),
     }
 
 
-def label_type(manifest: Manifest) -> str:
-    """Triton's type of the labels."""
-    return "TYPE_UINT8" if max(manifest.labels.values()) < 1 << 8 else "TYPE_UINT16"
+def triton_type(dtype: np.dtype[Any]) -> str:
+    """What Triton calls a type of NumPy's integers."""
+    return f"TYPE_{dtype.name.upper()}"
 
 
 def _kind(manifest: Manifest, plan: Plan) -> Word:
