@@ -70,6 +70,8 @@ class LabelsByPlanes:
             raise InputError("planes need order 0 or 1, and no separate axis but 0: give all logits at once")
         self._depth, self._labels = int(shape[0]), labels
         self._values, self._sigmoid = np.array(values, np.int32), activation == "sigmoid"
+        places = (np.arange(len(labels)) + 0.5) * (self._depth / len(labels)) - 0.5
+        self._needed = np.floor(np.maximum(places, 0)) + 1  # plane of logits, by plane of labels
         self._done = 0
 
     def take(self, first: int, planes: Floats) -> None:
@@ -98,8 +100,7 @@ class LabelsByPlanes:
         """How many planes of labels need no plane of logits after `last`."""
         if last == self._depth - 1:
             return len(self._labels)
-        places = (np.arange(len(self._labels)) + 0.5) * (self._depth / len(self._labels)) - 0.5
-        return int(np.count_nonzero(np.floor(np.maximum(places, 0)) + 1 <= last))
+        return int(np.searchsorted(self._needed, last, "right"))
 
 
 def _check_values(values: Sequence[int] | Array, logits: Floats) -> None:
