@@ -28,7 +28,7 @@
 namespace msdk::cuda {
 namespace {
 
-constexpr int kCarryWarps = 32, kCarryBatch = 8;
+constexpr int kCarryWarps = 20, kCarryBatch = 8;
 
 template <class T, int kStates>
 __global__ void __launch_bounds__(kWarp, 12)
@@ -82,28 +82,35 @@ struct Segments {
 // One state of 32 channels of one scan. Every warp takes a run of chunks in the order of the direction.
 struct CarryWalk {
   float *states, *sums;
-  int64_t channels, states_of_chunk, chunks, begin, end;
+  int64_t channels, states_of_chunk;
+  int chunks, begin, end;
   bool backward;
 
   // Calls f(sum of delta, state, pointer to the state) for every chunk; loads of a batch are under way together.
   template <class F>
   __device__ __forceinline__ void each(F&& f) const {
-    for (int64_t first = begin; first < end; first += kCarryBatch) {
+    const int64_t to_next_sum = backward ? -channels : channels;
+    const int64_t to_next_state = backward ? -states_of_chunk : states_of_chunk;
+    const float* sum_at = sums + number(begin) * channels;
+    float *state_at = states + number(begin) * states_of_chunk, *start_at = state_at;
+    for (int first = begin; first < end; first += kCarryBatch) {
       float sum[kCarryBatch], state[kCarryBatch];
 #pragma unroll
       for (int i = 0; i < kCarryBatch; ++i) {
         const bool summarised = first + i < end && first + i < chunks - 1;  // the last chunk is not
-        sum[i] = summarised ? sums[number(first + i) * channels] : 0.0f;
-        state[i] = summarised ? states[number(first + i) * states_of_chunk] : 0.0f;
+        sum[i] = summarised ? *sum_at : 0.0f;
+        state[i] = summarised ? *state_at : 0.0f;
+        sum_at += to_next_sum, state_at += to_next_state;
       }
 #pragma unroll
       for (int i = 0; i < kCarryBatch; ++i) {
-        if (first + i < end) f(sum[i], state[i], states + number(first + i) * states_of_chunk);
+        if (first + i < end) f(sum[i], state[i], start_at);
+        start_at += to_next_state;
       }
     }
   }
 
-  __device__ __forceinline__ int64_t number(int64_t visited) const { return backward ? chunks - 1 - visited : visited; }
+  __device__ __forceinline__ int64_t number(int visited) const { return backward ? chunks - 1 - visited : visited; }
 };
 
 template <class T>
@@ -119,15 +126,15 @@ __global__ void __launch_bounds__(kCarryWarps* kWarp)
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   const int64_t channel = channel_block * kWarp + lane;
   const bool real = channel < a.channels;
-  const int64_t run = (plan.chunks + warps - 1) / warps;
+  const int chunks = static_cast<int>(plan.chunks), run = (chunks + warps - 1) / warps;
   CarryWalk walk;
   walk.states = states + (scan_row * plan.chunks * a.states + state) * a.channels + channel;
   walk.sums = sums + scan_row * plan.chunks * a.channels + channel;
   walk.channels = a.channels;
   walk.states_of_chunk = a.states * a.channels;
-  walk.chunks = plan.chunks;
-  walk.begin = min(warp * run, plan.chunks);
-  walk.end = real ? min(walk.begin + run, plan.chunks) : walk.begin;
+  walk.chunks = chunks;
+  walk.begin = min(warp * run, chunks);
+  walk.end = real ? min(walk.begin + run, chunks) : walk.begin;
   walk.backward = a.directions.items[scan].backward;
   const float A2 = real ? kLog2E * a.A[(scan * a.channels + channel) * a.states + state] : 0.0f;
 
