@@ -27,12 +27,15 @@ class Report:
     """The outcomes so far, what was measured, and what is known of the machine."""
 
     title: str
+    only: tuple[str, ...] = ()  # the steps to run: those whose names hold one of these; none: every step
     outcomes: list[Outcome] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
     tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
 
     def run(self, step: str, action: Callable[[], str]) -> bool:
-        """Runs one step, whose result is its detail; True if it passed."""
+        """Runs one step, whose result is its detail; True if it passed, or is none of those to run."""
+        if self.only and not any(words in step for words in self.only):
+            return True
         print(f"{step} ...", flush=True)
         start = time.perf_counter()
         try:
