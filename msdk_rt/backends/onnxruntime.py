@@ -105,6 +105,10 @@ class SessionOnDevice:
     """A session between addresses on the device. Implements msdk_rt.backends.base.Network.
 
     stream: that of the session's first provider. place: what ONNX Runtime calls the kind of device.
+
+    Every run waits for its end. Where it need not (disable_synchronize_execution_providers), ONNX Runtime
+    1.31 keeps page-locked memory of every run until the session ends, and then frees it in a callback of the
+    stream, where CUDA allows no call: that ends the process, as seen on an H200.
     """
 
     graphs = False
@@ -116,8 +120,6 @@ class SessionOnDevice:
         self._session, self._place = session, place
         self.stream, self.device = stream, device
         self._shapes = [node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())]
-        self._options = onnxruntime.RunOptions()
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def enqueue(self, image: int, logits: int, count: int) -> None:
         binding = self._session.io_binding()
@@ -125,7 +127,7 @@ class SessionOnDevice:
         try:
             binding.bind_input("image", self._place, self.device, np.float32, seen, image)
             binding.bind_output("logits", self._place, self.device, np.float32, said, logits)
-            self._session.run_with_iobinding(binding, self._options)
+            self._session.run_with_iobinding(binding)
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on windows of shape {seen}: {error}") from error
 

@@ -207,7 +207,7 @@ def main() -> int:
     )
     parser.add_argument("--report", type=Path, default=BUILD / "report", help="folder to write (%(default)s)")
     arguments = parser.parse_args()
-    report = Report("make gpu-check", tuple(arguments.only))
+    report = Report("make gpu-check", arguments.report, tuple(arguments.only))
     code = check(report, arguments)
     report.finish(arguments.report)
     return code

@@ -68,7 +68,7 @@ def rows_of(printed: str) -> list[dict[str, str | float]]:
 
 
 def row_of(launch: dict[str, str]) -> dict[str, str | float]:
-    name = re.sub(r"^void |\(.*$", "", launch["Kernel Name"])
+    name = re.sub(r"^void |<?unnamed>::|\(.*$", "", launch["Kernel Name"])
     row: dict[str, str | float] = {"kernel": name, "grid": launch["Grid Size"], "block": launch["Block Size"]}
     row |= {short: number(launch.get(counter)) for short, counter in COUNTERS.items()}
     row["us"], row["memory MB"] = row["us"] / 1e3, row["memory MB"] / 1e6
