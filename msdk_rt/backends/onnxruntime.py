@@ -26,7 +26,9 @@ ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXEx
 STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
 EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # on by default, and TF32 has float16's 10 bits
-CPU_OPS = "msdk.cpu_ops"  # kernels that the CPU alone has; other devices run the bodies of these ops
+# The session's entry for kernels of ops that stand for standard ones, by the provider that has all or some of
+# them; others run the bodies of these ops.
+STAND_INS = {"CPUExecutionProvider": "msdk.cpu_ops", "CUDAExecutionProvider": "msdk.cuda_ops"}
 SPIN_MICROSECONDS = 200  # bridges the gaps between ops; ONNX Runtime's own 45,000 outlast a small window
 ERRORS_ONLY = 3
 
@@ -154,13 +156,25 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    if [_name(provider) for provider in providers] == ["CPUExecutionProvider"]:
-        options.add_session_config_entry(CPU_OPS, "1")
+    if entry := stand_ins(providers):
+        options.add_session_config_entry(entry, "1")
     try:
         options.register_custom_ops_library(str(library))
         return onnxruntime.InferenceSession(str(artifact), options, providers=providers)
     except Exception as error:
         raise BackendError(f"ONNX Runtime {VERSION} refused {artifact}: {error}") from error
+
+
+def stand_ins(providers: Sequence[Provider]) -> str | None:
+    """The entry of the providers' kernels: the CPU's where it is alone, CUDA's where the CPU follows it."""
+    names = [_name(provider) for provider in providers]
+    if names in (
+        ["CPUExecutionProvider"],
+        ["CUDAExecutionProvider"],
+        ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    ):
+        return STAND_INS[names[0]]
+    return None
 
 
 def spinning(version: str) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from tests.gpu.segmenter_checks import volume_of
 
 def check_arrays(segmenter: Segmenter) -> str:
     """Every library here that makes arrays on a GPU: labels are, bit for bit, as of the host's volume."""
+    if segmenter.manifest.resampling:
+        raise Skip("the model resamples volumes by the spacing of their files, on the host")
     volume = volume_of(segmenter, 3)
     expected = segmenter.run(volume)
     done, missing = [], []

@@ -52,15 +52,15 @@ CONV = ConvCase(B=1, K=2, D=5, L=777, W=4, directions="forward,backward", seed=4
 KAN = KanCase(B=1, C=7, O=5, L=333, G=8, grid_min=-1.0, grid_max=1.0, seed=43)
 
 
-def build(jobs: int, built: bool) -> str:
+def build(jobs: int, built: Path | None) -> str:
     """Every CUDA library and program of plugins/ for this machine's GPU, or for all of them by their PTX.
 
-    built: on another machine, for this one.
+    built: a folder with those that another machine built for this one.
     """
     if built:
-        found = sorted(path.name for path in BUILD.glob("gpu_*/*"))
+        found = sorted(path.name for path in built.glob("gpu_*/*"))
         if not found:
-            raise FileNotFoundError(f"--built: expected libraries in {BUILD / 'gpu_libraries'}, found none")
+            raise FileNotFoundError(f"--built: expected libraries in {built / 'gpu_libraries'}, found none")
         return f"on another machine: {', '.join(found)}"
     if not shutil.which("cmake"):
         raise FileNotFoundError("cmake is not on PATH: install CMake 3.22 or newer")
@@ -164,7 +164,8 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     report.machine.update(software(PACKAGES))
     if not report.run("build", lambda: build(arguments.jobs, arguments.built)):
         return 1
-    folder = BUILD / "gpu_libraries"
+    built = arguments.built or BUILD
+    folder = built / "gpu_libraries"
     device = Device(folder)
     try:
         report.machine.update(describe(device))
@@ -181,8 +182,8 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     report.run("CUDA graph", lambda: f"{check_graph(ops, CASE)} replays give what one call gives")
     for tool in SANITIZERS:
         report.run(tool, lambda tool=tool: sanitize(tool, folder))
-    report.run("TensorRT plugin", lambda: programs(BUILD / "gpu_programs"))
-    library = BUILD / "libmsdk_onnxruntime.so"
+    report.run("TensorRT plugin", lambda: programs(built / "gpu_programs"))
+    library = built / "libmsdk_onnxruntime.so"
     cases = onnxruntime_checks.cases_of(CASE, CONV, KAN)
     nodes = onnxruntime_checks.check_nodes
     report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
@@ -200,7 +201,14 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--repeats", type=int, default=10_000, help="runs that must agree bit for bit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time")
-    parser.add_argument("--built", action="store_true", help="use libraries that another machine built here")
+    parser.add_argument(
+        "--built",
+        nargs="?",
+        type=Path,
+        const=BUILD,
+        metavar="FOLDER",
+        help="take libraries that another machine built from here (%(const)s)",
+    )
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="run steps named like these")
     parser.add_argument(
         "--no-peer", nargs="+", default=[], metavar="NAME", help="not to time, such as torch.compile"

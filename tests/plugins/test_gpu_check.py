@@ -227,13 +227,12 @@ def test_the_report_is_kept_after_every_step(tmp_path):
     assert "| second | skipped | 0.0 | no GPU |" in (tmp_path / "report" / "summary.md").read_text()
 
 
-def test_libraries_of_another_machine_must_be_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(check, "BUILD", tmp_path)
+def test_libraries_of_another_machine_must_be_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected libraries in"):
-        check.build(1, built=True)
+        check.build(1, built=tmp_path)
     (tmp_path / "gpu_libraries").mkdir()
     (tmp_path / "gpu_libraries" / "libcheck_ops.so").touch()
-    assert check.build(1, built=True) == "on another machine: libcheck_ops.so"
+    assert check.build(1, built=tmp_path) == "on another machine: libcheck_ops.so"
 
 
 def test_what_the_profiler_prints_becomes_rows():
@@ -262,7 +261,7 @@ class Doubling:
     """A Segmenter of two channels whose labels are computed on the host."""
 
     class manifest:
-        window, channels = (4, 5, 6), ("first", "second")
+        window, channels, resampling = (4, 5, 6), ("first", "second"), None
 
     def count_windows(self, shape):
         return (shape[0] - 2) // 2
