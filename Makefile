@@ -9,7 +9,8 @@
 # make gpu-check   on a machine with an NVIDIA GPU: build, check and time the CUDA kernels and networks there
 # make ptx-check   execute the PTX of the CUDA kernels on a CPU, in whole; needs nvcc, no GPU
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
-# make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
+# make cuda-table   what the CUDA kernels take of each architecture and the time predicted, into
+#                   docs/explanation/cuda-kernels.md; the budget that the tests compare with; needs nvcc, no GPU
 # make wheels  wheels for Linux (x86-64, Arm), Windows and macOS, CPU ops only, cross-compiled and checked, into dist/
 # make release-check  install what is in dist/ from a local index into fresh environments, and segment with each
 # make audit   ask PyPI's advisories about everything that is pinned
@@ -103,6 +104,7 @@ verify-tensorrt: setup
 
 cuda-table: setup
 	JOBS=$(JOBS) $(BIN)/python -m benchmarks.cuda_resources
+	$(BIN)/python -m benchmarks.sass --write
 
 wheel: setup
 	MSDK_CUDA_ARCHITECTURES=all $(BIN)/python -m build --wheel --no-isolation --outdir dist
