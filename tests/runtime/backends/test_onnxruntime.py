@@ -171,6 +171,13 @@ def test_providers_of_a_gpu_share_one_stream_and_compute_in_float32():
     assert with_options([(GPU_PROVIDERS[0], {"use_tf32": 1})], None) == [(GPU_PROVIDERS[0], {"use_tf32": 1})]
 
 
+def test_a_float16_model_keeps_its_tensor_cores():
+    """ONNX Runtime takes them from float16 convolutions too where use_tf32 is 0."""
+    assert with_options([GPU_PROVIDERS[0]], None, "float16") == [GPU_PROVIDERS[0]]
+    asked = [(GPU_PROVIDERS[0], {"use_tf32": "0"})]
+    assert with_options(asked, None, "float16") == asked
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [(GPU_PROVIDERS[0], "enable_cuda_graph"), (GPU_PROVIDERS[1], "trt_cuda_graph_enable")],
