@@ -25,8 +25,8 @@ PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
 STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
-# On by default, and TF32 has float16's 10 bits. A float16 model has no float32 convolution or product, and keeps
-# its own on tensor cores only with it: without, a volume took 1.7 times as long on an H200.
+# On by default, and TF32 has float16's 10 bits. A float16 model has no float32 convolution or product, and
+# its own are on tensor cores only with it: without, a volume took 1.7 times as long on an H200.
 EXACT = {"float32": {"CUDAExecutionProvider": {"use_tf32": "0"}}}
 # The session's entry for kernels of ops that stand for standard ones, by the provider that has all or some of
 # them; others run the bodies of these ops.
