@@ -250,8 +250,8 @@ FAULTS = (
     Fault(
         "a product that is not added",
         CONV,
-        r"fma\.rn\.f32 ([^\n]*), %f\d+;",
-        r"fma.rn.f32 \1, 0f00000000;",
+        r"(\.entry \w*conv_kernelIfE[\s\S]*?)fma\.rn\.f32 ([^\n]*), %f\d+;",
+        r"\1fma.rn.f32 \2, 0f00000000;",
         "relative error",
         in_ptx=True,
     ),
