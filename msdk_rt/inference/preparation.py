@@ -1,14 +1,17 @@
-"""What comes before a network's windows, and after: crop, normalisation, resampling, and the way back."""
+"""What comes before a network's windows (mask, crop, normalisation, resampling), and the way back."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array, Floats
-from msdk_rt.inference.foreground import Box, nonzero_box
+from msdk_rt.inference.brain_mask import find_brain
+from msdk_rt.inference.foreground import Box, Mask, nonzero_box
 from msdk_rt.inference.labels import label_voxels, probabilities_of
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.resampling import (
@@ -29,13 +32,14 @@ class Prepared:
 
     volume: (C, D, H, W) float32. whole: shape of the volume that it was made of. box: the part of that which
     was kept. spacing: millimetres along D, H, W of both the volume as it came and as the network sees it;
-    None where nothing is resampled.
+    None where nothing is resampled. mask: the voxels of `whole` that were not set to 0; None for all.
     """
 
     volume: Floats
     whole: Shape
     box: Box
     spacing: tuple[Sequence[float], Sequence[float]] | None = None
+    mask: Mask | None = None
 
     @property
     def kept(self) -> Shape:
@@ -51,22 +55,21 @@ def prepare(
     stages: Stages | None = None,
     threads: int | None = None,
 ) -> Prepared:
-    """Crop, normalise and resample a volume (C, D, H, W), in this order, as nnU-Net does.
+    """Mask, crop, normalise and resample a volume (C, D, H, W), the last three in nnU-Net's order.
 
-    spacing: its millimetres along D, H, W. stages: takes the times of "crop", "normalise" and "resample".
-    threads: of the resampling; default: one per physical core. Raises InputError where the recipe needs a
-    spacing and there is none, or where it leaves no voxel.
+    spacing: its millimetres along D, H, W. stages: takes the times of "mask", "crop", "normalise" and
+    "resample". threads: of the resampling; default: one per physical core. Raises InputError where the recipe
+    resamples and there is no spacing, or where it leaves no voxel. A brain mask takes an array without one as
+    of 1 mm, with an InputWarning.
     """
     stages, manifest = stages or Stages(), recipe.manifest
     d, h, w = volume.shape[1:]
-    with stages("crop"):
-        box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
-        cropped = volume[_of_channels(box)]
+    cropped, box, mask = kept(recipe, volume, spacing, stages)
     with stages("normalise"):
         normalised = recipe.normalisation().on_host(cropped)
     resampling = manifest.resampling
     if resampling is None:
-        return Prepared(normalised, (d, h, w), box)
+        return Prepared(normalised, (d, h, w), box, mask=mask)
     own = checked_spacing(spacing)
     wanted = target_spacing(resampling, own)
     image = resampling["image"]
@@ -79,7 +82,25 @@ def prepare(
             order_z=image["order_z"],
             threads=threads,
         )
-    return Prepared(resampled, (d, h, w), box, (own, wanted))
+    return Prepared(resampled, (d, h, w), box, (own, wanted), mask)
+
+
+def kept(
+    recipe: Recipe, volume: Floats, spacing: Sequence[float] | None = None, stages: Stages | None = None
+) -> tuple[Floats, Box, Mask | None]:
+    """What brain mask and crop leave of a volume (C, D, H, W), the box where that is, and the mask.
+
+    As prepare, whose first part it is.
+    """
+    stages, manifest, mask = stages or Stages(), recipe.manifest, None
+    d, h, w = volume.shape[1:]
+    if manifest.brain_mask:
+        with stages("mask"):
+            mask = find_brain(manifest.brain_mask, volume[0], _spacing_for_mask(spacing))
+            volume = np.where(mask, volume, np.float32(0))
+    with stages("crop"):
+        box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
+    return volume[_of_channels(box)], box, mask
 
 
 def shape_for_network(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float] | None) -> Shape:
@@ -122,6 +143,18 @@ def checked_spacing(spacing: Sequence[float] | None) -> Sequence[float]:
     return tuple(map(float, sides))
 
 
+def _spacing_for_mask(spacing: Sequence[float] | None) -> Sequence[float]:
+    if spacing is not None:
+        return checked_spacing(spacing)
+    warnings.warn(
+        "the model's brain mask needs the size of a voxel, and an array has none, so 1 mm is assumed: pass "
+        "spacing=(D, H, W), the millimetres between its voxels",
+        InputWarning,
+        stacklevel=2,
+    )
+    return 1.0, 1.0, 1.0
+
+
 def _is_length(side: object) -> bool:
     try:
         return 0 < float(side) < float("inf")  # type: ignore[arg-type]
@@ -132,7 +165,7 @@ def _is_length(side: object) -> bool:
 def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None) -> Array:
     """Voxel values (D, H, W) of the whole volume, of logits (K, D, H, W) as the network gave them.
 
-    Voxels that were cropped away get 0.
+    Voxels that were masked or cropped away get 0.
     """
     values, activation = recipe.label_values(), recipe.manifest.activation
     if prepared.spacing is None or logits.shape[1:] == prepared.kept:
@@ -143,6 +176,8 @@ def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int |
         )
     labels = np.zeros(prepared.whole, inside.dtype)
     labels[prepared.box] = inside
+    if prepared.mask is not None:
+        labels[~prepared.mask] = 0
     return labels
 
 
@@ -151,7 +186,7 @@ def probabilities_at(
 ) -> Floats:
     """Probabilities (K, D, H, W) of the whole volume; the logits may be overwritten.
 
-    Voxels that were cropped away are the first channel for softmax, and in no region for sigmoid.
+    Voxels that were masked or cropped away are the first channel for softmax, in no region for sigmoid.
     """
     activation = recipe.manifest.activation
     if prepared.spacing is None:
@@ -160,12 +195,16 @@ def probabilities_at(
         inside = resample_to_probabilities(
             logits, prepared.kept, activation, **_way_back(recipe, prepared), threads=threads
         )
-    if prepared.kept == prepared.whole:
-        return inside
-    maps = np.zeros((len(inside), *prepared.whole), np.float32)
-    if activation == "softmax":
-        maps[0] = 1
-    maps[_of_channels(prepared.box)] = inside
+    maps = inside
+    if prepared.kept != prepared.whole:
+        maps = np.zeros((len(inside), *prepared.whole), np.float32)
+        if activation == "softmax":
+            maps[0] = 1
+        maps[_of_channels(prepared.box)] = inside
+    if prepared.mask is not None:
+        maps *= prepared.mask
+        if activation == "softmax":
+            maps[0, ~prepared.mask] = 1
     return maps
 
 

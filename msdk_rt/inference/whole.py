@@ -25,9 +25,8 @@ class WholePipeline:
     def take(self, array: object) -> NoReturn:
         """Raises InputError: the host prepares volumes."""
         raise InputError(
-            f"got a {type(array).__name__} on a GPU, and the model's crop, normalisation and resampling run "
-            "on "
-            f"the host: copy it there first, {TO_HOST}"
+            f"got a {type(array).__name__} on a GPU, and the model's brain mask, crop, normalisation and "
+            f"resampling run on the host: copy it there first, {TO_HOST}"
         )
 
     def memory(self, shape: Sequence[int]) -> DeviceBytes:
@@ -44,8 +43,8 @@ class WholePipeline:
     ) -> "Started":
         """Prepare a checked volume (C, D, H, W) float32 and begin with its windows.
 
-        stages: takes the times of "crop", "normalise", "resample", of the inner pipeline's stages and of
-        "label", which is the way back. Raises InputError and BackendError.
+        stages: takes the times of "mask", "crop", "normalise", "resample", of the inner pipeline's stages
+        and of "label", which is the way back. Raises InputError and BackendError.
         """
         if isinstance(volume, DeviceVolume):
             self.take(volume)

@@ -1,0 +1,49 @@
+"""A trained brain mask as a manifest's entry."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msdk_export.brain_mask.network import Block, BrainMaskNet
+from msdk_rt.inference.brain_mask.weights import packed
+
+
+def entry_of(network: BrainMaskNet, spacing: float, threshold: float) -> dict[str, Any]:
+    """The manifest's brain_mask of a network that was trained at a spacing in mm.
+
+    threshold: the probability above which a voxel is brain.
+    """
+    blocks = [block for level in network.down for block in level] + list(network.up)
+    tensors = [tensor for block in blocks for tensor in _tensors(block)]
+    tensors += [network.head.weight.reshape(1, -1), network.head.bias]
+    widths = [level[1].conv.out_channels for level in network.down]
+    weights = packed([tensor.detach().numpy() for tensor in tensors])
+    return {"spacing": spacing, "threshold": threshold, "widths": widths, "weights": weights}
+
+
+def network_of(entry: dict[str, Any]) -> BrainMaskNet:
+    """The network of a manifest's entry, for evaluation in PyTorch."""
+    from msdk_rt.inference.brain_mask.weights import weights_of
+
+    weights = weights_of(entry)
+    network = BrainMaskNet(tuple(entry["widths"])).eval()
+    pairs = zip(
+        [block for level in network.down for block in level] + list(network.up),
+        [block for level in weights.down for block in level] + list(weights.up),
+        strict=True,
+    )
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            shape = ours.conv.weight.shape
+            kernel = torch.from_numpy(theirs.kernel).reshape(shape[0], 3, 3, 3, shape[1])
+            ours.conv.weight.copy_(kernel.movedim(-1, 1))
+            ours.norm.weight.copy_(torch.from_numpy(theirs.scale[:, 0].copy()))
+            ours.norm.bias.copy_(torch.from_numpy(theirs.shift[:, 0].copy()))
+        network.head.weight.copy_(torch.from_numpy(weights.head.copy()).view_as(network.head.weight))
+        network.head.bias.fill_(weights.bias)
+    return network
+
+
+def _tensors(block: Block) -> tuple[Tensor, Tensor, Tensor]:
+    return block.conv.weight, block.norm.weight, block.norm.bias

@@ -1,0 +1,67 @@
+"""Finds the brain in a volume."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from msdk_rt.artifact.notes import InputWarning
+from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.brain_mask.grids import above, coarse_means
+from msdk_rt.inference.brain_mask.network import logits_of
+from msdk_rt.inference.brain_mask.weights import weights_of
+from msdk_rt.inference.foreground import Mask, connected_to, without_holes
+
+BRIGHTEST = 4.0  # of a scaled image
+STRIPPED = 0.9  # of what is not air; a brain that is as much is stripped already
+SURE = 10.0  # logit of what is decided
+
+
+def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask:
+    """Where the brain is in an image (D, H, W), one piece without holes.
+
+    entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The mask holds the whole image where
+    the brain is nearly all that is not air, since that is stripped already and a coarse mask would only cut
+    its edge, and, with an InputWarning, where no voxel looks like brain.
+    """
+    coarse = coarse_means(image, spacing, entry["spacing"])
+    logits = logits_of(weights_of(entry), scaled(coarse))
+    level = math.log(entry["threshold"] / (1 - entry["threshold"]))
+    found = logits > level
+    if not found.any():
+        warnings.warn(
+            "it shows nothing that looks like a brain to the model's brain mask, so the whole image went to "
+            "the network: its labels are probably wrong, look at them",
+            InputWarning,
+            stacklevel=2,
+        )
+        return np.ones(image.shape, np.bool_)
+    brain = without_holes(_largest_piece(found))
+    seen = coarse > coarse.min()
+    if np.count_nonzero(brain & seen) >= STRIPPED * np.count_nonzero(seen):
+        return np.ones(image.shape, np.bool_)
+    logits = np.where(brain, np.where(found, logits, SURE), np.where(found, -SURE, logits))
+    return above(logits, level, image.shape, spacing, entry["spacing"])
+
+
+def scaled(image: Floats) -> Floats:
+    """Intensities from 0, relative to the mean of those above the mean."""
+    image = image - image.min()
+    bright = image[image > image.mean()]
+    level = float(bright.mean()) if bright.size else 1.0
+    return np.minimum(image / np.float32(max(level, 1e-12)), np.float32(BRIGHTEST))
+
+
+def _largest_piece(mask: Mask) -> Mask:
+    """The connected voxels that are most."""
+    rest, largest = mask.copy(), np.zeros_like(mask)
+    while np.count_nonzero(rest) > np.count_nonzero(largest):
+        seed = np.zeros_like(mask)
+        seed[np.unravel_index(int(np.argmax(rest)), mask.shape)] = True
+        piece = connected_to(seed, rest)
+        if np.count_nonzero(piece) > np.count_nonzero(largest):
+            largest = piece
+        rest &= ~piece
+    return largest
