@@ -11,6 +11,7 @@
 # make verify-tensorrt   on a machine with TensorRT and an NVIDIA GPU: build, check and time engines there
 # make cuda-table   what the CUDA kernels take of each architecture, into docs/explanation/cuda-kernels.md; needs nvcc, no GPU
 # make wheels  wheels for Linux (x86-64, Arm), Windows and macOS, CPU ops only, cross-compiled and checked, into dist/
+# make release-check  install what is in dist/ from a local index into fresh environments, and segment with each
 # make audit   ask PyPI's advisories about everything that is pinned
 # make lock    pin again what setup installs
 
@@ -19,7 +20,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PLUGIN_SOURCES := $(shell find plugins -type f)
 
-.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel wheels clean
+.PHONY: setup docs gpu-check ptx-check verify-tensorrt cuda-table demo test test-native test-python lint format bench reliability demo-weights audit lock wheel wheels release-check clean
 
 setup: .venv/.installed
 
@@ -115,6 +116,9 @@ build/release/.installed: requirements-wheels.txt
 wheels: setup build/release/.installed
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m tests.release.wheels $(WHEELS)
 
+release-check: setup build/release/.installed
+	$(BIN)/python -m tests.release.check
+
 audit:
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/pip install --quiet pip-audit
@@ -124,12 +128,14 @@ audit:
 # What the tests import of nnU-Net: its other dependencies are large, and a newer torch is among them.
 NNUNET := nnunetv2==2.8.1 dynamic-network-architectures==0.4.4 acvl-utils batchgenerators batchgeneratorsv2 blosc2 ndindex \
   numexpr msgpack httpx httpcore anyio h11 connected-components-3d seaborn SimpleITK
+# MONAI Label's client class and Triton's message ModelConfig, without the packages that these require.
+CLIENTS := monailabel==0.8.5 tritonclient==2.73.0
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet -r requirements-torch.txt "setuptools>=77" wheel uv
 	build/lock/bin/pip install --quiet --no-build-isolation ".[dev]"
-	build/lock/bin/pip install --quiet --no-deps $(NNUNET)
+	build/lock/bin/pip install --quiet --no-deps $(NNUNET) $(CLIENTS)
 	build/lock/bin/pip freeze --exclude msdk_rt --exclude torch --exclude uv --all | grep -v '^pip==' > build/lock/pins.txt
 	(sed -n '/^#/p' requirements-dev.txt; build/lock/bin/uv pip compile --quiet --universal --no-deps --generate-hashes \
 	  --no-header --no-annotate build/lock/pins.txt) > build/lock.txt

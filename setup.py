@@ -115,6 +115,7 @@ setup(
             *(f"lib/*.{suffix}" for suffix in ("so", "dylib", "dll")),
             "viewer/*.js",
             "viewer/*.css",
+            "server/page.*",
         ],
         "msdk_export": ["weights/*"],
     },

@@ -10,7 +10,8 @@ PAGE = PERFORMANCE.with_name("accuracy.md")
 HEAD = """# Accuracy
 
 `python -m benchmarks.demo_accuracy`, `benchmarks.heads`, `benchmarks.precision`, `benchmarks.autocast` and
-`benchmarks.ablation` write this page from [benchmarks/results](../../benchmarks/results). The figures are Dice coefficients.
+`benchmarks.ablation` write this page from [benchmarks/results](../../benchmarks/results). The figures are
+Dice coefficients.
 [benchmarks/accuracy.py](../../benchmarks/accuracy.py) describes the volumes.
 """
 
@@ -53,9 +54,9 @@ def _heads(rows: list[dict]) -> list[str]:
     outside = "outside the brain, % of it"
     lines = [
         "## Whole heads and stripped brains\n",
-        "`python -m benchmarks heads`. Colin27 is a head that no training saw and nothing was chosen by; its labels",
-        "are compared inside the brain mask that comes with it, against the run of its stripped brain. The others",
-        "are compared everywhere with the template's own labels. The last column is tissue outside the brain.\n",
+        "`python -m benchmarks.heads`. Colin27 is a head that no training saw. Its labels are compared",
+        "inside the brain mask that comes with it, against the run of its stripped brain. The others are",
+        "compared everywhere with the template's own labels. Last column: tissue outside the brain.\n",
         f"{origin(rows[-1])}\n",
         f"| | {' | '.join(TISSUES)} | {outside} |",
         "| --- " * (2 + len(TISSUES)) + "|",

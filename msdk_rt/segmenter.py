@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import folder_lock, path_of
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.backends.base import Backend, Provider
@@ -22,7 +23,7 @@ from msdk_rt.inference.arrays import Array, Floats, as_volume, check_shape
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.host import HostPipeline, infer_views
-from msdk_rt.inference.pipeline import Labels, Pending, Pipeline, Probabilities
+from msdk_rt.inference.pipeline import Labels, Pending, Pipeline, Probabilities, Progress, Watch
 from msdk_rt.inference.preparation import shape_for_network
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.settings import blend_of, count_of, mirror_axes_of, overlap_of, threads_of
@@ -44,7 +45,7 @@ class Segmenter:
     Where the network runs on a GPU, volumes stay there from upload to labels (msdk_rt.inference.device).
 
     Args:
-        path: model.onnx or model.engine, with its manifest beside it.
+        path: model.onnx or model.engine, with its manifest beside it, or model.msdk, which holds both.
         providers: execution providers as ONNX Runtime takes them, names or (name, options), or one of these
             alone. Default: CUDA where it is available, then the CPU. Not for an engine.
         overlap: fraction of a window that the next one shares, 0 <= overlap < 1.
@@ -75,7 +76,8 @@ class Segmenter:
         blend = None if blend is None else blend_of(blend)
         path = path_of(path, ArtifactError)
         self._process = os.getpid()
-        with folder_lock(path.parent, shared=True):  # against an export's two renames
+        # The lock: against an export's two renames.
+        with unpacked(path) as path, folder_lock(path.parent, shared=True):
             self.manifest: Manifest = read_manifest(path)
             manifest = self.manifest
             axes = manifest.mirror_axes if axes is None else axes
@@ -131,10 +133,13 @@ class Segmenter:
         volumes: Any,
         *,
         return_probabilities: bool = False,
-        progress: bool = False,
+        progress: Progress = False,
         spacing: Sequence[float] | None = None,
     ) -> Any:
-        """Segment one volume or several. progress: show a bar over the windows of each.
+        """Segment one volume or several.
+
+        progress: True for a bar over the windows of each; or a function that takes the list of a volume's
+        batches of windows and yields each before it runs. What it raises ends the run.
 
         spacing: millimetres between the voxels of arrays along (D, H, W). A model that resamples needs it;
         files have their own.
@@ -171,7 +176,7 @@ class Segmenter:
         pipeline: Pipeline,
         sources: Sequence[Source],
         probabilities: bool,
-        progress: bool,
+        progress: Progress,
         spacing: Sequence[float] | None,
     ) -> Iterator[Result]:
         """A result for each source. The next is read and started while a GPU works on the one before."""
@@ -189,11 +194,11 @@ class Segmenter:
         pipeline: Pipeline,
         source: Source,
         probabilities: bool,
-        progress: bool,
+        progress: Progress,
         spacing: Sequence[float] | None,
     ) -> Callable[[], Result]:
         """Begin with a source; the function returned waits for the end and gives the result."""
-        watch = _progress_bar if progress else None
+        watch = _watch(progress)
         if isinstance(source, list):
             source = read_volume(source, self.manifest.channels, self.manifest.orientation)
         if isinstance(source, Volume):
@@ -216,12 +221,12 @@ class Segmenter:
         self,
         volume: Floats,
         return_probabilities: bool = False,
-        progress: bool = False,
+        progress: Progress = False,
         stages: Stages | None = None,
         spacing: Sequence[float] | None = None,
     ) -> tuple[Labels, Probabilities | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None) of a checked float32 volume (C, D, H, W)."""
-        watch = _progress_bar if progress else None
+        watch = _watch(progress)
         return self._pipeline().start(volume, return_probabilities, watch, stages, spacing).result()
 
     def _infer(self, backend: Backend, windows: Floats) -> Floats:
@@ -284,6 +289,12 @@ def _of_file(
 
 def _of_array(pending: Pending, probabilities: bool) -> Result:
     return Segmentation(*pending.result()) if probabilities else pending.result()[0]
+
+
+def _watch(progress: Progress) -> Watch | None:
+    if callable(progress):
+        return progress
+    return _progress_bar if progress else None
 
 
 def _progress_bar(batches: Iterable[Any]) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from msdk_rt.inference.memory import available_memory
+from msdk_rt.backends.memory import available_memory
 
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
 STATUS = Path("/proc/self/status")

@@ -110,6 +110,19 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         release()
 
 
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for temporary files that only this user can read, gone at the end.
+
+    Those that killed runs left go first. Raises OSError.
+    """
+    temporary = Path(tempfile.gettempdir())
+    remove_leftovers(temporary)
+    with temporary_folder(temporary) as folder:
+        folder.chmod(0o700)
+        yield folder
+
+
 def remove_leftovers(folder: Path) -> None:
     """Delete files that killed processes left half-written in `folder`; files being written now stay."""
     for path in folder.glob(LEFTOVERS):

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from msdk_rt.backends.memory import available_memory
+from msdk_rt.backends.releases import Releases
 from msdk_rt.errors import BackendError
 
 try:
@@ -22,6 +24,7 @@ except ImportError as error:
     ) from error
 
 DLPACK_DEVICE_TYPE = 2  # kDLCUDA
+_releases = Releases()
 
 
 def check_driver() -> None:
@@ -30,7 +33,7 @@ def check_driver() -> None:
     Drivers run CUDA of their own major version and older ones; a newer one fails at its first kernel.
     """
     driver = int(_checked(runtime.cudaDriverGetVersion()))
-    built = int(_checked(runtime.getLocalRuntimeVersion()))
+    built = int(_checked(runtime.cudaRuntimeGetVersion()))
     if 0 < driver < built // 1000 * 1000:
         raise BackendError(
             f"the NVIDIA driver runs CUDA up to {_release(driver)}, and cuda-bindings here is made for CUDA "
@@ -76,9 +79,16 @@ def device_of(address: int) -> int:
 
 
 def free_memory() -> int:
-    """Bytes that are free on the current device."""
+    """Bytes that are free on the current device.
+
+    Where it shares the processor's memory (Jetson), cudaMemGetInfo counts the system's file cache as used,
+    which gives way to an allocation: there it is what Linux calls available, if that is more.
+    """
     free, _total = _checked(runtime.cudaMemGetInfo())
-    return int(free)
+    shared = _checked(
+        runtime.cudaDeviceGetAttribute(runtime.cudaDeviceAttr.cudaDevAttrIntegrated, current_device())
+    )
+    return max(int(free), available_memory() or 0) if shared else int(free)
 
 
 class Event:
@@ -87,7 +97,7 @@ class Event:
     def __init__(self) -> None:
         event = _checked(runtime.cudaEventCreateWithFlags(runtime.cudaEventDisableTiming))
         self.handle = int(event)
-        weakref.finalize(self, runtime.cudaEventDestroy, event)
+        weakref.finalize(self, _releases.call, runtime.cudaEventDestroy, event)
 
     def synchronize(self) -> None:
         """Wait until the point has passed; raises BackendError for work that failed."""
@@ -99,7 +109,7 @@ class Graph:
 
     def __init__(self, graph: Any) -> None:
         self._replay = _checked(runtime.cudaGraphInstantiate(graph, 0))
-        weakref.finalize(self, runtime.cudaGraphExecDestroy, self._replay)
+        weakref.finalize(self, _releases.call, runtime.cudaGraphExecDestroy, self._replay)
 
     def launch(self, stream: "Stream") -> None:
         _checked(runtime.cudaGraphLaunch(self._replay, stream.handle))
@@ -112,7 +122,7 @@ class Stream:
         if handle is None:
             stream = _checked(runtime.cudaStreamCreateWithFlags(runtime.cudaStreamNonBlocking))
             handle = int(stream)
-            weakref.finalize(self, runtime.cudaStreamDestroy, stream)
+            weakref.finalize(self, _releases.call, runtime.cudaStreamDestroy, stream)
         self.handle = handle
 
     def upload(self, source: npt.NDArray[Any], address: int) -> None:
@@ -148,19 +158,20 @@ class Stream:
     def capture(self, work: Callable[[], None]) -> Graph:
         """Capture the work that `work` enqueues here; it does not run now.
 
-        Other threads may use CUDA meanwhile.
+        Other threads may use CUDA meanwhile. What this one frees is freed afterwards.
 
         Raises BackendError for work that cannot be captured.
         """
         mode = runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        _checked(runtime.cudaStreamBeginCapture(self.handle, mode))
-        try:
-            work()
-        except BaseException:
-            _status, graph = runtime.cudaStreamEndCapture(self.handle)
-            _destroy(graph)
-            raise
-        graph = _checked(runtime.cudaStreamEndCapture(self.handle))
+        with _releases.held():
+            _checked(runtime.cudaStreamBeginCapture(self.handle, mode))
+            try:
+                work()
+            except BaseException:
+                _status, graph = runtime.cudaStreamEndCapture(self.handle)
+                _destroy(graph)
+                raise
+            graph = _checked(runtime.cudaStreamEndCapture(self.handle))
         try:
             return Graph(graph)
         finally:
@@ -183,7 +194,7 @@ class DeviceMemory:
             int(_checked(runtime.cudaMalloc(size), f"{size} bytes of device memory")),
             size,
         )
-        weakref.finalize(self, runtime.cudaFree, self.address)
+        weakref.finalize(self, _releases.call, runtime.cudaFree, self.address)
 
 
 def pinned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -204,7 +215,7 @@ class _PinnedBlock:
             "data": (address, False),
             "version": 3,
         }
-        weakref.finalize(self, runtime.cudaFreeHost, address)
+        weakref.finalize(self, _releases.call, runtime.cudaFreeHost, address)
 
 
 def _destroy(graph: Any) -> None:

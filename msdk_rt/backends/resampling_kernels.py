@@ -26,6 +26,10 @@ class Resampling(ctypes.Structure):
         ("half", _i32),
         ("threads", _i32),
         ("data", _address),
+        ("whole_in", _i64),
+        ("whole_out", _i64),
+        ("first_in", _i64),
+        ("first_out", _i64),
     )
 
 
@@ -36,8 +40,13 @@ def resampling_of(
     clip: int,
     half: bool,
     threads: int,
+    part: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> Resampling:
-    """data (channels, D, H, W) float32 in C order, which must live as long as what is returned."""
+    """data (channels, D, H, W) float32 in C order, which must live as long as what is returned.
+
+    part: data are planes of a larger volume, `shape` is some planes of the results: whole_in, whole_out,
+    first_in, first_out. Default: all.
+    """
     channels, *sides = data.shape
     return Resampling(
         channels,
@@ -48,6 +57,7 @@ def resampling_of(
         int(half),
         threads,
         data.ctypes.data,
+        *part,
     )
 
 

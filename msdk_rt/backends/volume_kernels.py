@@ -47,7 +47,8 @@ class VolumeKernels:
     """`kernels.gather(plan, volume, ...)` is msdk_volume_gather, its arguments as volume.h has them.
 
     Addresses, and the stream, which is the last argument, are integers. A call that the library refuses is a
-    BackendError. Raises BackendError where the library is missing or does not load.
+    BackendError. Raises BackendError where the library is missing, does not load, or is of a newer major
+    version of CUDA than the driver.
     """
 
     normalize: Callable[..., None]
@@ -64,9 +65,13 @@ class VolumeKernels:
         try:
             library = ctypes.CDLL(str(path))
             self._workspace = library.msdk_volume_normalize_workspace
+            driver_problem = library.msdk_volume_driver_problem
             functions = {name: library[f"msdk_volume_{name}"] for name in _ARGUMENTS}
         except (OSError, AttributeError) as error:  # AttributeError: of another version
             raise BackendError(f"{path} does not load ({error}): reinstall msdk_rt") from error
+        driver_problem.restype = ctypes.c_char_p
+        if sentence := driver_problem():
+            raise BackendError(sentence.decode())
         self._workspace.argtypes, self._workspace.restype = (_i64, _i64), ctypes.c_size_t
         for name, arguments in _ARGUMENTS.items():
             function = functions[name]

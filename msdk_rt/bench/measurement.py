@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.backends.base import Floats, Provider
 from msdk_rt.backends.registry import providers_of
 from msdk_rt.bench import machine
@@ -117,11 +118,12 @@ def _measure(
                 watch(f"volume {number + 1} of {settings['volumes']}, {contestant.name}")
                 contestant.volumes.append(_segment_once(segmenter, inputs, settings["shape"]))
     for contestant, batch in zip(report.contestants, windows, strict=True):
-        if contestant.path.suffix == ".onnx":  # of an engine, trtexec --dumpProfile tells
-            from msdk_rt.bench.profile import profile
+        with unpacked(contestant.path) as path:
+            if path.suffix == ".onnx":  # of an engine, trtexec --dumpProfile tells
+                from msdk_rt.bench.profile import profile
 
-            watch(f"profile, {contestant.name}")
-            contestant.ops = profile(contestant.path, contestant.providers, contestant.threads, batch)
+                watch(f"profile, {contestant.name}")
+                contestant.ops = profile(path, contestant.providers, contestant.threads, batch)
     watch("what the machine can do")
     report.peak_flops, report.peak_bandwidth = machine.peak_flops(), machine.peak_bandwidth()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msdk_rt.cohort.remote.mirror import Mirror
 from msdk_rt.imaging.formats import is_image_name, stem
 
 SUFFIX = ".nii.gz"
@@ -23,7 +24,8 @@ class Case:
     probabilities: where their maps go, if they are asked for. record: a JSON file that says what made the
     result. picture: where a small PNG of it goes, if anywhere. described: entries of the record beside its
     provenance. companions: {path: text} of small files that belong to the result. choices: the DICOM series
-    of each input, as msdk_rt.imaging.volumes.read_volume takes them; () for the only one.
+    of each input, as msdk_rt.imaging.volumes.read_volume takes them; () for the only one. mirror: says which
+    of the paths stand for URLs.
     """
 
     name: str
@@ -35,6 +37,15 @@ class Case:
     described: Mapping[str, Any] = field(default_factory=dict)
     companions: Mapping[Path, str] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
+    mirror: Mirror | None = None
+
+    def shown(self, path: Path) -> str:
+        """One of the case's paths, as its user knows it."""
+        return (self.mirror and self.mirror.url(path)) or str(path)
+
+    def told(self, text: str) -> str:
+        """A sentence about the case, in words of its user."""
+        return self.mirror.told(text) if self.mirror else text
 
 
 def case_at(
@@ -63,12 +74,18 @@ def picture_of(folder: Path, name: str) -> Path:
 @dataclass(frozen=True)
 class LeftOut:
     """Something that was given and is no case. reason: a sentence. harmless: certainly no lost case, such as
-    the metadata of one.
+    the metadata of one. url: of what the path stands for, if it does.
     """
 
     path: Path
     reason: str
     harmless: bool = False
+    url: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it is, as its user knows it."""
+        return self.url or str(self.path)
 
 
 def file_fault(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.cohort.cases import Case
 from msdk_rt.cohort.records import Request, model_of, versions
+from msdk_rt.cohort.remote.staging import staging_for
 from msdk_rt.cohort.run import Outcome, Tell, run_cases
 from msdk_rt.segmenter import Segmenter
 
@@ -82,7 +83,10 @@ class Here:
         self, cases: Sequence[Case], request: Request, tell: Tell, progress: bool = False
     ) -> Iterator[Outcome]:
         request = replace(request, made_with=self._opening.made_with(self._segmenter))
-        yield from run_cases(self._segmenter, cases, request, tell, progress)
+        planned = {case.name: case for case in cases}
+        staging = staging_for(cases)
+        for outcome in run_cases(self._segmenter, cases, request, tell, progress, staging):
+            yield replace(outcome, case=planned[outcome.case.name])
 
     def described(self) -> dict[str, Any]:
         return {"providers": self._segmenter.providers, "threads": self._segmenter.threads}

@@ -16,6 +16,8 @@ import msdk_rt
 from msdk_rt.artifact.manifest import Manifest, sha256_of
 from msdk_rt.artifact.recipe_rules import NEW_ENTRIES
 from msdk_rt.cohort.cases import NPZ, Case
+from msdk_rt.cohort.remote import store
+from msdk_rt.cohort.remote.staging import fetch_inputs
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.volumes import check_result
 
@@ -77,12 +79,12 @@ def versions() -> dict[str, str]:
 
 
 def identity(case: Case) -> list[dict[str, Any]]:
-    """Name, size and time of each input; of a folder all files and the newest. Raises InputError.
+    """Name, size and time of each input; of a folder all files and the newest; of a URL what its store says.
 
-    A choice of a series is told by its hash, since a description may say whose it is.
+    A choice of a series is told by its hash, since a description may say whose it is. Raises InputError.
     """
     try:
-        entries = [_state(path) for path in case.inputs]
+        entries = [_state(path, case) for path in case.inputs]
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror or error}") from error
     for entry, choice in zip(entries, case.choices, strict=False):
@@ -91,7 +93,14 @@ def identity(case: Case) -> list[dict[str, Any]]:
     return entries
 
 
-def _state(path: Path) -> dict[str, Any]:
+def shared_identity(case: Case) -> list[dict[str, Any]]:
+    """The identity of inputs that all machines must see at the same path; of URLs nothing."""
+    return [] if case.mirror and case.mirror.url(case.inputs[0]) else identity(case)
+
+
+def _state(path: Path, case: Case) -> dict[str, Any]:
+    if url := case.mirror and case.mirror.url(path):
+        return store.state(url)
     if not path.is_dir():
         state = path.stat()
         return {"file": path.name, "bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
@@ -139,6 +148,7 @@ def earlier(case: Case, request: Request) -> Earlier:
     if request.probabilities and not case.probabilities.exists():
         return Earlier(fault=f"{case.probabilities} is missing")
     first = "".join(case.choices[:1])
+    fetch_inputs(case)
     try:
         check_result(case.output, case.inputs[0], 1, first)
     except InputError as error:
@@ -147,7 +157,8 @@ def earlier(case: Case, request: Request) -> Earlier:
         return Earlier(fault="its replacement was interrupted")
     was = "was changed since it was made" if record else f"has no record {case.record.name} of what made it"
     raise InputError(
-        f"{case.output} {was}: --overwrite replaces it; else move it away, or choose another output"
+        f"{case.shown(case.output)} {was}: --overwrite replaces it; else move it away, or choose another "
+        "output"
     )
 
 
@@ -162,14 +173,18 @@ def _difference(record: dict[str, Any], case: Case, request: Request) -> str:
         return "another model made what was there"
     if record.get("settings") != request.settings:
         return f"what was there was made with {record.get('settings')}, not {request.settings}"
-    if record.get("inputs") != identity(case):
+    inputs = identity(case)
+    if record.get("inputs") != inputs:
         return "its input has changed since"
+    if any("url" in entry and entry["version"] is None for entry in inputs):
+        return "the store does not tell whether its input has changed"
     if request.probabilities and not case.probabilities.exists():
         return f"{case.probabilities} is missing"
     if request.probabilities and not _holds(record, case.probabilities):
         if case.probabilities.suffix != NPZ:
+            choice = "".join(case.choices[:1])
+            fetch_inputs(case)
             try:
-                choice = "".join(case.choices[:1])
                 check_result(case.probabilities, case.inputs[0], len(request.labels), choice)
             except InputError as error:
                 return f"what was there is no whole result: {one_line(error)}"

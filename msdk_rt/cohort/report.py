@@ -60,7 +60,7 @@ def report(plan: Plan, outcomes: Sequence[Outcome], request: Request, **run: Any
         "cohort": cohort_of(plan),
         "cases": [_case_entry(outcome, request) for outcome in outcomes],
         "left_out": [
-            {"path": str(entry.path), "reason": entry.reason, "harmless": entry.harmless}
+            {"path": entry.place, "reason": entry.reason, "harmless": entry.harmless}
             for entry in plan.left_out
         ],
     }
@@ -121,11 +121,12 @@ def volumes_table(lines: Sequence[Line]) -> str:
 
 def _case_entry(outcome: Outcome, request: Request) -> dict[str, Any]:
     case, record = outcome.case, outcome.record
-    entry = {"case": case.name, "inputs": [str(path) for path in case.inputs], "output": str(case.output)}
+    inputs = [case.shown(path) for path in case.inputs]
+    entry = {"case": case.name, "inputs": inputs, "output": case.shown(case.output)}
     if outcome.error:
         return entry | {"error": outcome.error}
     if request.probabilities:
-        entry["probabilities"] = str(case.probabilities)
+        entry["probabilities"] = case.shown(case.probabilities)
     done = {"kept": True} if outcome.kept else {"seconds": round(outcome.seconds, 3)}
     return entry | done | {name: record[name] for name in ("shape", "spacing_mm", "labels", "warnings")}
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from msdk_rt.cohort.cases import Case
 from msdk_rt.cohort.records import Request, earlier, identity
+from msdk_rt.cohort.remote.staging import Staging, fetch_inputs
 from msdk_rt.cohort.results import write_result
 from msdk_rt.cohort.warned import Collected, collecting_warnings
-from msdk_rt.errors import InputError, MsdkError, one_line
+from msdk_rt.errors import InputError, MsdkError, OutputError, one_line
 from msdk_rt.imaging.results import Segmentation
 from msdk_rt.imaging.volumes import Volume, read_volume
 from msdk_rt.inference.arrays import Array
@@ -77,11 +78,13 @@ def run_cases(
     request: Request,
     tell: Tell = print,
     progress: bool = False,
+    staging: Staging | None = None,
 ) -> Iterator[Outcome]:
     """The outcome of each case, in order, as of run_case. One thread reads the next, one writes the last.
 
     Three cases are in memory at most; one that cannot be read beside two others is read again when they are
-    done. Finished results are written even where the caller is interrupted. Raises OutputError.
+    done. Finished results are written even where the caller is interrupted. staging: where files of URLs are
+    brought. Raises OutputError.
     """
     with (
         collecting_warnings() as warned,
@@ -90,7 +93,7 @@ def run_cases(
     ):
         for executor in (reader, writer):  # one interrupted while its thread starts would not wait for it
             executor.submit(int).result()
-        work = Work(segmenter, request, tell, progress, warned)
+        work = Work(segmenter, request, tell, progress, warned, staging)
         reading = [reader.submit(work.read, case) for case in cases[:1]]
         writing: list[Future[Outcome]] = []
         for index, case in enumerate(cases):
@@ -125,6 +128,7 @@ class Work:
     tell: Tell
     progress: bool
     warned: Collected
+    staging: Staging | None = None
 
     def read(self, case: Case) -> Ready | Outcome:
         """The case's volume; the outcome where an earlier result is kept or the case cannot be read."""
@@ -132,20 +136,24 @@ class Work:
         self.warned.take()  # what a case that could not be read left
         manifest = self.segmenter.manifest
         try:
+            if case.mirror:
+                case = self._staged.bring(case, self.request.probabilities)
             before = earlier(case, self.request)
             if before.kept:
                 return Outcome(case, before.kept, kept=True)
             inputs = identity(case)
+            if fetch_inputs(case) and identity(case) != inputs:
+                raise InputError(f"{case.shown(case.inputs[0])} changed while it was read: run again")
             volume = read_volume(case.inputs, manifest.channels, manifest.orientation, case.choices)
         except (MsdkError, OSError, MemoryError) as error:
-            return Outcome(case, error=_sentence(error))
-        return Ready(case, volume, inputs, before.fault, self.warned.take(), time.perf_counter() - start)
+            return Outcome(case, error=_sentence(error, case))
+        warned = [case.told(sentence) for sentence in self.warned.take()]
+        return Ready(case, volume, inputs, case.told(before.fault), warned, time.perf_counter() - start)
 
     def infer(self, read: Ready | Outcome) -> Segmented | Outcome:
         """Its labels in the file's space. An outcome is told and passed on."""
         if isinstance(read, Outcome):
-            self.tell(_told(read))
-            return read
+            return self._done(read)
         start = time.perf_counter()
         self.warned.take()
         if read.replaces:
@@ -155,9 +163,7 @@ class Work:
                 read.volume, return_probabilities=self.request.probabilities, progress=self.progress
             )
         except (MsdkError, MemoryError) as error:
-            outcome = Outcome(read.case, error=_sentence(error))
-            self.tell(_told(outcome))
-            return outcome
+            return self._done(Outcome(read.case, error=_sentence(error, read.case)))
         image = read.volume.space.from_model(read.volume.data[0])
         if len(read.volume.data) > 1:
             image = image.copy()  # lets go of the other channels
@@ -166,24 +172,36 @@ class Work:
         return Segmented(read.case, segmentation, image, read.inputs, warned, seconds)
 
     def write(self, done: Segmented) -> Outcome:
-        """The result, on disk."""
-        start = time.perf_counter()
+        """The result, on disk or in its store."""
+        start, case = time.perf_counter(), done.case
         try:
-            record = write_result(
-                done.case, done.segmentation, done.image, self.request, done.inputs, done.warned
-            )
-        except InputError as error:  # the input lacks what the format of the result must carry
-            outcome = Outcome(done.case, error=_sentence(error))
-            self.tell(_told(outcome))
-            return outcome
-        outcome = Outcome(done.case, record, seconds=done.seconds + time.perf_counter() - start)
+            record = write_result(case, done.segmentation, done.image, self.request, done.inputs, done.warned)
+            if case.mirror:
+                self._staged.deliver(case, record)
+        except (InputError, OutputError) as error:
+            # The input lacks what the format of the result must carry, or its store failed. A disk fails all.
+            if isinstance(error, OutputError) and not (case.mirror and case.mirror.url(case.output)):
+                raise
+            return self._done(Outcome(case, error=_sentence(error, case)))
+        return self._done(Outcome(case, record, seconds=done.seconds + time.perf_counter() - start))
+
+    @property
+    def _staged(self) -> Staging:
+        if self.staging is None:
+            raise ValueError("a case with URLs needs a folder to be brought to")
+        return self.staging
+
+    def _done(self, outcome: Outcome) -> Outcome:
+        """Tell of the case, and let go of what was brought for it."""
         self.tell(_told(outcome))
+        if self.staging:
+            self.staging.release(outcome.case)
         return outcome
 
 
 def _told(outcome: Outcome) -> str:
     """A line about a case that is done."""
-    name, output = outcome.case.name, outcome.case.output
+    name, output = outcome.case.name, outcome.case.shown(outcome.case.output)
     if outcome.error:
         return f"{name}: {outcome.error}"
     if outcome.kept:
@@ -192,7 +210,7 @@ def _told(outcome: Outcome) -> str:
     return f"{name}: {output}, {outcome.seconds:.1f} s{warned}"
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, case: Case) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory ({one_line(error) or 'none said how much'}): crop or resample it"
-    return one_line(error)
+    return case.told(one_line(error))

@@ -15,13 +15,18 @@ from msdk_rt.cohort.nnunet_files import reader_axes, write_descriptions
 from msdk_rt.cohort.opening import Executor, Here, Opening
 from msdk_rt.cohort.other_parts import split_otherwise
 from msdk_rt.cohort.plan import Plan, part_of
+from msdk_rt.cohort.remote.view import View
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
 from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import writable
 
 
-def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable[[Manifest], Plan]) -> int:
+def segment_cohort(
+    options: argparse.Namespace, model: Path, view: View, make_plan: Callable[[Manifest], Plan]
+) -> int:
     """Segment the cases of a plan as the options say, print the report if asked; returns the exit code.
+
+    view: of the inputs and the output, which the plan is made of.
 
     A case that fails is reported and the next one follows. Raises OutputError, and what the model raises.
     """
@@ -37,14 +42,14 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
         threads=options.threads,
     )
     with closing(_executor(opening, options.cluster)) as executor:
-        plan = part_of(make_plan(executor.manifest), options.part)
+        plan = part_of(view.plan(lambda: make_plan(executor.manifest)), options.part)
         if plan.folder:
             check_summary_places(plan.folder)
         if for_nnunet:
             write_descriptions(executor.manifest, plan.folder)
         for entry in plan.left_out:
             if not entry.harmless:
-                say(f"left out: {entry.path} {entry.reason}")
+                say(f"left out: {entry.place} {entry.reason}")
         request = opening.request(executor.manifest, options.probabilities, options.overwrite)
         if for_nnunet:
             request = replace(request, reader_axes=reader_axes(executor.manifest))
@@ -53,7 +58,9 @@ def segment_cohort(options: argparse.Namespace, model: Path, make_plan: Callable
     place = {case.name: index for index, case in enumerate(plan.cases)}
     outcomes.sort(key=lambda outcome: place[outcome.case.name])
     entries = report(plan, outcomes, request, **run)
+    view.fetch_results(plan)
     write_summary(plan, outcomes, request, entries)
+    view.publish(plan)
     for sentence in split_otherwise(plan):
         say(f"warning: {sentence}")
     if options.json:

@@ -1,8 +1,10 @@
 """`msdk-rt bids`: its options, those of a BIDS App."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from msdk_rt.cohort.remote.url import location
 from msdk_rt.commands import batch_arguments
 from msdk_rt.commands.command import Command
 
@@ -22,8 +24,10 @@ provenance; and report.json, volumes.tsv, qc.html as `msdk-rt run` writes them. 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `msdk-rt bids`."""
-    parser.add_argument("dataset", type=Path, help="a BIDS dataset")
-    parser.add_argument("output", type=Path, help="the derivative dataset, made where it is missing")
+    parser.add_argument("dataset", type=location, help="a BIDS dataset, a path or a URL")
+    parser.add_argument(
+        "output", type=location, help="the derivative dataset, a path or a URL, made where it is missing"
+    )
     parser.add_argument("level", choices=["participant"], help="level of the analysis")
     parser.add_argument("--model", type=Path, required=True, help="model.onnx, its manifest beside it")
     parser.add_argument(
@@ -43,20 +47,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Segment; 1 where a case failed or something was left out."""
+    from msdk_rt.artifact.manifest import Manifest
     from msdk_rt.cohort.bids.derivative import plan_dataset
+    from msdk_rt.cohort.bids.listing import list_dataset
+    from msdk_rt.cohort.plan import Plan
+    from msdk_rt.cohort.remote.view import local_view
     from msdk_rt.commands.batch import segment_cohort
 
-    return segment_cohort(
-        options,
-        options.model,
-        lambda manifest: plan_dataset(
-            options.dataset,
+    def planned(manifest: Manifest) -> Plan:
+        return plan_dataset(
+            view.inputs[0],
             manifest,
-            options.output,
+            view.output,
             participants=options.participant_label,
             channels=dict(options.channel),
-        ),
-    )
+            source=view.address(view.inputs[0]),
+        )
+
+    listing = partial(list_dataset, options.participant_label)
+    with local_view([options.dataset], options.output, listing) as view:
+        return segment_cohort(options, options.model, view, planned)
 
 
 def _channel(text: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from msdk_rt.artifact.files import check_writable
+from msdk_rt.artifact.files import atomic_write, check_writable
 from msdk_rt.cohort.volumes import voxel_counts
 from msdk_rt.commands.info import parity_lines
 from msdk_rt.commands.terminal import shows_bars
@@ -20,7 +20,7 @@ from msdk_rt.segmenter import Segmenter
 
 
 def run_demo(folder: Path, weights: Path | None = None, threads: int | None = None) -> None:
-    """Write t1.nii.gz, model.onnx, labels.nii.gz and overlay.png into `folder` and print what was measured.
+    """Write t1.nii.gz, model.onnx, labels.nii.gz, overlay.png and view.html, and print what was measured.
 
     weights: a checkpoint with one channel; default: the package's own, tissue classes from T1. Labels of that
     name are compared with the MNI152 tissue maps. Needs the extra msdk_rt[demo].
@@ -72,7 +72,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
         agreement = f", Dice {known[name]:.3f} against the MNI152 maps" if name in known else ""
         print(f"label     {name}: {count['voxels']} voxels, {count['ml']:.1f} ml{agreement}")
     print(f"results   {folder / 'labels.nii.gz'}, {folder / 'overlay.png'}")
-    print(f"look      msdk-rt view {folder / 'labels.nii.gz'} --image {t1}")
+    print(f"look      {_address_of_page(folder, t1, manifest.labels)}")
 
 
 def _write_template(path: Path) -> Path:
@@ -83,6 +83,19 @@ def _write_template(path: Path) -> Path:
     space = Space(image.affine, image.shape, header=NiftiHeader(type(image), image.header))
     save(np.asarray(image.dataobj, np.float32), space, path)
     return path
+
+
+def _address_of_page(folder: Path, image: Path, labels: dict[str, int]) -> str:
+    """Write the page that shows the result; its address, or what to install for it."""
+    if importlib.util.find_spec("msdk_rt_viewer") is None:
+        return f"pip install ./plugins/viewer; msdk-rt view {folder / 'labels.nii.gz'} --image {image}"
+    from msdk_rt.viewer.page import page_in_one_file
+    from msdk_rt.viewer.subject import Found, load
+
+    page = folder / "view.html"
+    with atomic_write(page, "w") as file:
+        file.writelines(page_in_one_file(load(Found(image, folder / "labels.nii.gz", labels))))
+    return page.resolve().as_uri()
 
 
 def _check_extras() -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import msdk_rt
+from msdk_rt.artifact.bundle import CARD, LICENCE, is_bundle, write_bundle
+from msdk_rt.artifact.files import check_writable, temporary_folder
+from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.artifact.vocabulary import ACTIVATIONS, NORMALIZATIONS
 from msdk_rt.commands import engine_arguments
 from msdk_rt.commands.command import Command
@@ -18,6 +21,7 @@ EXAMPLES = """examples:
   msdk-rt export checkpoint.pt model.onnx --window 96 96 96 \\
       --channels t1 t1ce t2 flair --labels background=0 necrosis=1 edema=2 enhancing=3
   msdk-rt export nnUNet_results/Dataset042/nnUNetTrainer__nnUNetPlans__3d_fullres model.onnx --folds 0 1 2
+  msdk-rt export checkpoint.safetensors model.msdk --license LICENSE --card card.md --sample t1.nii.gz
   msdk-rt export checkpoint.safetensors model.engine --max-batch 2 --timing-cache timings
 
 A checkpoint's own description (metadata "msdk") need not be repeated; options override it. Window,
@@ -31,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".safetensors, or .pt, .pth, .ckpt, .bin, whose code is not run; or nnU-Net v2's results folder",
     )
     parser.add_argument(
-        "model", type=Path, help="the .onnx or .engine file to write; its manifest goes beside it"
+        "model",
+        type=Path,
+        help="the .onnx or .engine file to write, its manifest goes beside it; or .msdk: a .onnx, its "
+        "manifest, card, licence and sample in one file",
     )
     parser.add_argument("--window", type=int, nargs=3, metavar=("D", "H", "W"), help="input size in voxels")
     parser.add_argument("--channels", nargs="+", metavar="NAME", help="input modalities, in order")
@@ -70,6 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of several networks in the checkpoint: model, ema, or its keys joined by dots; of a results "
         "folder: the checkpoint's name in each fold (default: checkpoint_final.pth)",
     )
+    single = parser.add_argument_group("for a .msdk file")
+    single.add_argument(
+        "--card", type=Path, metavar="FILE", help="a model card (default: what the manifest says)"
+    )
+    single.add_argument("--license", type=Path, metavar="FILE", help="the model's licence, as text")
     folder = parser.add_argument_group("for a results folder of nnU-Net's, which tells all else by itself")
     folder.add_argument(
         "--folds",
@@ -87,9 +99,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    manifest = msdk_rt.export(
+    if not is_bundle(options.model):
+        if options.card or options.license:
+            raise InputError(
+                f"--card and --license are for a .msdk file, got {options.model}: leave them out"
+            )
+        print(describe(options.model, _export(options, options.model)))
+        return 0
+    check_writable(options.model.parent)
+    licence = options.license.read_text(encoding="utf-8") if options.license else ""
+    with temporary_folder(options.model.parent) as aside:
+        (aside / "model").mkdir()  # an export locks its folder, and this one is locked already
+        artifact = aside / "model" / "model.onnx"
+        manifest = _export(options, artifact)
+        card = options.card.read_text(encoding="utf-8") if options.card else _card(artifact, manifest)
+        texts = {CARD: card} | ({LICENCE: licence} if licence else {})
+        write_bundle(artifact, options.model, texts, options.sample or ())
+    print(describe(options.model, manifest))
+    return 0
+
+
+def _card(artifact: Path, manifest: Manifest) -> str:
+    """A model card that says what is known of the model, and that no more is."""
+    return (
+        "# Model card\n\nWritten by msdk-rt export. What the model was trained on, whom it is meant for and "
+        "how well it does there is for its author to add.\n\n"
+        + "".join(f"    {line}\n" for line in describe(artifact, manifest).splitlines()[1:])
+    )
+
+
+def _export(options: argparse.Namespace, model: Path) -> Manifest:
+    return msdk_rt.export(
         options.checkpoint,
-        options.model,
+        model,
         window=options.window,
         channels=options.channels,
         labels=options.labels and _distinct(options.labels),
@@ -106,8 +148,6 @@ def run(options: argparse.Namespace) -> int:
         network=options.network,
         progress=shows_bars(options.quiet),
     )
-    print(describe(options.model, manifest))
-    return 0
 
 
 def _label(text: str) -> tuple[str, int]:

@@ -5,25 +5,30 @@ import dataclasses
 import json
 from pathlib import Path
 
+from msdk_rt.artifact.bundle import is_bundle, texts_of, unpacked
 from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.artifact.spacing import range_in_words
 from msdk_rt.commands.command import Command
 from msdk_rt.commands.recipe_words import axes_in_words, normalisation_in_words, recipe_in_words
+from msdk_rt.errors import writable
 
 EXAMPLES = "examples:\n  msdk-rt info model.onnx\n  msdk-rt info model.onnx --json | jq .labels"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it")
+    parser.add_argument("model", type=Path, help="model.onnx, its manifest beside it; or model.msdk")
     parser.add_argument("--json", action="store_true", help="the manifest as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    manifest = read_manifest(options.model)
+    with unpacked(options.model) as path:
+        manifest = read_manifest(path)
     if options.json:
         print(json.dumps(dataclasses.asdict(manifest), indent=2))
     else:
         print(describe(options.model, manifest))
+        for text in texts_of(options.model).values() if is_bundle(options.model) else ():
+            print(f"\n{writable(text.strip())}")
     return 0
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 import msdk_rt
 from msdk_rt.artifact.notes import ExportWarning, InputWarning
-from msdk_rt.commands import bench, bids, demo, export, info, run, series, train, view
+from msdk_rt.commands import bench, bids, demo, export, info, run, series, serve, train, triton, view
 from msdk_rt.commands.terminal import print_every_name
 from msdk_rt.errors import MsdkError, one_line
 
@@ -27,6 +27,8 @@ COMMANDS = (
     train.COMMAND,
     demo.COMMAND,
     view.COMMAND,
+    serve.COMMAND,
+    triton.COMMAND,
 )
 OURS = (ExportWarning, InputWarning)
 

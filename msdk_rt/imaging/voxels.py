@@ -12,9 +12,9 @@ import numpy as np
 from nibabel.openers import ImageOpener
 from nibabel.volumeutils import apply_read_scaling
 
+from msdk_rt.backends.memory import available_memory
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array, Floats
-from msdk_rt.inference.memory import available_memory
 
 BLOCK = 1 << 16
 LEAST_BEYOND = 512  # bytes: fewer may be padding, however small the volume is

@@ -1,7 +1,7 @@
 """Runs a volume in NumPy; only its windows go to the inference library."""
 
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from msdk_rt.backends.base import Backend
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.inference.arrays import TO_HOST, Array, Floats
 from msdk_rt.inference.device.arrays import DeviceVolume
-from msdk_rt.inference.labels import label_voxels, probabilities_of
+from msdk_rt.inference.labels import label_type, label_voxels, probabilities_of
 from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
-from msdk_rt.inference.windows import blend_windows
+from msdk_rt.inference.windows import Take, blend_planes, blend_windows
 
 
 class HostPipeline:
@@ -21,6 +21,7 @@ class HostPipeline:
 
     def __init__(self, backend: Backend, recipe: Recipe):
         self._backend, self._recipe, self._weights = backend, recipe, recipe.weights()
+        self._activation = recipe.manifest.activation
 
     def take(self, array: object) -> NoReturn:
         """Raises InputError: the CPU reads no array of a GPU."""
@@ -51,34 +52,49 @@ class HostPipeline:
         """
         if isinstance(volume, DeviceVolume):
             self.take(volume)
-        recipe, stages = self._recipe, stages or Stages()
-        activation = recipe.manifest.activation
-        logits = self._logits(volume, watch, stages)
-        with stages("label"):
-            labels = label_voxels(logits, recipe.label_values(), activation)
-        return Done(labels, probabilities_of(logits, activation) if probabilities else None)
+        timed, values, activation = stages or Stages(), self._recipe.label_values(), self._activation
+        labels = np.empty(volume.shape[1:], label_type(values))
+
+        def take(first: int, planes: Floats) -> None:
+            with timed("label"):
+                labels[first : first + planes.shape[1]] = label_voxels(planes, values, activation)
+
+        if not probabilities:
+            self.start_planes(volume, take, watch, timed)
+            return Done(labels, None)
+        logits = self.start_logits(volume, watch, timed)()
+        take(0, logits)
+        return Done(labels, probabilities_of(logits, activation))
 
     def start_logits(
         self, volume: Floats, watch: Watch | None = None, stages: Stages | None = None
     ) -> Logits:
         """The blended logits (K, D, H, W) of a checked volume, as `start` has them. Raises BackendError."""
-        logits = self._logits(volume, watch, stages or Stages())
+        logits = blend_windows(*self._windows(volume, stages), **self._way(watch, stages))
         return lambda: logits
 
-    def _logits(self, volume: Floats, watch: Watch | None, stages: Stages) -> Floats:
+    def start_planes(
+        self, volume: Floats, take: Take, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Callable[[], None]:
+        """All logits went to `take` when this returns. Raises BackendError."""
+        image, window, infer, starts, weights = self._windows(volume, stages)
+        blend_planes(image, window, infer, starts, weights, take, **self._way(watch, stages))
+        return lambda: None
+
+    def _windows(self, volume: Floats, stages: Stages | None) -> tuple[Any, ...]:
+        """The first arguments of the blend of a checked volume."""
         recipe = self._recipe
-        with stages("normalise"):
+        with (stages or Stages())("normalise"):
             volume = recipe.normalisation().on_host(volume)
-        return blend_windows(
-            volume,
-            recipe.manifest.window,
-            lambda windows: infer_views(self._backend, recipe, windows),
-            recipe.starts(volume.shape[1:]),
-            self._weights,
-            recipe.batch_size,
-            watch or iter,
-            stages,
-        )
+        starts = recipe.starts(volume.shape[1:])
+        return volume, recipe.manifest.window, self._infer, starts, self._weights
+
+    def _way(self, watch: Watch | None, stages: Stages | None) -> dict[str, Any]:
+        """The last arguments of the blend."""
+        return {"batch_size": self._recipe.batch_size, "watch": watch or iter, "stages": stages}
+
+    def _infer(self, windows: Floats) -> Floats:
+        return infer_views(self._backend, self._recipe, windows)
 
 
 def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:

@@ -7,8 +7,10 @@ from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.windows import Take
 
 Watch = Callable[[Iterable[Any]], Iterable[Any]]
+Progress = bool | Watch
 Labels = Array | DeviceArray
 Probabilities = Floats | DeviceArray
 Logits = Callable[[], Floats]  # waits for blended logits (K, D, H, W); raises BackendError
@@ -59,3 +61,10 @@ class LogitsPipeline(Protocol):
         self, volume: Floats, watch: Watch | None = None, stages: Stages | None = None
     ) -> Logits:
         """Begin with a checked volume (C, D, H, W) float32. Raises BackendError."""
+
+    def start_planes(
+        self, volume: Floats, take: Take, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Callable[[], None]:
+        """Begin with a checked volume (C, D, H, W) float32, whose blended logits go to `take` as those of
+        blend_planes do. The function returned waits until all did. Raises BackendError.
+        """

@@ -1,4 +1,4 @@
-"""What comes before a network's windows (mask, crop, normalisation, resampling), and the way back."""
+"""What comes before a network's windows: mask, crop, normalisation, resampling. Back: way_back.py."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,11 @@ import numpy as np
 
 from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
-from msdk_rt.inference.arrays import Array, Floats
+from msdk_rt.inference.arrays import Floats
 from msdk_rt.inference.brain_mask import find_brain
 from msdk_rt.inference.foreground import Box, Mask, nonzero_box
-from msdk_rt.inference.labels import label_voxels, probabilities_of
 from msdk_rt.inference.recipe import Recipe
-from msdk_rt.inference.resampling import (
-    resample,
-    resample_to_labels,
-    resample_to_probabilities,
-    resampled_shape,
-    separate_z,
-)
+from msdk_rt.inference.resampling import resample, resampled_shape, separate_z
 from msdk_rt.inference.stages import Stages
 
 Shape = tuple[int, int, int]
@@ -97,10 +90,11 @@ def kept(
     if manifest.brain_mask:
         with stages("mask"):
             mask = find_brain(manifest.brain_mask, volume[0], _spacing_for_mask(spacing))
-            volume = np.where(mask, volume, np.float32(0))
+            if mask is not None:
+                volume = np.where(mask, volume, np.float32(0))
     with stages("crop"):
         box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
-    return volume[_of_channels(box)], box, mask
+    return volume[of_channels(box)], box, mask
 
 
 def shape_for_network(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float] | None) -> Shape:
@@ -162,62 +156,6 @@ def _is_length(side: object) -> bool:
         return False
 
 
-def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None) -> Array:
-    """Voxel values (D, H, W) of the whole volume, of logits (K, D, H, W) as the network gave them.
-
-    Voxels that were masked or cropped away get 0.
-    """
-    values, activation = recipe.label_values(), recipe.manifest.activation
-    if prepared.spacing is None or logits.shape[1:] == prepared.kept:
-        inside = label_voxels(logits, values, activation)
-    else:
-        inside = resample_to_labels(
-            logits, prepared.kept, values, activation, **_way_back(recipe, prepared), threads=threads
-        )
-    labels = np.zeros(prepared.whole, inside.dtype)
-    labels[prepared.box] = inside
-    if prepared.mask is not None:
-        labels[~prepared.mask] = 0
-    return labels
-
-
-def probabilities_at(
-    recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None
-) -> Floats:
-    """Probabilities (K, D, H, W) of the whole volume; the logits may be overwritten.
-
-    Voxels that were masked or cropped away are the first channel for softmax, in no region for sigmoid.
-    """
-    activation = recipe.manifest.activation
-    if prepared.spacing is None:
-        inside = probabilities_of(logits, activation)
-    else:
-        inside = resample_to_probabilities(
-            logits, prepared.kept, activation, **_way_back(recipe, prepared), threads=threads
-        )
-    maps = inside
-    if prepared.kept != prepared.whole:
-        maps = np.zeros((len(inside), *prepared.whole), np.float32)
-        if activation == "softmax":
-            maps[0] = 1
-        maps[_of_channels(prepared.box)] = inside
-    if prepared.mask is not None:
-        maps *= prepared.mask
-        if activation == "softmax":
-            maps[0, ~prepared.mask] = 1
-    return maps
-
-
-def _of_channels(box: Box) -> tuple[slice, ...]:
+def of_channels(box: Box) -> tuple[slice, ...]:
     """The box in (C, D, H, W)."""
     return (slice(None), *box)
-
-
-def _way_back(recipe: Recipe, prepared: Prepared) -> dict[str, Any]:
-    """Arguments of the resampling of logits."""
-    assert prepared.spacing is not None
-    assert recipe.manifest.resampling is not None
-    own, network = prepared.spacing
-    entry = recipe.manifest.resampling["logits"]
-    axis = separate_axis(entry["separate_z"], network, own)
-    return {"order": entry["order"], "separate_axis": axis, "order_z": entry["order_z"]}

@@ -8,9 +8,16 @@ from msdk_rt.inference.arrays import TO_HOST, Array, Floats
 from msdk_rt.inference.device.arrays import DeviceVolume
 from msdk_rt.inference.device.workspace import DeviceBytes
 from msdk_rt.inference.pipeline import LogitsPipeline, Watch
-from msdk_rt.inference.preparation import labels_of, prepare, probabilities_at
+from msdk_rt.inference.preparation import Prepared, prepare
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.way_back import (
+    WayBack,
+    clear_outside,
+    goes_back_by_planes,
+    labels_of,
+    probabilities_at,
+)
 
 
 class WholePipeline:
@@ -48,16 +55,36 @@ class WholePipeline:
         """
         if isinstance(volume, DeviceVolume):
             self.take(volume)
-        prepared = prepare(self._recipe, volume, spacing, stages, self._threads)
-        logits = self._inner.start_logits(prepared.volume, watch, stages)
+        timed = stages or Stages()
+        prepared = prepare(self._recipe, volume, spacing, timed, self._threads)
+        if not probabilities and goes_back_by_planes(self._recipe, prepared):
+            return self._start_planes(prepared, watch, timed)
+        logits = self._inner.start_logits(prepared.volume, watch, timed)
 
         def finish() -> tuple[Array, Floats | None]:
             found = logits()
-            with (stages or Stages())("label"):
+            with timed("label"):
                 labels = labels_of(self._recipe, found, prepared, self._threads)
                 if not probabilities:
                     return labels, None
                 return labels, probabilities_at(self._recipe, found, prepared, self._threads)
+
+        return Started(finish)
+
+    def _start_planes(self, prepared: Prepared, watch: Watch | None, stages: Stages) -> "Started":
+        """Labels without logits of the whole volume."""
+        way_back = WayBack(self._recipe, prepared, self._threads)
+
+        def take(first: int, planes: Floats) -> None:
+            with stages("label"):
+                way_back.take(first, planes)
+
+        wait = self._inner.start_planes(prepared.volume, take, watch, stages)
+
+        def finish() -> tuple[Array, Floats | None]:
+            wait()
+            clear_outside(way_back.labels, prepared)
+            return way_back.labels, None
 
         return Started(finish)
 

@@ -16,8 +16,10 @@ from msdk_rt.inference.planes import plane_blocks
 from msdk_rt.inference.stages import Stages
 
 Start = tuple[int, int, int]
+Take = Callable[[int, Floats], None]
 T = TypeVar("T")
 LEAST_WEIGHT = 1e-3
+SPARE_PLANES = 8
 WHOLE_ROWS = 2  # a volume at most so many windows wide is added to in whole rows
 
 
@@ -59,41 +61,128 @@ def blend_windows(
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
 ) -> Floats:
-    """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32.
+    """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32, all at once.
+
+    Arguments and errors are those of blend_planes.
+    """
+    blended: list[Floats] = []
+    blend_planes(
+        volume,
+        window,
+        predict,
+        starts,
+        weights,
+        lambda _, planes: blended.append(planes),
+        batch_size,
+        watch,
+        stages,
+        spare=max(volume.shape[1], window[0]),
+    )
+    (total,) = blended
+    return total
+
+
+def blend_planes(
+    volume: Array,
+    window: Sequence[int],
+    predict: Callable[[Array], Array],
+    starts: Sequence[Start],
+    weights: Array,
+    take: Take,
+    batch_size: int = 1,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    stages: Stages | None = None,
+    spare: int = SPARE_PLANES,
+) -> None:
+    """Blend the logits of windows over a volume (C, D, H, W) float32, and give planes that no window still
+    reaches to `take`, from the first to the last.
 
     predict: windows (B, C, *window) -> float32 logits (B, K, *window); B is batch_size, or less in the last
-    batch. starts: from plan_windows. weights: from importance. watch: wraps the list of batches (each a list
-    of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer" and "blend".
+    batch. starts: from plan_windows, ordered by D. weights: from importance. take(first, planes): blended
+    logits (K, n, H, W) float32, a view that the next window changes; planes[:, 0] is plane `first` of the
+    volume, and after the first call it is the last plane of the call before. watch: wraps the list of batches
+    (each a list of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer"
+    and "blend". spare: planes to hold beyond a window's; more of them are given at once.
 
-    Held in memory: one accumulator of K float32 a voxel, one batch of windows and its logits, and a few
-    planes. The work is memory traffic, so each step is done on a few planes that stay in the cache.
+    Held in memory: K float32 a voxel of as many planes as a window has and `spare` more, one batch of windows
+    and its logits. The work is memory traffic, so each step is done on a few planes that stay in the cache.
     Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
     """
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
-    total: Floats | None = None
+    band: _Band | None = None
     for batch in watch(batches_of(starts, batch_size)):
         boxes = [_box(start, window) for start in batch]
         with stages("gather"):
             windows = np.stack([padded[box] for box in boxes])
         with stages("infer"):
             logits = predict(windows)
-        with stages("blend"):
-            _check_shape(logits, (len(batch), *window))
-            if total is None:
-                total = np.zeros((logits.shape[1], *padded.shape[1:]), np.float32)
-            added = [
-                _add_weighted(total, start, contribution, weights)
-                for start, contribution in zip(batch, logits, strict=True)
-            ]
-            if not all(added):
-                raise not_finite_logits(itertools.compress(batch, np.logical_not(added)))
-    if total is None:
+        _check_shape(logits, (len(batch), *window))
+        if band is None:
+            band = _Band(logits.shape[1], padded.shape[1:], starts, weights, spare)
+        added = []
+        for start, contribution in zip(batch, logits, strict=True):
+            if band.is_full_for(start):
+                _give(band, start[0], inside, take, stages)
+                with stages("blend"):
+                    band.move()
+            with stages("blend"):
+                added.append(band.add(start, contribution))
+        if not all(added):
+            raise not_finite_logits(itertools.compress(batch, np.logical_not(added)))
+    if band is None:
         raise ValueError("no window to infer: starts is empty")
+    _give(band, padded.shape[1], inside, take, stages)
+
+
+def _give(band: "_Band", end: int, inside: tuple[slice, ...], take: Take, stages: Stages) -> None:
+    """Give the planes before `end` that were not given yet; `inside` is the volume in its padding."""
     with stages("blend"):
-        _divide_by_weight_sum(total, starts, weights)
-    index = (slice(None), *inside)
-    return total[index]
+        first, planes = band.finish(end)
+    depth, height, width = inside
+    low, high = max(first, depth.start), min(end, depth.stop)
+    take(low - depth.start, planes[:, low - first : high - first, height, width])
+
+
+class _Band:
+    """Sums of weighted logits in the planes that windows still reach.
+
+    total: (K, planes, H, W) of which the first is plane `first` of the padded volume (D, H, W). Planes before
+    `finished` are divided by the sum of their weights.
+    """
+
+    def __init__(
+        self, classes: int, shape: Sequence[int], starts: Sequence[Start], weights: Array, spare: int
+    ):
+        depth, height, width = shape
+        self._starts, self._weights = starts, weights
+        self._total = np.zeros((classes, min(depth, len(weights) + spare), height, width), np.float32)
+        self._first = self._finished = 0
+
+    def is_full_for(self, start: Start) -> bool:
+        """Whether a window reaches beyond the planes that are held."""
+        return start[0] + len(self._weights) > self._first + self._total.shape[1]
+
+    def add(self, start: Start, logits: Array) -> bool:
+        """Add a window's logits (K, *window), weighted; False at NaN or Inf, which leave it half done."""
+        d, h, w = start
+        return _add_weighted(self._total, (d - self._first, h, w), logits, self._weights)
+
+    def finish(self, end: int) -> tuple[int, Array]:
+        """(first, planes): the planes before `end` that were not finished yet, and the one before them."""
+        fresh = self._total[:, self._finished - self._first : end - self._first]
+        _divide_by_weight_sum(fresh, self._finished, self._starts, self._weights)
+        first = max(self._finished - 1, 0)
+        self._finished = end
+        return first, self._total[:, first - self._first : end - self._first]
+
+    def move(self) -> None:
+        """Let go of the planes that were finished, but for the last."""
+        gone = self._finished - 1 - self._first
+        for channel in self._total:  # NumPy copies what overlaps: one channel at a time
+            channel[:-gone] = channel[gone:]
+            channel[-gone:] = 0
+        self._first += gone
 
 
 def _box(start: Start, window: Sequence[int]) -> tuple[slice, ...]:
@@ -159,14 +248,16 @@ def _add_weighted(total: Array, start: Start, logits: Array, weights: Array) -> 
     return True
 
 
-def _divide_by_weight_sum(total: Array, starts: Sequence[Start], weights: Array) -> None:
+def _divide_by_weight_sum(total: Array, first: int, starts: Sequence[Start], weights: Array) -> None:
+    """total: (K, planes, H, W), from plane `first` of the volume on."""
     depth, height, width = weights.shape
     for planes in plane_blocks(total.shape[1], total[0, 0].size):
         block = total[:, planes]
+        low, high = first + planes.start, first + planes.stop
         weight_sum = np.zeros(block.shape[1:], np.float32)
         for d, h, w in starts:
-            first, end = max(d, planes.start), min(d + depth, planes.stop)
-            if first < end:
-                covered = weight_sum[first - planes.start : end - planes.start, h : h + height, w : w + width]
-                covered += weights[first - d : end - d]
+            begin, end = max(d, low), min(d + depth, high)
+            if begin < end:
+                covered = weight_sum[begin - low : end - low, h : h + height, w : w + width]
+                covered += weights[begin - d : end - d]
         block /= weight_sum

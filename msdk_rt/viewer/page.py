@@ -45,12 +45,14 @@ def page_in_one_file(subject: Subject) -> Iterator[str]:
     yield from _page(subject, {"image": image, "labels": labels}, "data: blob:")
 
 
-def page_of_server(subject: Subject) -> Iterator[str]:
-    """The page that asks its server for `image` and `labels`, and keeps `alive` open while it is shown."""
+def page_of_server(subject: Subject, alive: bool = True) -> Iterator[str]:
+    """The page that asks its server for `image` and `labels`; alive: and keeps `alive` open while it is
+    shown.
+    """
     places = {
         "image": {"path": "image"},
         "labels": {"path": "labels"} if subject.labels else None,
-        "alive": "alive",
+        "alive": "alive" if alive else None,
     }
     yield from _page(subject, places, "'self' data: blob:")
 

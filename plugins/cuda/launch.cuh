@@ -15,10 +15,26 @@
 
 namespace msdk::cuda {
 
+constexpr size_t kMostParameterBytes = 4096;  // of a kernel on every GPU and driver
+
+// Asks for as much of an SM's memory as can be for shared memory, and the least for its cache: for a kernel whose
+// shared memory says how many blocks an SM takes. Null, or a sentence.
+template <class... Params>
+const char* prefer_shared_memory([[maybe_unused]] void (*kernel)(Params...)) {
+#ifdef MSDK_CUDA_EMULATOR
+  return nullptr;
+#else
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared);
+  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+#endif
+}
+
 // Enqueues a kernel. Null, or a sentence that says what the launch was refused for.
 template <class... Params, class... Args>
 const char* launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                    Args... args) {
+  static_assert((sizeof(Params) + ... + 0) <= kMostParameterBytes, "a kernel's parameters are 4096 bytes at most");
 #ifdef MSDK_CUDA_EMULATOR
   static_cast<void>(stream);
   return ::cuda_emulator::launch(grid, block, shared_bytes, [&] { kernel(static_cast<Params>(args)...); });

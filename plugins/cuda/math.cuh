@@ -40,7 +40,7 @@ __device__ __forceinline__ Half from_float<Half>(float x) {
 // 2^x on the special-function unit, one instruction; results below 2^-126 are 0.
 __device__ __forceinline__ float exp2_approx(float x) {
 #ifdef MSDK_CUDA_EMULATOR
-  return std::exp2(x);
+  return cuda_emulator::ex2_approx(x);
 #else
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

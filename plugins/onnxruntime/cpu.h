@@ -12,6 +12,8 @@ cpu::Parallel pool_of(const Ort::KernelContext& context);
 struct Cpu {
   static constexpr const char* kProvider = "CPUExecutionProvider";
 
+  static void check() {}
+
   template <class Op, class Call>
   static void run(const Ort::KernelContext& context, const Call& call) {
     Op::on_cpu(call, pool_of(context));

@@ -1,6 +1,7 @@
 // The msdk ops on ONNX Runtime's CUDA provider: their CUDA kernels on the provider's own stream.
 #pragma once
 
+#include "cuda/driver.h"
 #include "cuda/stream.h"
 #include "onnxruntime/ort.h"
 
@@ -30,6 +31,12 @@ class Workspace {
 // float16 graph, with casts around the float32 op.
 struct Cuda {
   static constexpr const char* kProvider = "CUDAExecutionProvider";
+
+  static void check() {
+#ifdef MSDK_CUDA
+    if (const char* problem = cuda::driver_problem()) throw Ort::Exception(problem, ORT_FAIL);
+#endif
+  }
 
   template <class Op, class Call>
   static void run([[maybe_unused]] const Ort::KernelContext& context, [[maybe_unused]] const Call& call) {

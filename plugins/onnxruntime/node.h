@@ -21,7 +21,8 @@ OrtStatusPtr guarded(F&& f) noexcept {
   }
 }
 
-// A node of an op on a device, which has `run<Op>(const Ort::KernelContext&, arguments)`.
+// A node of an op on a device, which has `check()`, that throws where no node can run there, and
+// `run<Op>(const Ort::KernelContext&, arguments)`.
 template <class Op, class Device>
 class Node {
  public:
@@ -58,7 +59,10 @@ struct CustomOp : Ort::CustomOpBase<CustomOp<Op, Device>, Node<Op, Device>, true
     return index + Op::kOptionalInputs < Op::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
   OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
-    return guarded([&] { *kernel = new Node<Op, Device>(info); });
+    return guarded([&] {
+      Device::check();
+      *kernel = new Node<Op, Device>(info);
+    });
   }
 };
 

@@ -7,8 +7,14 @@
 
 namespace msdk::cpu {
 
-Axis::Axis(int64_t in, int64_t out, int order) : in_(in), out_(out) {
-  if (in == out || in == 1 || order == 0) {
+Axis::Axis(int64_t in, int64_t out, int order, const Part& part)
+    : in_(part.whole_in ? part.whole_in : in),
+      out_(part.whole_in ? part.whole_out : out),
+      held_(in),
+      made_(out),
+      first_in_(part.first_in),
+      first_out_(part.first_out) {
+  if (in_ == out_ || in_ == 1 || order == 0) {
     nearest();
   } else if (order == 1) {
     count_ = 2;
@@ -20,24 +26,28 @@ Axis::Axis(int64_t in, int64_t out, int order) : in_(in), out_(out) {
   }
 }
 
+bool Axis::complete() const {
+  return std::all_of(index_.begin(), index_.end(), [&](int32_t index) { return index >= 0 && index < held_; });
+}
+
 double Axis::place(int64_t i) const {
   const double step = static_cast<double>(in_) / static_cast<double>(out_);
-  return (static_cast<double>(i) + 0.5) * step - 0.5;
+  return (static_cast<double>(first_out_ + i) + 0.5) * step - 0.5;
 }
 
 double Axis::place_inside(int64_t i) const { return std::clamp(place(i), 0.0, static_cast<double>(in_ - 1)); }
 
 void Axis::add(int64_t index, double weight) {
-  index_.push_back(static_cast<int32_t>(index));
+  index_.push_back(static_cast<int32_t>(index - first_in_));
   weight_.push_back(static_cast<float>(weight));
 }
 
 void Axis::nearest() {
-  for (int64_t i = 0; i < out_; ++i) add(static_cast<int64_t>(std::floor(place_inside(i) + 0.5)), 1);
+  for (int64_t i = 0; i < made_; ++i) add(static_cast<int64_t>(std::floor(place_inside(i) + 0.5)), 1);
 }
 
 void Axis::linear() {
-  for (int64_t i = 0; i < out_; ++i) {
+  for (int64_t i = 0; i < made_; ++i) {
     const double x = place_inside(i);
     const int64_t first = std::min(static_cast<int64_t>(x), in_ - 2);
     const double share = x - static_cast<double>(first);
@@ -53,7 +63,7 @@ void Axis::cubic() {
   const double before[2] = {(z + 4 * q) / (1 - q), q / (1 - q)};            // c[-1] of c[0], c[1]
   const double edge[2] = {(before[0] - z) / (1 - z), before[1] / (1 - z)};  // v of c[0], c[1]
   const double second[2] = {edge[0] * (1 - z * z) + z * z, edge[1] * (1 - z * z)};
-  for (int64_t i = 0; i < out_; ++i) {
+  for (int64_t i = 0; i < made_; ++i) {
     const double x = place(i), floor = std::floor(x), t = x - floor, u = 1 - t;
     const double weights[4] = {u * u * u / 6, (3 * t * t * (t - 2) + 4) / 6, (3 * u * u * (u - 2) + 4) / 6,
                                t * t * t / 6};

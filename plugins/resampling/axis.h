@@ -13,11 +13,15 @@ constexpr double kSplinePole = -0.267949192431122706472553658494127633;
 
 class Axis {
  public:
-  Axis(int64_t in, int64_t out, int order);
+  // in, out: voxels that the data and the results hold, of a part where it says so.
+  Axis(int64_t in, int64_t out, int order, const Part& part = {});
+
+  // Whether the data holds every voxel that the table takes.
+  bool complete() const;
 
   // Whether the table takes spline coefficients instead of voxels.
   bool spline() const { return spline_; }
-  AxisTable table() const { return {in_, out_, count_, index_.data(), weight_.data()}; }
+  AxisTable table() const { return {held_, made_, count_, index_.data(), weight_.data()}; }
 
  private:
   void nearest();
@@ -27,7 +31,9 @@ class Axis {
   double place_inside(int64_t i) const;
   void add(int64_t index, double weight);
 
-  int64_t in_, out_;
+  int64_t in_, out_;              // of the whole axis
+  int64_t held_, made_;           // of the part
+  int64_t first_in_, first_out_;  // of the part in the whole
   int count_ = 1;
   bool spline_ = false;
   std::vector<int32_t> index_;

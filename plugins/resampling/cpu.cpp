@@ -30,7 +30,7 @@ class Resampling {
       : a_(args),
         parallel_(parallel),
         isa_(isa),
-        axes_{Axis(a_.in[0], a_.out[0], a_.order[0]), Axis(a_.in[1], a_.out[1], a_.order[1]),
+        axes_{Axis(a_.in[0], a_.out[0], a_.order[0], a_.part), Axis(a_.in[1], a_.out[1], a_.order[1]),
               Axis(a_.in[2], a_.out[2], a_.order[2])},
         tables_{axes_[0].table(), axes_[1].table(), axes_[2].table()},
         plane_(a_.in[1] * a_.in[2]),

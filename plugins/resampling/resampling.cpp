@@ -3,12 +3,25 @@
 #include <limits>
 #include <new>
 
+#include "resampling/axis.h"
 #include "resampling/cpu.h"
 #include "resampling/pool.h"
 
 namespace {
 
 using namespace msdk;
+
+const char* refusal_of_part(const MsdkResampling& r) {
+  if (r.order[0] > 1 || r.clip != MSDK_CLIP_NONE) return "a part needs order 0 or 1 along axis 0, and no clipping";
+  const int64_t sides[][3] = {{r.first_in, r.in[0], r.whole_in}, {r.first_out, r.out[0], r.whole_out}};
+  for (const auto& [first, count, whole] : sides) {
+    if (whole < 1 || whole > std::numeric_limits<int32_t>::max()) return "a side is below 1 or above 2^31 - 1";
+    if (first < 0 || first > whole - count) return "a part reaches beyond the whole";
+  }
+  const bool complete =
+      cpu::Axis(r.in[0], r.out[0], r.order[0], {r.whole_in, r.whole_out, r.first_in, r.first_out}).complete();
+  return complete ? nullptr : "the data of a part lacks planes that its results need";
+}
 
 const char* refusal(const MsdkResampling& r) {
   if (r.channels < 1) return "there is no channel";
@@ -21,7 +34,7 @@ const char* refusal(const MsdkResampling& r) {
   }
   if (r.clip < MSDK_CLIP_NONE || r.clip > MSDK_CLIP_PLANE) return "clip is none of 0, 1, 2";
   if (r.clip == MSDK_CLIP_PLANE && r.order[0] != 0) return "clipping to planes needs order 0 along axis 0";
-  return nullptr;
+  return r.whole_in == 0 ? nullptr : refusal_of_part(r);
 }
 
 ResamplingArgs args_of(const MsdkResampling& r) {
@@ -31,13 +44,14 @@ ResamplingArgs args_of(const MsdkResampling& r) {
           {r.order[0], r.order[1], r.order[2]},
           static_cast<Clip>(r.clip),
           r.half != 0,
-          r.data};
+          r.data,
+          {r.whole_in, r.whole_out, r.first_in, r.first_out}};
 }
 
 template <class Work>
 const char* guarded(const MsdkResampling& resampling, Work&& work) {
-  if (const char* sentence = refusal(resampling)) return sentence;
   try {
+    if (const char* sentence = refusal(resampling)) return sentence;
     cpu::Pool pool(resampling.threads);
     return work(args_of(resampling), pool.parallel())
                ? nullptr

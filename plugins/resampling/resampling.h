@@ -16,7 +16,11 @@ enum { MSDK_CLIP_NONE = 0, MSDK_CLIP_CHANNEL = 1, MSDK_CLIP_PLANE = 2 };
 
 /* data (channels, *in) float32 to (channels, *out). Voxels have half-pixel centres and the edges repeat. order of each
    axis: 0 nearest, 1 linear, 3 the cubic spline through the voxels. clip: to the range of the channel, or of its plane
-   along axis 0, whose order must then be 0. half: results are rounded to float16, and stay float32. */
+   along axis 0, whose order must then be 0. half: results are rounded to float16, and stay float32.
+
+   A part along axis 0, with order 0 or 1 there and without clipping: `data` holds planes first_in, first_in + 1, ..
+   of a volume of whole_in, in[0] of them, and results are planes first_out, .. of whole_out. The planes that these
+   need must be there. whole_in = 0: no part, but all. */
 typedef struct {
   int64_t channels;
   int64_t in[3];
@@ -26,6 +30,10 @@ typedef struct {
   int32_t half;
   int32_t threads;
   const float* data;
+  int64_t whole_in;
+  int64_t whole_out;
+  int64_t first_in;
+  int64_t first_out;
 } MsdkResampling;
 
 /* out (channels, *out) float32. */

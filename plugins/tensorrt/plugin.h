@@ -15,6 +15,7 @@
 #include <iterator>
 #include <memory>
 
+#include "cuda/driver.h"
 #include "cuda/stream.h"
 #include "tensorrt/fields.h"
 #include "tensorrt/log.h"
@@ -275,6 +276,7 @@ class Creator final : public nvinfer1::IPluginCreatorV3One {
   nvinfer1::IPluginV3* createPlugin(const char*, const nvinfer1::PluginFieldCollection* collection,
                                     nvinfer1::TensorRTPhase phase) noexcept override {
     return guarded(Op::kName, static_cast<nvinfer1::IPluginV3*>(nullptr), [&] {
+      if (const char* problem = cuda::driver_problem()) fail(problem);
       Fields fields(collection);
       const Op op(fields);
       int32_t inputs = 0;

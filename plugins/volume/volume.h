@@ -30,6 +30,10 @@ typedef struct {
   const int64_t* starts;
 } MsdkWindows;
 
+/* Null where the driver can run these kernels or there is no driver, else a sentence: to be asked for before any other
+   call. */
+MSDK_VOLUME_API const char* msdk_volume_driver_problem(void);
+
 /* Scratch memory for msdk_volume_normalize, 256-byte aligned. */
 MSDK_VOLUME_API size_t msdk_volume_normalize_workspace(int64_t channels, int64_t voxels);
 

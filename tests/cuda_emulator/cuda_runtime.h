@@ -125,5 +125,13 @@ inline cudaError_t cudaMemset(void* to, int value, size_t bytes) {
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t = nullptr) {
   return cudaMemset(to, value, bytes);
 }
+#define CUDART_VERSION 13000
+// Of the environment variable CUDA_EMULATOR_DRIVER; 0 says that there is no driver, as CUDA does.
+inline cudaError_t cudaDriverGetVersion(int* version) {
+  const char* text = std::getenv("CUDA_EMULATOR_DRIVER");
+  *version = text ? std::atoi(text) : 0;
+  return cudaSuccess;
+}
+
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }

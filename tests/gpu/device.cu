@@ -16,12 +16,16 @@ CHECK_API const char* check_allocate(void** pointer, size_t bytes) { return sent
 
 CHECK_API const char* check_release(void* pointer) { return sentence_of(cudaFree(pointer)); }
 
+// Both wait for the legacy stream: its fills, and uploads from pageable memory, may be under way when the call returns,
+// and a stream of the checks, which is non-blocking, does not wait for it.
 CHECK_API const char* check_fill(void* pointer, int byte, size_t bytes) {
-  return sentence_of(cudaMemset(pointer, byte, bytes));
+  const cudaError_t error = cudaMemset(pointer, byte, bytes);
+  return sentence_of(error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error);
 }
 
 CHECK_API const char* check_upload(void* to, const void* from, size_t bytes) {
-  return sentence_of(cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice));
+  const cudaError_t error = cudaMemcpy(to, from, bytes, cudaMemcpyHostToDevice);
+  return sentence_of(error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error);
 }
 
 CHECK_API const char* check_download(void* to, const void* from, size_t bytes) {

@@ -2,8 +2,10 @@
 // of one voxel, shorter than a vector and longer, all orders, clipped and not, float16 results, labels of both rules,
 // tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit.
 
+#include "resampling/axis.h"
 #include "resampling/cpu.h"
 
+#include <algorithm>
 #include <array>
 
 #include "kernel_fixture.h"
@@ -153,6 +155,34 @@ void test_labels(const cpu::Kernels& isa, const cpu::Parallel& parallel, const R
   }
 }
 
+// Three planes of results at a time, from no more planes of data than these need, are those of the whole `values`.
+void test_parts(const cpu::Kernels& isa, const cpu::Parallel& parallel, const ResamplingArgs& whole,
+                const Floats& values, const std::string& what) {
+  const int64_t in_plane = whole.in[1] * whole.in[2], out_plane = whole.out[1] * whole.out[2];
+  const cpu::Axis axis(whole.in[0], whole.out[0], whole.order[0]);
+  const AxisTable table = axis.table();
+  for (int64_t first = 0; first < whole.out[0]; first += 3) {
+    const int64_t count = std::min<int64_t>(3, whole.out[0] - first);
+    const auto [low, high] =
+        std::minmax_element(table.index + first * table.count, table.index + (first + count) * table.count);
+    Floats data;
+    for (int64_t channel = 0; channel < whole.channels; ++channel) {
+      const float* from = whole.data + (channel * whole.in[0] + *low) * in_plane;
+      data.insert(data.end(), from, from + (*high - *low + 1) * in_plane);
+    }
+    ResamplingArgs a = whole;
+    a.in[0] = *high - *low + 1, a.out[0] = count, a.data = data.data();
+    a.part = {whole.in[0], whole.out[0], *low, first};
+    Floats out(a.channels * count * out_plane);
+    expect(cpu::resample(a, out.data(), parallel, isa), "part refused", isa.name, what);
+    for (int64_t channel = 0; channel < a.channels; ++channel) {
+      const float* expected = &values[(channel * whole.out[0] + first) * out_plane];
+      const float* found = &out[channel * count * out_plane];
+      expect(std::equal(found, found + count * out_plane, expected), "part", isa.name, what);
+    }
+  }
+}
+
 void test(const cpu::Kernels& isa, const Case& c, bool half, int threads) {
   std::mt19937 rng(5);
   const Floats data = uniform(rng, c.channels * c.in[0] * c.in[1] * c.in[2], -1, 1);
@@ -173,6 +203,7 @@ void test(const cpu::Kernels& isa, const Case& c, bool half, int threads) {
   }
   test_labels<uint8_t>(isa, parallel, a, found, what);
   test_labels<uint16_t>(isa, parallel, a, found, what);
+  if (a.order[0] < 3 && a.clip == Clip::kNone) test_parts(isa, parallel, a, found, what);
 }
 
 void test_not_finite(const cpu::Kernels& isa) {
@@ -221,7 +252,7 @@ void expect_sentence(const char* sentence, const char* part) {
 void test_library() {
   const Floats data(2 * 3 * 4 * 5, 1);
   Floats out(2 * 6 * 7 * 8);
-  const MsdkResampling good{2, {3, 4, 5}, {6, 7, 8}, {3, 3, 3}, MSDK_CLIP_CHANNEL, 0, 2, data.data()};
+  const MsdkResampling good{2, {3, 4, 5}, {6, 7, 8}, {3, 3, 3}, MSDK_CLIP_CHANNEL, 0, 2, data.data(), 0, 0, 0, 0};
   for (const int threads : {1, 2, 9}) {
     MsdkResampling r = good;
     r.threads = threads;
@@ -235,6 +266,16 @@ void test_library() {
   r = good, r.order[2] = 2, expect_sentence(msdk_resample(&r, out.data()), "an order");
   r = good, r.clip = 3, expect_sentence(msdk_resample(&r, out.data()), "clip is none");
   r = good, r.clip = MSDK_CLIP_PLANE, expect_sentence(msdk_resample(&r, out.data()), "clipping to planes");
+  MsdkResampling part{2, {3, 4, 5}, {4, 7, 8}, {1, 1, 1}, MSDK_CLIP_NONE, 0, 2, data.data(), 6, 12, 1, 3};
+  expect(msdk_resample(&part, out.data()) == nullptr, "a part", "library", "refused");
+  r = part, r.first_out = 2, expect_sentence(msdk_resample(&r, out.data()), "lacks planes");
+  r = part, r.first_out = 4, expect_sentence(msdk_resample(&r, out.data()), "lacks planes");
+  r = part, r.first_in = 4, expect_sentence(msdk_resample(&r, out.data()), "reaches beyond");
+  r = part, r.first_out = 9, expect_sentence(msdk_resample(&r, out.data()), "reaches beyond");
+  r = part, r.first_in = -1, expect_sentence(msdk_resample(&r, out.data()), "reaches beyond");
+  r = part, r.whole_out = 0, expect_sentence(msdk_resample(&r, out.data()), "a side");
+  r = part, r.order[0] = 3, expect_sentence(msdk_resample(&r, out.data()), "a part needs");
+  r = part, r.clip = MSDK_CLIP_CHANNEL, expect_sentence(msdk_resample(&r, out.data()), "a part needs");
   const int32_t values[] = {0, 1};
   expect_sentence(msdk_resample_to_labels(&good, values, 0, out.data(), 4), "a label has");
 }

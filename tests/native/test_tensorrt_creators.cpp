@@ -95,6 +95,23 @@ void test_fields() {
   expect(log().take().size() == 1024, "a message is cut at 1023 characters");
 }
 
+// A driver of an older major version of CUDA than the library's is told when the engine is loaded.
+void test_driver() {
+  for (const char* driver : {"12060", "11080"}) {
+    setenv("CUDA_EMULATOR_DRIVER", driver, 1);
+    expect_refusal(
+        std::string("CUDA driver ") + driver,
+        {"msdk::KanLinear", "the NVIDIA driver runs CUDA up to 1", "compiled by CUDA 13.0: update the driver"},
+        [] { return create("KanLinear", {}, TensorRTPhase::kRUNTIME) != nullptr; });
+  }
+  for (const char* driver : {"13000", "13020", "14000", "0"}) {
+    setenv("CUDA_EMULATOR_DRIVER", driver, 1);
+    expect(create("KanLinear", {}, TensorRTPhase::kRUNTIME) != nullptr,
+           std::string("CUDA driver ") + driver + " is enough");
+  }
+  unsetenv("CUDA_EMULATOR_DRIVER");
+}
+
 // Without a logger, messages go to standard error; a finder without one as well.
 void test_logger() {
   struct Empty final : ILoggerFinder {
@@ -117,6 +134,7 @@ int main() {
   test_logger();
   test_creators();
   test_fields();
+  test_driver();
   expect(log().take().empty(), "no message is left over");
   return finish();
 }

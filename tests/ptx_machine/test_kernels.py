@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.gpu import op_checks, volume_checks
-from tests.gpu.device import DeviceError
+from tests.gpu.device import Device, DeviceError
+from tests.ptx_machine.build import GPU, Change, build
 from tests.ptx_machine.faults import FAULTS, report_of
 from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
 
@@ -53,6 +54,17 @@ def test_a_scan_repeats_bit_for_bit_in_other_orders_of_threads(ops):
 
 def test_a_captured_scan_replays(ops):
     assert op_checks.check_graph(ops, CASE) == 3
+
+
+def test_a_fill_that_nobody_waits_for_overtakes_a_replay(folder):
+    """A planted fault of device.cu: the legacy stream still fills while a stream that ignores it works."""
+    source, changed = GPU / "device.cu", folder / "device.cu"
+    wait = "error == cudaSuccess ? cudaStreamSynchronize(nullptr) : error"
+    assert source.read_text().count(wait) == 2
+    changed.write_text(source.read_text().replace(wait, "error"))
+    ops = op_checks.Ops(Device(build(folder, change=Change(replaced=((source, changed),)))))
+    with pytest.raises(AssertionError):
+        op_checks.check_graph(ops, CASE)
 
 
 @pytest.mark.parametrize("call", ["allocate", "release", "synchronize"])

@@ -16,6 +16,7 @@ CAMPAIGNS = {
     "starvation": "no space and no permission at every write",
     "concurrency": "threads, processes and exports at once",
     "cluster": "workers, nodes and the driver of a Ray cluster lost on the way",
+    "server": "clients of msdk-rt serve that are many, rude or hostile",
     "endurance": "nothing grows in a long run",
     "native": "fuzzing of the C++ adaptors by libFuzzer",
 }

@@ -38,3 +38,14 @@ def test_the_page_shows_the_last_run(tmp_path, monkeypatch):
     assert "| a volume | 5 | 0 | 0 of five |" in page
     assert "3 of five" not in page
     assert "no signal, no hang" in " ".join(page.split())
+
+
+def test_quick_slice_of_the_server():
+    pytest.importorskip("fastapi", reason="the server's packages are not installed")
+    pytest.importorskip("msdk_rt_viewer", reason="NiiVue is not installed: pip install ./plugins/viewer")
+    from tests.reliability import server
+
+    rows = list(server.main(quick=True))
+    print(*rows, sep="\n")
+    assert sum(row.failures for row in rows) == 0
+    assert len(rows) == 12

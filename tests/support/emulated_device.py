@@ -17,6 +17,7 @@ from collections import deque
 import numpy as np
 
 from msdk_rt.backends.onnxruntime import SessionOnDevice
+from msdk_rt.backends.releases import Releases
 from msdk_rt.backends.volume_kernels import VolumeKernels, Windows
 from msdk_rt.errors import BackendError
 from tests.support.emulator_build import COMPILED, ROOT, emulated_library
@@ -35,6 +36,7 @@ class EmulatedDevice:
         self.streams, self.numbers = weakref.WeakValueDictionary(), itertools.count(3)
         self.memory, self.blocks, self.peak = memory, {}, 0
         self.captures = self.launches = 0
+        self.releases = Releases()
         self.capturing: set[int] = set()  # threads; captures are thread-local, as msdk_rt asks for them
         self.broken: set[int] = set()  # those whose capture a forbidden call has broken
 
@@ -164,16 +166,17 @@ class Stream:
     def capture(self, work):
         self.captured, thread = [], threading.get_ident()
         self.device.capturing.add(thread)
-        try:
-            work()
-            if thread in self.device.broken:
-                raise BackendError("CUDA says cudaErrorStreamCaptureInvalidated")
-            self.device.captures += 1
-            return Graph(self.captured)
-        finally:
-            self.captured = None
-            self.device.capturing.discard(thread)
-            self.device.broken.discard(thread)
+        with self.device.releases.held():
+            try:
+                work()
+                if thread in self.device.broken:
+                    raise BackendError("CUDA says cudaErrorStreamCaptureInvalidated")
+                self.device.captures += 1
+                return Graph(self.captured)
+            finally:
+                self.captured = None
+                self.device.capturing.discard(thread)
+                self.device.broken.discard(thread)
 
     def upload(self, source, address):
         assert source.flags.c_contiguous
@@ -203,17 +206,18 @@ class DeviceMemory:
         with device.lock:
             device.blocks[self.address] = size
             device.peak = max(device.peak, sum(device.blocks.values()))
-        weakref.finalize(self, self._free, device, block)
+        weakref.finalize(self, device.releases.call, release, device, block)
 
-    @staticmethod
-    def _free(device, block):
-        with device.lock:
-            for stream in list(device.streams.values()):
-                while stream.queue:
-                    stream.advance()
-            block[:] = POISON
-            del device.blocks[block.ctypes.data]
-        device.refuse_in_a_capture("a release of memory")
+
+def release(device, block):
+    """cudaFree."""
+    device.refuse_in_a_capture("a release of memory")
+    with device.lock:
+        for stream in list(device.streams.values()):
+            while stream.queue:
+                stream.advance()
+        block[:] = POISON
+        del device.blocks[block.ctypes.data]
 
 
 class EmulatedKernels(VolumeKernels):

@@ -120,14 +120,17 @@ def unet(channels, classes, configuration):
     )
 
 
-def trained(network, channels, patch, classes, regions, steps=40, seed=0):
-    """Train on balls for some steps: patches (B, C, ...) to the class or regions of each voxel."""
+def trained(network, sample, classes, regions, steps, seed=0):
+    """Train for some steps: patches (B, C, ...) to the class or regions of each voxel.
+
+    sample(rng): one patch (C, ...) float32, normalised, and the class of each voxel.
+    """
     torch.manual_seed(seed)
     network.train()
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     rng = np.random.default_rng(seed)
     for _ in range(steps):
-        images, targets = zip(*(balls(rng, patch, channels, classes) for _ in range(2)), strict=True)
+        images, targets = zip(*(sample(rng) for _ in range(2)), strict=True)
         logits = network(torch.from_numpy(np.stack(images)))
         target = torch.from_numpy(np.stack(targets)).long()
         if regions:
@@ -165,19 +168,27 @@ def write_folder(
     trainer="nnUNetTrainer",
     network=unet,
     steps=40,
+    sample=None,
     **checkpoint,
 ):
-    """A results folder whose folds were trained for `steps`, each from another start."""
+    """A results folder whose folds were trained for `steps`, each from another start.
+
+    sample: as of `trained`; default: balls of the plans' patch size.
+    """
     (name, configuration), channels = next(iter(plan["configurations"].items())), len(data["channel_names"])
     regions = "regions_class_order" in data
     classes = len(data["regions_class_order"]) if regions else len(data["labels"])
+
+    def a_patch_of_balls(rng):
+        return balls(rng, configuration["patch_size"], channels, classes)
+
     path.mkdir(parents=True)
     (path / "plans.json").write_text(json.dumps(plan))
     (path / "dataset.json").write_text(json.dumps(data))
     for index, fold in enumerate(folds):
         torch.manual_seed(100 + index)
         one = network(channels, classes, configuration)
-        trained(one, channels, configuration["patch_size"], classes, regions, steps, seed=index)
+        trained(one, sample or a_patch_of_balls, classes, regions, steps, seed=index)
         folder = path / f"fold_{fold}"
         folder.mkdir()
         content = {

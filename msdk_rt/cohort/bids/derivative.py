@@ -33,20 +33,22 @@ def plan_dataset(
     *,
     participants: Collection[str] = (),
     channels: Mapping[str, str] | None = None,
+    source: str = "",
 ) -> Plan:
     """The cases of a BIDS dataset, their results in a derivative dataset, which is described already.
 
     participants: labels, all where there are none. channels: {channel: suffix with entities} where the names
-    of the model's channels do not say it. Raises InputError, OutputError.
+    of the model's channels do not say it. source: URL of the dataset, where its path leads nowhere from the
+    output. Raises InputError, OutputError.
     """
     if output.resolve() == dataset.resolve():
         raise OutputError(f"the output {output} is the dataset: give {dataset / 'derivatives' / GENERATOR}")
     queries = queries_for(manifest.channels, channels or {})
     labels = {label.removeprefix("sub-") for label in participants}
     found, left_out = find_in_dataset(dataset, manifest.channels, queries, sorted(labels))
-    source = read_object(dataset / DESCRIPTION)
+    about = read_object(dataset / DESCRIPTION)
     check_writable(output)
-    _describe(dataset, output, source)
+    _describe(source or os.path.relpath(dataset.resolve(), output.resolve()), output, about)
     cases = [_case(case, dataset, manifest.labels, output) for case in found]
     for case in cases:
         remove_leftovers(case.output.parent)
@@ -76,7 +78,7 @@ def _case(found: BidsCase, dataset: Path, labels: Mapping[str, int], output: Pat
     )
 
 
-def _describe(dataset: Path, output: Path, source: Mapping[str, Any]) -> None:
+def _describe(raw: str, output: Path, source: Mapping[str, Any]) -> None:
     """Write dataset_description.json, README and .bidsignore. Raises OutputError over another's dataset."""
     if (output / DESCRIPTION).exists():
         generators: Sequence[Any] = read_object(output / DESCRIPTION).get("GeneratedBy") or [{}]
@@ -87,7 +89,7 @@ def _describe(dataset: Path, output: Path, source: Mapping[str, Any]) -> None:
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": GENERATOR, "Version": msdk_rt.__version__}],
-        "DatasetLinks": {"raw": os.path.relpath(dataset.resolve(), output.resolve())},
+        "DatasetLinks": {"raw": raw},
     }
     entries |= {key: source[key] for key in ("Authors", "License") if key in source}
     texts = {

@@ -61,8 +61,10 @@ class Gone:
 class Crew:
     """Ray's side of a run."""
 
-    def __init__(self, ray: Any, opening: Opening, request: Request, sign: Path, gpu: bool | None):
-        """sign: a folder that proves to a worker that it sees the results' folder. gpu: as of needs_gpu."""
+    def __init__(self, ray: Any, opening: Opening, request: Request, sign: Path | str, gpu: bool | None):
+        """sign: a folder that proves to a worker that it sees the results' folder; or a result's URL. gpu: as
+        of needs_gpu.
+        """
         self._ray, self._opening, self._request, self._sign, self._gpu = ray, opening, request, sign, gpu
         self.members: list[Member] = []  # those that are starting too
         self._ready: list[Member] = []
@@ -99,7 +101,8 @@ class Crew:
         self._looked = time.monotonic()
         self.nodes = nodes_of(self._ray)
         self.had_places = self.had_places or self.places() > 0
-        os.utime(self._sign)  # shows that it is in use, on a disk without locks
+        if isinstance(self._sign, Path):
+            os.utime(self._sign)  # shows that it is in use, on a disk without locks
         for node in self._fit():
             if time.monotonic() < self._avoided.get(node.id, 0.0):
                 continue

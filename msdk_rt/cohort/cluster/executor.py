@@ -9,13 +9,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import check_writable, folder_lock, temporary_folder
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.cohort.cases import Case
@@ -23,7 +24,7 @@ from msdk_rt.cohort.cluster.crew import Answered, Crew, Gone, Member, Ready
 from msdk_rt.cohort.cluster.dispatch import MOST_KILLS, MOST_LOST_NODES, Dispatch
 from msdk_rt.cohort.cluster.nodes import join, needs_gpu
 from msdk_rt.cohort.opening import Opening
-from msdk_rt.cohort.records import Request, identity
+from msdk_rt.cohort.records import Request, shared_identity
 from msdk_rt.cohort.run import Outcome, Tell
 from msdk_rt.errors import BackendError, InputError, one_line
 
@@ -37,8 +38,8 @@ class Cluster:
     def __init__(self, opening: Opening, address: str):
         """address: "auto" or HOST:PORT. Raises ArtifactError, BackendError."""
         self._opening, self._address = replace(opening, path=opening.path.absolute()), address
-        with folder_lock(self._opening.path.parent, shared=True):
-            self.manifest = read_manifest(self._opening.path)
+        with unpacked(self._opening.path) as path, folder_lock(path.parent, shared=True):
+            self.manifest = read_manifest(path)
         with ExitStack() as redirected:  # stdout is for the report; Ray prints what happens to nodes there
             redirected.enter_context(redirect_stdout(sys.stderr))
             self._ray = join(address)
@@ -52,11 +53,10 @@ class Cluster:
         """Outcomes in the order in which they come."""
         if not cases:
             return
-        shared = Path(os.path.commonpath([case.output.parent.absolute() for case in cases]))
-        check_writable(shared)
+        url = cases[0].mirror.url(cases[0].output) if cases[0].mirror else ""
         gpu = needs_gpu(self._opening.providers, self.manifest.engine is not None)
         with (
-            temporary_folder(shared) as sign,
+            nullcontext(url) if url else _sign_among(cases) as sign,
             closing(Crew(self._ray, self._opening, request, sign, gpu)) as crew,
             tqdm(total=len(cases), desc="cases", unit="case", leave=False, disable=not progress) as bar,
         ):
@@ -114,7 +114,7 @@ class _Run:
             member, index = given
             case = self.cases[index]
             try:
-                inputs = identity(case)
+                inputs = shared_identity(case)
             except InputError as error:
                 self.dispatch.done(member, index)
                 yield self._failed(index, one_line(error))
@@ -195,6 +195,15 @@ class _Run:
             self.tell(line)
 
 
+@contextmanager
+def _sign_among(cases: Sequence[Case]) -> Iterator[Path]:
+    """A folder above all results, while they are made."""
+    shared = Path(os.path.commonpath([case.output.parent.absolute() for case in cases]))
+    check_writable(shared)
+    with temporary_folder(shared) as sign:
+        yield sign
+
+
 def _absolute(case: Case) -> Case:
     """The case for a process with another working directory."""
     return replace(
@@ -210,6 +219,6 @@ def _absolute(case: Case) -> Case:
 
 def _identity_or_none(case: Case) -> list[dict[str, Any]] | None:
     try:
-        return identity(case)
+        return shared_identity(case)
     except InputError:
         return None

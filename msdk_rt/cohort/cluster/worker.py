@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import msdk_rt
+from msdk_rt.artifact.files import private_folder
 from msdk_rt.backends.processors import threads_for
 from msdk_rt.cohort.cases import Case
 from msdk_rt.cohort.opening import Opening
-from msdk_rt.cohort.records import Request, identity, model_of
+from msdk_rt.cohort.records import Request, model_of, shared_identity
+from msdk_rt.cohort.remote.staging import Staging
+from msdk_rt.cohort.remote.store import check_writable
 from msdk_rt.cohort.run import Outcome, Ready, Segmented, Work
 from msdk_rt.cohort.warned import collecting_warnings
 from msdk_rt.errors import InputError, MsdkError, OutputError, one_line
@@ -39,9 +42,9 @@ class Answer:
 class Worker:
     """Segments cases, up to three at a time, each at another stage: read, in the network, written."""
 
-    def __init__(self, opening: Opening, request: Request, sign: Path, version: str, processors: int):
-        """sign: a folder among the results, which proves that they are the ones that the driver sees.
-        version: the driver's. processors: that the worker may use.
+    def __init__(self, opening: Opening, request: Request, sign: Path | str, version: str, processors: int):
+        """sign: a folder among the results, which proves that they are the ones that the driver sees; or the
+        URL of a result. version: the driver's. processors: that the worker may use.
         """
         self._opening, self._request, self._sign, self._version = opening, request, sign, version
         self._processors = processors
@@ -50,16 +53,20 @@ class Worker:
         """Open the Segmenter."""
         if msdk_rt.__version__ != self._version:
             return Opened(f"has msdk_rt {msdk_rt.__version__}, the driver {self._version}: install the same")
-        if not self._sign.is_dir():
+        if isinstance(self._sign, Path) and not self._sign.is_dir():
             return Opened(
                 f"does not see the results' folder {self._sign.parent} as the driver does: give a path that "
                 "all nodes share"
             )
-        self._warned = contextlib.ExitStack().enter_context(collecting_warnings())  # as long as the process
+        held = contextlib.ExitStack()  # as long as the process
+        self._warned = held.enter_context(collecting_warnings())
         try:
+            if isinstance(self._sign, str):
+                check_writable(self._sign.rpartition("/")[0])
+            self._staging = Staging(held.enter_context(private_folder()))
             opening = self._with_threads()
             self._segmenter = opening.open()
-        except MsdkError as error:
+        except (MsdkError, OSError) as error:
             return Opened(one_line(error))
         if model_of(self._segmenter.manifest) != self._request.model:
             return Opened(f"has another model at {self._opening.path}: give a path that all nodes share")
@@ -71,7 +78,7 @@ class Worker:
     async def segment(self, case: Case, inputs: Sequence[dict[str, Any]]) -> Answer:
         """Read, segment and write a case as run_cases does. inputs: identity of its files at the driver."""
         loop, lines = asyncio.get_running_loop(), list[str]()
-        work = Work(self._segmenter, self._request, lines.append, False, self._warned)
+        work = Work(self._segmenter, self._request, lines.append, False, self._warned, self._staging)
         try:
             read = await loop.run_in_executor(self._reader, _read, work, case, inputs)
             done = await loop.run_in_executor(self._network, self._infer, work, case, read)
@@ -100,7 +107,7 @@ class _Unseen(Exception):
 
 def _read(work: Work, case: Case, inputs: Sequence[dict[str, Any]]) -> Ready | Outcome:
     try:
-        found = identity(case)
+        found = shared_identity(case)
     except InputError as error:
         raise _Unseen(f"{one_line(error)}: give paths that all nodes share") from error
     if found != list(inputs):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from msdk_rt.backends.memory import available_memory
 from msdk_rt.errors import InputError
-from msdk_rt.inference.memory import available_memory
 
 MARK, MARK_AT = b"DICM", 128  # PS3.10, 7.1
 MOST_FILES = 100_000

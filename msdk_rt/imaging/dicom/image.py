@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from msdk_rt.backends.memory import available_memory
 from msdk_rt.errors import InputError, one_line
 from msdk_rt.imaging.dicom.container import Container, open_container
 from msdk_rt.imaging.dicom.frames import frames_of
@@ -14,7 +15,6 @@ from msdk_rt.imaging.dicom.series import choose, series_in
 from msdk_rt.imaging.dicom.stack import Stack, stack
 from msdk_rt.imaging.space import Space, check_affine
 from msdk_rt.inference.arrays import Array, Floats
-from msdk_rt.inference.memory import available_memory
 
 
 @dataclass(frozen=True, eq=False)

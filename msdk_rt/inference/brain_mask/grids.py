@@ -12,7 +12,8 @@ from msdk_rt.inference.planes import plane_blocks
 def coarse_means(image: Floats, spacing: Sequence[float], coarse: float) -> Floats:
     """Mean of (D, H, W) over each cube of side `coarse`; spacing: of a voxel, both in mm."""
     d, h, w = (_means(n, side / coarse) for n, side in zip(image.shape, spacing, strict=True))
-    rows = np.matmul(h, np.matmul(image, w.T))
+    along_w = (image.reshape(-1, image.shape[2]) @ w.T).reshape(*image.shape[:2], -1)
+    rows = np.matmul(h, along_w)
     means: Floats = np.tensordot(d, rows, 1)
     return means
 

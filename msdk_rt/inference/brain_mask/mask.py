@@ -19,10 +19,10 @@ STRIPPED = 0.9  # of what is not air; a brain that is as much is stripped alread
 SURE = 10.0  # logit of what is decided
 
 
-def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask:
-    """Where the brain is in an image (D, H, W), one piece without holes.
+def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask | None:
+    """Where the brain is in an image (D, H, W), one piece without holes; None to keep the whole image.
 
-    entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The mask holds the whole image where
+    entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
     the brain is nearly all that is not air, since that is stripped already and a coarse mask would only cut
     its edge, and, with an InputWarning, where no voxel looks like brain.
     """
@@ -37,11 +37,11 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
             InputWarning,
             stacklevel=2,
         )
-        return np.ones(image.shape, np.bool_)
+        return None
     brain = without_holes(_largest_piece(found))
     seen = coarse > coarse.min()
     if np.count_nonzero(brain & seen) >= STRIPPED * np.count_nonzero(seen):
-        return np.ones(image.shape, np.bool_)
+        return None
     logits = np.where(brain, np.where(found, logits, SURE), np.where(found, -SURE, logits))
     return above(logits, level, image.shape, spacing, entry["spacing"])
 

@@ -1,5 +1,6 @@
 """DLPack capsules through ctypes: https://dmlc.github.io/dlpack, the struct DLManagedTensor."""
 
+import atexit
 import ctypes
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -119,3 +120,16 @@ def _forget_unused(capsule: int) -> None:
 
 _let_go = _release(_forget)
 _let_go_unused = _release(_forget_unused)
+
+
+@atexit.register
+def _outlive_python() -> None:
+    """What is still lent when Python ends is never freed: a taker in C++ may let go of it after that.
+
+    A tensor without a deleter is part of DLPack's contract.
+    """
+    for kept in _lent.values():
+        managed = kept[0]
+        assert isinstance(managed, _Managed)
+        managed.deleter = _release()
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))

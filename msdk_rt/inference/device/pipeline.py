@@ -19,7 +19,7 @@ from msdk_rt.inference.normalisation import DeviceWork
 from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
-from msdk_rt.inference.windows import batches_of
+from msdk_rt.inference.windows import Take, batches_of
 
 
 class DevicePipeline:
@@ -81,6 +81,13 @@ class DevicePipeline:
     ) -> Logits:
         """Enqueue a checked volume and return a function that waits for its blended logits (K, D, H, W)."""
         return self._start(volume, "logits", watch, stages).logits
+
+    def start_planes(
+        self, volume: Floats, take: Take, watch: Watch | None = None, stages: Stages | None = None
+    ) -> Callable[[], None]:
+        """Enqueue a checked volume; its logits go to `take` at once when the function returned is called."""
+        logits = self.start_logits(volume, watch, stages)
+        return lambda: take(0, logits())
 
     def _start(
         self, volume: Floats | DeviceVolume, maps: str | None, watch: Watch | None, stages: Stages | None

@@ -101,6 +101,7 @@ const char* kan_linear(const KanLinearArgs<T>& args, Stream stream) {
   if (blocks == 0) return nullptr;
   if (args.bases < 4 || args.bases > kMaxSplineBases) return "kan_linear: the number of bases must be 4 to 64";
   if (blocks > INT32_MAX) return "kan_linear: too many tokens and outputs for one launch; split the batch";
+  if (const char* refused = prefer_shared_memory(kan_kernel<T>)) return refused;
   return launch(kan_kernel<T>, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, args, token_tiles,
                 output_tiles);
 }

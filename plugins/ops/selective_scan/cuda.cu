@@ -250,6 +250,7 @@ const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
   Group groups[kMaxDirections];
   const int group_count = groups_of(a.directions, groups);
   const size_t y_bytes = static_cast<size_t>(std::min(plan.chunk_steps, a.length)) * kPitch * sizeof(float);
+  if (const char* refused = prefer_shared_memory(outputs_kernel<T, kStates>)) return refused;
   for (int g = 0; g < group_count; ++g) {
     const Accumulation accumulation{partial_y(a, workspace + layout.y), g == 0, g == group_count - 1};
     if (const char* refused = launch(outputs_kernel<T, kStates>, dim3(static_cast<unsigned>(warps)), dim3(kWarp),

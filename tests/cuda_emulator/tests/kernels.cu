@@ -1,6 +1,6 @@
 #include "kernels.h"
 
-#include "cuda/launch.cuh"
+#include "cuda/math.cuh"
 
 namespace kernels {
 namespace {
@@ -106,6 +106,12 @@ __global__ void reads_unwritten_shared_kernel(float* out) {
   out[threadIdx.x] = partial.values[threadIdx.x];
 }
 
+// Takes the special-function unit's results for exact.
+__global__ void powers_of_two_kernel(int* out) {
+  const int i = static_cast<int>(threadIdx.x);
+  out[i] = static_cast<int>(msdk::cuda::exp2_approx(static_cast<float>(i)));
+}
+
 struct Numbers {
   int values[64];
 };
@@ -144,6 +150,7 @@ void two_barriers() { launch(two_barriers_kernel, dim3(1), dim3(32), 0, nullptr)
 void shuffle_from_an_exited_lane() { launch(shuffle_from_an_exited_lane_kernel, dim3(1), dim3(32), 0, nullptr); }
 void shared_overflow() { launch(shared_overflow_kernel, dim3(1), dim3(33), 0, nullptr); }
 void reads_unwritten_shared(float* out) { launch(reads_unwritten_shared_kernel, dim3(1), dim3(32), 0, nullptr, out); }
+void powers_of_two(int* out) { launch(powers_of_two_kernel, dim3(1), dim3(16), 0, nullptr, out); }
 void missing_barrier(int* out) { launch(missing_barrier_kernel, dim3(1), dim3(64), 0, nullptr, out); }
 void endless_spin(int* flag) { launch(endless_spin_kernel, dim3(1), dim3(1), 0, nullptr, flag); }
 

@@ -15,6 +15,7 @@ void two_barriers();
 void shuffle_from_an_exited_lane();
 void shared_overflow();
 void reads_unwritten_shared(float* out);
+void powers_of_two(int* out);
 void missing_barrier(int* out);
 void endless_spin(int* flag);
 

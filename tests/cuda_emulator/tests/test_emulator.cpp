@@ -61,6 +61,12 @@ void test_right_kernels(const std::string& order) {
   kernels::reads_unwritten_shared(unwritten.data());
   for (const float value : unwritten) expect(std::isnan(value), "shared memory is poisoned, ", order);
 
+  std::vector<int> powers(16, -1);
+  kernels::powers_of_two(powers.data());
+  bool as_if_exact = true;
+  for (int i = 0; i < 16; ++i) as_if_exact = as_if_exact && powers[i] == 1 << i;
+  expect(!as_if_exact, "an approximation that is taken for exact shows, ", order);
+
   std::vector<int> raced(64, 0);
   kernels::missing_barrier(raced.data());
   bool as_with_a_barrier = true;

@@ -174,7 +174,7 @@ struct Inputs {
 int differing_resamplings(int callers, int threads) {
   const Floats data = uniform(2 * 9 * 20 * 31, -1, 1);
   const auto resampled = [&](int on) {
-    const MsdkResampling r{2, {9, 20, 31}, {14, 33, 40}, {3, 3, 3}, MSDK_CLIP_CHANNEL, 0, on, data.data()};
+    const MsdkResampling r{2, {9, 20, 31}, {14, 33, 40}, {3, 3, 3}, MSDK_CLIP_CHANNEL, 0, on, data.data(), 0, 0, 0, 0};
     Floats out(2 * 14 * 33 * 40);
     std::vector<uint8_t> labels(14 * 33 * 40);
     const int32_t values[] = {0, 1};

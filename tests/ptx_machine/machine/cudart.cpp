@@ -1,10 +1,12 @@
 // A CUDA runtime whose device is the PTX machine: as much of libcudart as the host objects under test call. Streams
-// run at once; while one is captured, its launches are kept for the graph, and what CUDA forbids is refused.
+// run at once, but for the legacy stream's uploads and fills, which are as late as CUDA allows. While a stream is
+// captured, its launches are kept for the graph, and what CUDA forbids is refused.
 #include <cuda_runtime_api.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "device_memory.h"
@@ -31,6 +33,14 @@ struct Capture {
   bool broken;
 };
 
+// What the legacy stream still has to do. Streams made with cudaStreamNonBlocking do not wait for it.
+std::vector<std::function<void()>> legacy_stream;
+
+void finish_legacy_stream() {
+  for (const auto& work : legacy_stream) work();
+  legacy_stream.clear();
+}
+
 Capture capture{};  // one at a time, in cudaStreamCaptureModeGlobal
 cudaError_t last_error = cudaSuccess;
 
@@ -51,7 +61,10 @@ cudaError_t enqueue(const void* function, dim3 grid, dim3 block, void** argument
   const auto error = ptx_machine::prepare(function, Index{grid.x, grid.y, grid.z}, Index{block.x, block.y, block.z},
                                           arguments, bytes, launch);
   if (error != cudaSuccess) return noted(error);
-  if (!capture.graph) return noted(ptx_machine::run(launch));
+  if (!capture.graph) {
+    if (!stream) finish_legacy_stream();
+    return noted(ptx_machine::run(launch));
+  }
   if (stream != capture.stream) return outside_of_captures();
   capture.graph->launches.push_back(std::move(launch));
   return cudaSuccess;
@@ -70,6 +83,13 @@ CUDART void __cudaUnregisterFatBinary(void**) {}
 CUDART void __cudaRegisterFunction(void**, const char* host_function, char*, const char* symbol, int, uint3*, uint3*,
                                    dim3*, dim3*, int*) {
   ptx_machine::register_kernel(host_function, symbol);
+}
+
+// It has no cache that shared memory is taken from: what is asked for must only make sense.
+CUDART cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+  if (!ptx_machine::is_kernel(function)) return noted(cudaErrorInvalidDeviceFunction);
+  if (attribute != cudaFuncAttributePreferredSharedMemoryCarveout) return noted(cudaErrorNotSupported);
+  return value >= 0 && value <= 100 ? cudaSuccess : noted(cudaErrorInvalidValue);
 }
 
 CUDART cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
@@ -145,12 +165,13 @@ CUDART cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 CUDART cudaError_t cudaFree(void* pointer) {
   if (const cudaError_t error = outside_of_captures()) return error;
+  finish_legacy_stream();
   return !pointer || ptx_machine::release(pointer) ? cudaSuccess : noted(cudaErrorInvalidValue);
 }
 CUDART cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
   if (const cudaError_t error = outside_of_captures()) return error;
   if (const cudaError_t error = check_device_side(to, bytes)) return error;
-  std::memset(to, byte, bytes);
+  legacy_stream.push_back([=] { std::memset(to, byte, bytes); });
   return cudaSuccess;
 }
 CUDART cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
@@ -161,6 +182,13 @@ CUDART cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemc
     if (const cudaError_t error = check_device_side(from, bytes)) return error;
   if (to_device)
     if (const cudaError_t error = check_device_side(to, bytes)) return error;
+  if (kind == cudaMemcpyHostToDevice) {  // from pageable memory: it returns when its source has been read
+    const char* begin = static_cast<const char*>(from);
+    legacy_stream.push_back(
+        [=, read = std::vector<char>(begin, begin + bytes)] { std::memcpy(to, read.data(), bytes); });
+    return cudaSuccess;
+  }
+  finish_legacy_stream();
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
@@ -170,8 +198,14 @@ CUDART cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
   return cudaSuccess;
 }
 
-CUDART cudaError_t cudaDeviceSynchronize() { return outside_of_captures(); }
-CUDART cudaError_t cudaStreamSynchronize(cudaStream_t) { return outside_of_captures(); }
+CUDART cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t error = outside_of_captures()) return error;
+  finish_legacy_stream();
+  return cudaSuccess;
+}
+CUDART cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  return stream ? outside_of_captures() : cudaDeviceSynchronize();
+}
 CUDART cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   static uintptr_t streams = 0;
   *stream = reinterpret_cast<cudaStream_t>(++streams * 256);

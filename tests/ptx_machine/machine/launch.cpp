@@ -71,6 +71,8 @@ void register_kernel(const void* host_function, const char* symbol) {
   registered()[host_function] = {library_of(host_function), symbol};
 }
 
+bool is_kernel(const void* host_function) { return registered().count(host_function) != 0; }
+
 cudaError_t prepare(const void* host_function, Index grid, Index block, void** arguments, size_t dynamic_bytes,
                     Launch& launch) {
   const auto function = registered().find(host_function);

@@ -1,7 +1,10 @@
 """msdk_rt.backends.cuda over the real cuda-bindings: a round trip on a GPU, a sentence without one."""
 
 import ast
+import gc
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +42,58 @@ def test_memory_goes_there_and_back():
     np.testing.assert_array_equal(source, target)
     assert cuda.device_of(first.address) == cuda.current_device()
     assert cuda.free_memory() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="no GPU: `make gpu-check` runs it where there is one")
+def test_memory_that_is_freed_during_a_capture_leaves_it_whole():
+    stream, garbage, kept = cuda.Stream(), [cuda.DeviceMemory(64)], cuda.DeviceMemory(64)
+    graph = stream.capture(lambda: (stream.zero(kept.address, kept.size), garbage.clear()))
+    graph.launch(stream)
+    stream.synchronize()
+
+
+def test_garbage_of_a_capture_is_freed_after_it(monkeypatch):
+    """CUDA breaks a capture in whose thread memory is freed, and garbage collection runs anywhere."""
+    success, calls = runtime.cudaError_t.cudaSuccess, []
+
+    def said(name, *values):
+        monkeypatch.setattr(cuda.runtime, name, lambda *_: (calls.append(name), (success, *values))[1])
+
+    said("cudaMalloc", 4096)
+    for name in ("cudaFree", "cudaStreamBeginCapture", "cudaGraphDestroy", "cudaGraphExecDestroy"):
+        said(name)
+    said("cudaStreamEndCapture", 1)
+    said("cudaGraphInstantiate", 2)
+
+    class Cycle:
+        def __init__(self):
+            self.memory, self.itself = cuda.DeviceMemory(64), self
+
+    def work():
+        Cycle()
+        gc.collect()
+        calls.append("work")
+
+    cuda.Stream(1).capture(work)
+    assert calls[calls.index("work") :][:3] == ["work", "cudaStreamEndCapture", "cudaFree"]
+    calls.clear()
+    Cycle()
+    gc.collect()
+    assert calls[-1] == "cudaFree"
+
+
+@pytest.mark.parametrize(
+    ("shares_memory", "available", "expected"),
+    [(0, 900, 100), (1, 900, 900), (1, 50, 100), (1, None, 100)],
+)
+def test_a_jetson_has_the_memory_that_linux_gives_back(shares_memory, available, expected, monkeypatch):
+    success = runtime.cudaError_t.cudaSuccess
+    monkeypatch.setattr(cuda.runtime, "cudaMemGetInfo", lambda: (success, 100, 1000))
+    monkeypatch.setattr(cuda.runtime, "cudaGetDevice", lambda: (success, 0))
+    monkeypatch.setattr(cuda.runtime, "cudaDeviceGetAttribute", lambda *_: (success, shares_memory))
+    monkeypatch.setattr(cuda, "available_memory", lambda: available)
+    assert cuda.free_memory() == expected
 
 
 @pytest.mark.skipif(has_gpu(), reason="there is a GPU, and these are the sentences without one")
@@ -85,6 +140,16 @@ def is_of_runtime(node):
     return isinstance(node, ast.Attribute) and getattr(node.value, "id", "") == "runtime"
 
 
+def test_the_driver_is_compared_with_the_runtime_inside_cuda_bindings():
+    """Not with a libcudart of the machine, which may be missing, another one, and in the way of others."""
+    code = (
+        "from msdk_rt.backends import cuda; cuda.check_driver(); "
+        "print('libcudart' in open('/proc/self/maps').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("driver", "built", "said"),
     [
@@ -102,7 +167,7 @@ def is_of_runtime(node):
 def test_an_older_driver_is_told_before_the_first_kernel(driver, built, said, monkeypatch):
     success = runtime.cudaError_t.cudaSuccess
     monkeypatch.setattr(cuda.runtime, "cudaDriverGetVersion", lambda: (success, driver))
-    monkeypatch.setattr(cuda.runtime, "getLocalRuntimeVersion", lambda: (success, built))
+    monkeypatch.setattr(cuda.runtime, "cudaRuntimeGetVersion", lambda: (success, built))
     if said is None:
         cuda.check_driver()
         return

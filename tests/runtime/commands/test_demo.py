@@ -13,6 +13,10 @@ from msdk_export.models import MSDKMamba, MSDKMambaConfig
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.commands.main import main
 
+needs_viewer = pytest.mark.skipif(
+    importlib.util.find_spec("msdk_rt_viewer") is None, reason="needs pip install ./plugins/viewer"
+)
+
 
 @pytest.fixture
 def small_brain(monkeypatch):
@@ -31,6 +35,7 @@ def small_brain(monkeypatch):
     return images[""]
 
 
+@needs_viewer
 def test_the_package_brings_weights_that_know_tissues(small_brain, tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--threads", "2"]) == 0
     printed = capsys.readouterr().out
@@ -41,6 +46,10 @@ def test_the_package_brings_weights_that_know_tissues(small_brain, tmp_path, cap
     labels = nibabel.load(tmp_path / "demo" / "labels.nii.gz")
     assert labels.shape == small_brain.shape
     assert read_manifest(tmp_path / "demo" / "model.onnx").channels == ("t1",)
+    page = tmp_path / "demo" / "view.html"
+    assert printed.splitlines()[-1] == f"look      {page.as_uri()}"
+    assert page.stat().st_size > 2_000_000
+    assert "white matter" in page.read_text()
     assert (tmp_path / "demo" / "overlay.png").stat().st_size > 10_000
 
 
@@ -53,6 +62,15 @@ def test_weights_with_other_labels_are_not_compared_with_the_maps(small_brain, t
     printed = capsys.readouterr().out
     assert "label     tumour" in printed
     assert "Dice" not in printed
+
+
+def test_without_the_viewer_the_last_line_says_what_to_install(small_brain, tmp_path, capsys, monkeypatch):
+    real = importlib.util.find_spec
+    absent = "msdk_rt_viewer"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == absent else real(name))
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--threads", "2"]) == 0
+    assert "pip install ./plugins/viewer; msdk-rt view" in capsys.readouterr().out.splitlines()[-1]
+    assert not (tmp_path / "demo" / "view.html").exists()
 
 
 def test_a_missing_extra_is_named_first(tmp_path, capsys, monkeypatch):

@@ -1,6 +1,10 @@
 """Arrays of other libraries on an emulated device go in without a copy, results stay there."""
 
 import gc
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +83,30 @@ def test_a_result_lives_as_long_as_what_was_made_of_it(tmp_path, device):
     assert len(device.blocks) == before
     with pytest.raises(BufferError, match="shared where it lies"):
         segmenter.run(lent).__dlpack__(copy=True)
+
+
+LENDS_AND_ENDS = """
+import ctypes, sys, types
+import numpy as np
+from msdk_rt.inference.device import dlpack
+values = np.full(4, 2.5, np.float32)
+array = types.SimpleNamespace(address=values.ctypes.data, shape=(4,), dtype=values.dtype, owner=values)
+capsule = dlpack.capsule(array, (1, 0))
+python, taker = ctypes.pythonapi, ctypes.CDLL(sys.argv[1])
+python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+python.PyCapsule_GetPointer.argtypes = python.PyCapsule_SetName.argtypes = ctypes.py_object, ctypes.c_char_p
+taker.take(ctypes.c_void_p(python.PyCapsule_GetPointer(capsule, b"dltensor")))
+python.PyCapsule_SetName(capsule, b"used_dltensor")
+"""
+
+
+def test_a_taker_may_let_go_after_python_has_ended(tmp_path):
+    """A static object of a C++ library does: our deleter is Python's, which is gone by then."""
+    library = tmp_path / "taker.so"
+    source = Path(__file__).with_name("late_taker.c")
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", source, "-o", library], check=True)
+    done = subprocess.run([sys.executable, "-c", LENDS_AND_ENDS, library], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("2.5 at the end\nlet go\n", 0), done.stderr
 
 
 @pytest.mark.parametrize(

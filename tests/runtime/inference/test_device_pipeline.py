@@ -22,7 +22,7 @@ from msdk_rt.backends.volume_kernels import VolumeKernels
 from msdk_rt.inference.host import infer_views
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import blend_windows
-from tests.support.emulated_device import EmulatedDevice, EmulatedNetwork, Stream
+from tests.support.emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
 from tests.support.segmenters_on_device import (
     SHAPE,
     WINDOW,
@@ -207,6 +207,36 @@ def test_the_library_that_is_shipped_has_every_kernel(tmp_path):
     for path in (ops_library(), tmp_path / "absent.so"):
         with pytest.raises(BackendError, match=r"does not load .*reinstall msdk_rt"):
             VolumeKernels(path)
+
+
+def test_a_driver_that_is_too_old_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("CUDA_EMULATOR_DRIVER", "12060")
+    with pytest.raises(BackendError, match=r"runs CUDA up to 12\.6, .* compiled by CUDA 13\.0: update the"):
+        EmulatedKernels(EmulatedDevice())
+    monkeypatch.setenv("CUDA_EMULATOR_DRIVER", "13010")
+    EmulatedKernels(EmulatedDevice())
+
+
+class GarbageWhileItRuns(EmulatedNetwork):
+    """Its thread collects garbage while it captures, device memory among it."""
+
+    def enqueue(self, image, logits, count):
+        if self.stream.device.capturing:
+            self.garbage = None
+            gc.collect()
+        else:
+            self.garbage = [self.stream.device.DeviceMemory(4)]
+            self.garbage.append(self.garbage)
+        super().enqueue(image, logits, count)
+
+
+def test_garbage_of_device_memory_leaves_a_capture_whole(tmp_path):
+    path, device = model(tmp_path), EmulatedDevice(5)
+    with on_device(device, GarbageWhileItRuns):
+        segmenter = Segmenter(path)
+        for seed in range(3):
+            segmenter.run(volume_of(seed))
+    assert device.captures == 1
 
 
 class OnOneStream(EmulatedNetwork):

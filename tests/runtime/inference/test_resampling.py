@@ -12,6 +12,7 @@ from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.backends.resampling_kernels import ResamplingKernels
 from msdk_rt.errors import BackendError, InputError
 from msdk_rt.inference.resampling import (
+    LabelsByPlanes,
     resample,
     resample_to_labels,
     resample_to_probabilities,
@@ -79,6 +80,33 @@ def test_labels_are_those_of_the_resampled_logits(case, activation, half, seed):
     resampled = resample(logits, shape, **options).astype(np.float16 if half else np.float32)
     assert found.dtype == (np.uint8 if values.max() <= 255 else np.uint16)
     np.testing.assert_array_equal(found, nnunet_resampling.labels_of(resampled, values, activation))
+
+
+@given(cases(), st.sampled_from(["softmax", "sigmoid"]), st.integers(2, 30))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_labels_by_planes_are_those_of_all_logits_at_once(case, activation, step):
+    logits, shape, options = case
+    options |= {"order": min(options["order"], 1), "order_z": min(options["order_z"], 1)}
+    options["separate_axis"] = 0 if options["separate_axis"] else None
+    values = list(range(1, len(logits) + 1))
+    labels = np.full(shape, 99, np.uint8)
+    found = LabelsByPlanes(logits.shape[1:], labels, values, activation, **options)
+    depth = logits.shape[1]
+    for first in range(0, max(1, depth - 1), step - 1):
+        found.take(first, logits[:, first : first + step])
+    np.testing.assert_array_equal(labels, resample_to_labels(logits, shape, values, activation, **options))
+
+
+@pytest.mark.parametrize("options", [{"order": 3}, {"separate_axis": 1}, {"order_z": 3, "separate_axis": 0}])
+def test_labels_by_planes_refuse_what_needs_all_logits(options):
+    with pytest.raises(InputError, match="give all logits at once"):
+        LabelsByPlanes((3, 4, 5), np.empty((6, 7, 8), np.uint8), [0, 1], "softmax", **options)
+
+
+def test_labels_by_planes_refuse_another_number_of_channels():
+    found = LabelsByPlanes((3, 4, 5), np.empty((6, 7, 8), np.uint8), [0, 1], "softmax")
+    with pytest.raises(InputError, match="2 voxel values for 3 channels"):
+        found.take(0, volume((3, 3, 4, 5), 1))
 
 
 def test_labels_of_many_classes_are_nnunets_but_where_two_logits_are_equal():

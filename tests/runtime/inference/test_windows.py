@@ -13,7 +13,7 @@ from monai.inferers import sliding_window_inference
 
 from msdk_rt.errors import BackendError
 from msdk_rt.inference import planes
-from msdk_rt.inference.windows import axis_starts, blend_windows, importance, plan_windows
+from msdk_rt.inference.windows import axis_starts, blend_planes, blend_windows, importance, plan_windows
 
 CASES = [
     ((17, 13, 9), (8, 8, 8)),
@@ -95,6 +95,26 @@ def test_work_in_blocks_gives_the_same_numbers(shape, window, overlap, block, se
     with patch.object(planes, "BLOCK", block):
         blended = blend_windows(volume, window, predict, starts, weights)
     np.testing.assert_array_equal(blended, total / weight_sum)
+
+
+@settings(max_examples=60, deadline=None)
+@given(**ANYWHERE, spare=st.integers(1, 12), batch_size=st.integers(1, 4))
+def test_planes_are_those_of_the_whole_volume(shape, window, overlap, seed, spare, batch_size):
+    """Each call begins with the last plane of the call before, and the calls end with the volume."""
+    volume = random_volume(shape, seed)
+    starts, weights = plan_windows(shape, window, overlap), importance(window, "gaussian", 0.125)
+    whole = blend_windows(volume, window, predict, starts, weights, batch_size)
+    seen = []
+
+    def take(first, planes):
+        assert first == (seen[-1][1] - 1 if seen else 0)
+        seen.append((first, first + planes.shape[1]))
+        assert planes.shape[1] <= window[0] + spare
+        np.testing.assert_array_equal(planes, whole[:, first : first + planes.shape[1]])
+
+    blend_planes(volume, window, predict, starts, weights, take, batch_size, spare=spare)
+    assert seen[-1][1] == shape[0]
+    assert len(seen) > 1 or shape[0] <= max(window[0], 1) + spare
 
 
 @pytest.mark.parametrize("window", [(1, 1, 1), (5, 8, 13), (32, 24, 20), (2, 64, 3)])

@@ -1,5 +1,6 @@
 """The cluster that the tests of this folder share, and a node that sees other files than the rest."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,7 +16,19 @@ START = "from ray.scripts.scripts import main; main()"
 
 
 @pytest.fixture(scope="package")
-def machines(tmp_path_factory):
+def store():
+    """An S3 store in the environment of the nodes, which start after it; None without moto."""
+    if not (importlib.util.find_spec("moto") and importlib.util.find_spec("s3fs")):
+        yield None
+        return
+    from tests.support.object_store import object_store
+
+    with object_store() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="package")
+def machines(tmp_path_factory, store):
     pytest.importorskip("ray")
     with ray_cluster(tmp_path_factory.mktemp("hooks"), of_head=1) as cluster:
         cluster.add()

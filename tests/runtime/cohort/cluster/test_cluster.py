@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 
+import pytest
+
 from tests.runtime.cohort.folders import images_in, run, write_scan
 from tests.runtime.cohort.test_bids import CASES, bids, finished, results
 from tests.support.ray_cluster import POISON, environment, kill, stopped, wait_until
@@ -80,6 +82,37 @@ def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
     assert run(artifact, scans, "-o", plain, *SLOW) == 0
     assert_same_results(out, plain, 10)
     assert not list(out.glob(".msdk-*"))
+
+
+def test_scans_and_results_in_a_store(machines, store, artifact, tmp_path):
+    """A worker and the driver are killed while nothing but URLs is shared."""
+    if store is None:
+        pytest.skip("the extra [dev] brings moto and s3fs")
+    store.put(scans_in(tmp_path / "scans", 8, shape=(24, 22, 20)), "scans")
+    plain = tmp_path / "plain"
+    assert run(artifact, tmp_path / "scans", "-o", plain, *SLOW) == 0
+    given = (artifact, "s3://cohort/scans", "-o", "s3://cohort/out", *SLOW)
+    driver = machines.start(*given)
+    wait_until(lambda: labels_in(store))
+    first = machines.workers()
+    kill(first[0])
+    wait_until(lambda: set(machines.workers()) - set(first))
+    kill(driver.pid)
+    assert "a worker died" in driver.communicate(timeout=60)[1]
+    wait_until(lambda: not machines.workers())
+    before = labels_in(store)
+    assert 0 < len(before) < 8
+    code, reported, told = machines.run(*given, "--json")
+    assert code == 0, told
+    kept = {case["output"] for case in json.loads(reported)["cases"] if case.get("kept")}
+    assert {f"s3://cohort/{key}" for key in before} <= kept
+    assert labels_in(store) == {f"out/{name}" for name in images_in(plain)}
+    for name in images_in(plain):
+        assert store.read(f"out/{name}") == (plain / name).read_bytes()
+
+
+def labels_in(store):
+    return {key for key in store.keys("out/") if key.endswith(".nii.gz")}
 
 
 def test_a_bids_dataset_in_parts(machines, dataset, model, tmp_path):

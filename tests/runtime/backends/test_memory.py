@@ -4,9 +4,9 @@ import nibabel
 import numpy as np
 import pytest
 
+from msdk_rt.backends.memory import available_memory
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.volumes import read_volume
-from msdk_rt.inference.memory import available_memory
 from tests.support.cgroups import HYBRID, V1, V2, machine
 
 
