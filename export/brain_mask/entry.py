@@ -14,10 +14,9 @@ def entry_of(network: BrainMaskNet, spacing: float, threshold: float) -> dict[st
 
     threshold: the probability above which a voxel is brain.
     """
-    blocks = [block for level in network.down for block in level] + list(network.up)
-    tensors = [tensor for block in blocks for tensor in _tensors(block)]
-    tensors += [network.head.weight.reshape(1, -1), network.head.bias]
-    widths = [level[1].conv.out_channels for level in network.down]
+    tensors = [tensor for block in network.blocks() for tensor in _tensors(block)]
+    tensors += list(network.head.parameters())
+    widths = list(network.widths)
     weights = packed([tensor.detach().numpy() for tensor in tensors])
     return {"spacing": spacing, "threshold": threshold, "widths": widths, "weights": weights}
 
@@ -28,11 +27,8 @@ def network_of(entry: dict[str, Any]) -> BrainMaskNet:
 
     weights = weights_of(entry)
     network = BrainMaskNet(tuple(entry["widths"])).eval()
-    pairs = zip(
-        [block for level in network.down for block in level] + list(network.up),
-        [block for level in weights.down for block in level] + list(weights.up),
-        strict=True,
-    )
+    theirs_in_order = [block for level in weights.down for block in level] + list(weights.up)
+    pairs = zip(network.blocks(), theirs_in_order, strict=True)
     with torch.no_grad():
         for ours, theirs in pairs:
             shape = ours.conv.weight.shape
@@ -40,8 +36,9 @@ def network_of(entry: dict[str, Any]) -> BrainMaskNet:
             ours.conv.weight.copy_(kernel.movedim(-1, 1))
             ours.norm.weight.copy_(torch.from_numpy(theirs.scale[:, 0].copy()))
             ours.norm.bias.copy_(torch.from_numpy(theirs.shift[:, 0].copy()))
-        network.head.weight.copy_(torch.from_numpy(weights.head.copy()).view_as(network.head.weight))
-        network.head.bias.fill_(weights.bias)
+        kernel, bias = network.head.parameters()
+        kernel.copy_(torch.from_numpy(weights.head.copy()).view_as(kernel))
+        bias.fill_(weights.bias)
     return network
 
 

@@ -25,6 +25,7 @@ class BrainMaskNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS):
         super().__init__()
+        self.widths = widths
         before = (1, *widths[:-1])
         self.down = nn.ModuleList(
             nn.Sequential(Block(a, b), Block(b, b)) for a, b in zip(before, widths, strict=True)
@@ -33,6 +34,10 @@ class BrainMaskNet(nn.Module):
             Block(low + high, high) for low, high in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.head = nn.Conv3d(widths[0], 1, 1)
+
+    def blocks(self) -> list[Block]:
+        """All blocks in the order in which they run."""
+        return [module for module in self.modules() if isinstance(module, Block)]
 
     def forward(self, x: Tensor) -> Tensor:
         skips = []

@@ -9,6 +9,7 @@ import csv
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,7 +128,7 @@ def _learning_rate(step: int, steps: int) -> float:
     return LEARNING_RATE * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP))) / 2
 
 
-def _replace(path: Path, state: dict) -> None:
+def _replace(path: Path, state: dict[str, Any]) -> None:
     staged = path.with_suffix(".new")
     torch.save(state, staged)
     staged.replace(path)

@@ -97,7 +97,8 @@ def _distance(template: CoarseTemplate, positions: Tensor) -> Tensor:
     """mm to the brain's surface, outside the template's box as far again as the box is away."""
     inside = torch.minimum(positions.clamp(min=0), template.sides - 1.0)
     beyond = (positions - inside).norm(dim=-1)
-    return sample(template.distance[None], positions, outside="border")[0] + beyond
+    distance: Tensor = sample(template.distance[None], positions, outside="border")[0] + beyond
+    return distance
 
 
 def _real(random: Random, maps: Tensor) -> Tensor:

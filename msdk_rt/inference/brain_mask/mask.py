@@ -51,7 +51,8 @@ def scaled(image: Floats) -> Floats:
     image = image - image.min()
     bright = image[image > image.mean()]
     level = float(bright.mean()) if bright.size else 1.0
-    return np.minimum(image / np.float32(max(level, 1e-12)), np.float32(BRIGHTEST))
+    relative: Floats = np.minimum(image / np.float32(max(level, 1e-12)), np.float32(BRIGHTEST))
+    return relative
 
 
 def _largest_piece(mask: Mask) -> Mask:
