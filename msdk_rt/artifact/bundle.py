@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from msdk_rt.artifact.files import atomic_write, file_at, private_folder
-from msdk_rt.artifact.manifest import manifest_path, read_manifest
+from msdk_rt.artifact.manifest import Manifest, manifest_path, read_manifest
 from msdk_rt.errors import ArtifactError, InputError, OutputError, shown
 
 SUFFIX = ".msdk"
@@ -51,6 +51,12 @@ def unpacked(path: Path) -> Iterator[Path]:
             yield folder / model
     except OSError as error:
         raise ArtifactError(f"cannot unpack {path}: {error.strerror or error}") from error
+
+
+def manifest_of(path: Path) -> Manifest:
+    """The manifest of an artifact, or of the one in a bundle. Raises ArtifactError."""
+    with unpacked(path) as artifact:
+        return read_manifest(artifact)
 
 
 def texts_of(path: Path) -> dict[str, str]:

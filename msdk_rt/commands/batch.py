@@ -17,6 +17,7 @@ from msdk_rt.cohort.other_parts import split_otherwise
 from msdk_rt.cohort.plan import Plan, part_of
 from msdk_rt.cohort.remote.view import View
 from msdk_rt.cohort.report import check_summary_places, is_complete, report, write_summary
+from msdk_rt.commands.opening_arguments import opening_of
 from msdk_rt.commands.terminal import shows_bars
 from msdk_rt.errors import writable
 
@@ -30,17 +31,8 @@ def segment_cohort(
 
     A case that fails is reported and the next one follows. Raises OutputError, and what the model raises.
     """
-    chosen_axes = None if options.mirror is None else tuple(options.mirror)
     for_nnunet = getattr(options, "save_probabilities", False)  # `bids` has no such option
-    opening = Opening(
-        model,
-        providers=tuple(options.provider) if options.provider else None,
-        overlap=options.overlap,
-        blend=options.blend,
-        batch_size=options.batch_size,
-        mirror_axes=() if options.no_mirror else chosen_axes,
-        threads=options.threads,
-    )
+    opening = opening_of(options, model)
     with closing(_executor(opening, options.cluster)) as executor:
         plan = part_of(view.plan(lambda: make_plan(executor.manifest)), options.part)
         if plan.folder:

@@ -2,28 +2,13 @@
 
 import argparse
 
-from msdk_rt.artifact.vocabulary import BLENDS
 from msdk_rt.cohort.part import WHOLE, Part, parse_part
+from msdk_rt.commands import opening_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a run over cases, whatever names them."""
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
-    parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    mirroring = parser.add_mutually_exclusive_group()
-    mirroring.add_argument(
-        "--mirror",
-        type=int,
-        nargs="+",
-        metavar="AXIS",
-        help="average over flips of axes among 0 1 2 (default: those that the model names, often none)",
-    )
-    mirroring.add_argument("--no-mirror", action="store_true", help="no flips, though the model names axes")
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
-    parser.add_argument(
-        "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
-    )
+    opening_arguments.add_arguments(parser)
     parser.add_argument(
         "--part",
         type=_part,

@@ -8,9 +8,10 @@ import numpy as np
 
 from msdk_rt.artifact.files import atomic_write, check_writable
 from msdk_rt.cohort.volumes import voxel_counts
+from msdk_rt.commands.extras import check_extra
 from msdk_rt.commands.info import parity_lines
 from msdk_rt.commands.terminal import shows_bars
-from msdk_rt.errors import BackendError, InputError
+from msdk_rt.errors import InputError
 from msdk_rt.imaging.formats import save
 from msdk_rt.imaging.nifti import NiftiHeader
 from msdk_rt.imaging.space import Space
@@ -26,7 +27,7 @@ def run_demo(folder: Path, weights: Path | None = None, threads: int | None = No
     name are compared with the MNI152 tissue maps. Needs the extra msdk_rt[demo].
     Raises BackendError when that is not installed, and whatever export and Segmenter raise.
     """
-    _check_extras()
+    check_extra("the demo", ("nilearn", "matplotlib", "torch", "onnx"), "demo")
     check_writable(folder)
     t1 = _write_template(folder / "t1.nii.gz")
 
@@ -96,11 +97,3 @@ def _address_of_page(folder: Path, image: Path, labels: dict[str, int]) -> str:
     with atomic_write(page, "w") as file:
         file.writelines(page_in_one_file(load(Found(image, folder / "labels.nii.gz", labels))))
     return page.resolve().as_uri()
-
-
-def _check_extras() -> None:
-    for module in ("nilearn", "matplotlib", "torch", "onnx"):
-        if importlib.util.find_spec(module) is None:
-            raise BackendError(
-                f"the demo needs {module}, which is not installed: pip install 'msdk_rt[demo]'"
-            )

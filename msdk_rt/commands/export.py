@@ -107,16 +107,25 @@ def run(options: argparse.Namespace) -> int:
         print(describe(options.model, _export(options, options.model)))
         return 0
     check_writable(options.model.parent)
-    licence = options.license.read_text(encoding="utf-8") if options.license else ""
+    licence, card = _text(options.license), _text(options.card)
     with temporary_folder(options.model.parent) as aside:
         (aside / "model").mkdir()  # an export locks its folder, and this one is locked already
         artifact = aside / "model" / "model.onnx"
         manifest = _export(options, artifact)
-        card = options.card.read_text(encoding="utf-8") if options.card else _card(artifact, manifest)
-        texts = {CARD: card} | ({LICENCE: licence} if licence else {})
+        texts = {CARD: _card(artifact, manifest) if card is None else card}
+        if licence:
+            texts[LICENCE] = licence
         write_bundle(artifact, options.model, texts, options.sample or ())
     print(describe(options.model, manifest))
     return 0
+
+
+def _text(path: Path | None) -> str | None:
+    """What a file says, None for no file. Raises InputError."""
+    try:
+        return None if path is None else path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}; expected a text in UTF-8") from error
 
 
 def _card(artifact: Path, manifest: Manifest) -> str:

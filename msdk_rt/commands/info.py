@@ -5,8 +5,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-from msdk_rt.artifact.bundle import is_bundle, texts_of, unpacked
-from msdk_rt.artifact.manifest import Manifest, read_manifest
+from msdk_rt.artifact.bundle import is_bundle, manifest_of, texts_of
+from msdk_rt.artifact.manifest import Manifest
 from msdk_rt.artifact.spacing import range_in_words
 from msdk_rt.commands.command import Command
 from msdk_rt.commands.recipe_words import axes_in_words, normalisation_in_words, recipe_in_words
@@ -21,8 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    with unpacked(options.model) as path:
-        manifest = read_manifest(path)
+    manifest = manifest_of(options.model)
     if options.json:
         print(json.dumps(dataclasses.asdict(manifest), indent=2))
     else:

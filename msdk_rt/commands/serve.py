@@ -1,16 +1,17 @@
 """`msdk-rt serve`: its options."""
 
 import argparse
-import importlib.util
 import os
 import secrets
 import sys
 from pathlib import Path
 
-from msdk_rt.artifact.vocabulary import BLENDS
+from msdk_rt.artifact.served_name import served_name_of
 from msdk_rt.cohort.opening import Opening
+from msdk_rt.commands import opening_arguments
 from msdk_rt.commands.command import Command
-from msdk_rt.errors import BackendError, InputError
+from msdk_rt.commands.extras import check_extra
+from msdk_rt.errors import InputError
 
 TOKEN = "MSDK_RT_TOKEN"
 NEEDED = ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "msdk_rt_viewer")
@@ -57,19 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="for uploads and results (default: one in the system's temporary folder, this user's alone)",
     )
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    parser.add_argument("--blend", choices=BLENDS, help="window weights (default: the manifest's)")
-    parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    parser.add_argument("--no-mirror", action="store_true", help="no flips, though the model names axes")
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
-    parser.add_argument(
-        "--provider", action="append", metavar="NAME", help="ONNX Runtime execution provider; repeat in order"
-    )
+    opening_arguments.add_arguments(parser, names_axes=False)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until it is stopped, which is no failure."""
-    _check_extras()
+    check_extra("the server", NEEDED, "serve")
     import asyncio
 
     from msdk_rt.server.limits import Limits
@@ -79,7 +73,9 @@ def run(options: argparse.Namespace) -> int:
         int(options.max_upload * 1e6), options.queue, options.job_seconds, options.keep, options.keep_seconds
     )
     if min(limits.upload, limits.queue, limits.seconds, limits.keep_seconds) <= 0 or limits.kept < 0:
-        raise InputError("--max-upload, --queue, --job-seconds and --keep-seconds must be above 0")
+        raise InputError(
+            "--max-upload, --queue, --job-seconds and --keep-seconds must be above 0, --keep 0 or more"
+        )
     settings = Settings(_models(options), options.host, options.port, _token(options), limits, options.spool)
     if options.no_token and not settings.is_loopback:
         raise InputError(f"--no-token would let everybody in who reaches {options.host}: leave it out")
@@ -113,21 +109,10 @@ def _models(options: argparse.Namespace) -> dict[str, Opening]:
         name, equals, path = given.partition("=")
         if not equals:
             name, path = Path(given).stem, given
-        if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
-            raise InputError(
-                f"{name!r} is no name of a model: give letters, digits, - _ and ., as NAME=MODEL"
-            )
+        name = served_name_of(name, "as NAME=MODEL")
         if name in models:
             raise InputError(f"two models are named {name}: give them names, as NAME=MODEL")
-        models[name] = Opening(
-            Path(path),
-            providers=tuple(options.provider) if options.provider else None,
-            overlap=options.overlap,
-            blend=options.blend,
-            batch_size=options.batch_size,
-            mirror_axes=() if options.no_mirror else None,
-            threads=options.threads,
-        )
+        models[name] = opening_arguments.opening_of(options, Path(path))
     return models
 
 
@@ -139,14 +124,6 @@ def _token(options: argparse.Namespace) -> str:
     if token and (len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token):
         raise InputError(f"{TOKEN} must have at least 16 printable ASCII characters and no space")
     return token or secrets.token_urlsafe(24)
-
-
-def _check_extras() -> None:
-    for module in NEEDED:
-        if importlib.util.find_spec(module) is None:
-            raise BackendError(
-                f"the server needs {module}, which is not installed: pip install 'msdk_rt[serve]'"
-            )
 
 
 COMMAND = Command("serve", "segment what clients send over HTTP", EXAMPLES, add_arguments, run)

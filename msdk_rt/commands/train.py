@@ -1,14 +1,13 @@
 """`msdk-rt train`: its options, and the settings they make. PyTorch is imported when training begins."""
 
 import argparse
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 from msdk_rt.artifact.files import read_object
 from msdk_rt.commands.command import Command
+from msdk_rt.commands.extras import check_extra
 from msdk_rt.commands.terminal import shows_bars
-from msdk_rt.errors import BackendError
 
 EXAMPLES = """examples:
   msdk-rt train Task01_BrainTumour runs/tumour --network base --window 128 128 128 --augmentation strong
@@ -140,9 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train as the options say. Raises BackendError without the extra [train], and what train raises."""
-    for module in _NEEDED:
-        if importlib.util.find_spec(module) is None:
-            raise BackendError(f"train needs {module}, which is not installed: pip install 'msdk_rt[train]'")
+    check_extra("train", _NEEDED, "train")
     from msdk_export.training.distillation import DistillationWeights
     from msdk_export.training.run import train
     from msdk_export.training.settings import TrainingSettings

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from msdk_rt.commands import opening_arguments
 from msdk_rt.commands.command import Command
 
 EXAMPLES = """examples:
@@ -31,9 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-batch", type=int, default=4, metavar="N", help="windows of one request (default: 4)"
     )
-    parser.add_argument("--overlap", type=float, default=0.5, help="of neighbouring windows (default: 0.5)")
-    parser.add_argument("--batch-size", type=int, default=1, help="windows per inference (default: 1)")
-    parser.add_argument("--threads", type=int, help="of one inference (default: one per physical core)")
+    opening_arguments.add_windows(parser)
+    opening_arguments.add_threads(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -67,7 +67,7 @@ def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int |
     Voxels that were masked or cropped away get 0.
     """
     values, activation = recipe.label_values(), recipe.manifest.activation
-    if prepared.spacing is None or logits.shape[1:] == prepared.kept:
+    if not _changes_shape(prepared):
         inside = label_voxels(logits, values, activation)
     else:
         inside = resample_to_labels(

@@ -4,7 +4,9 @@ Window placement, zero padding of small volumes, the Gaussian and its floor foll
 (monai/inferers/utils.py, compute_importance_map in monai/data/utils.py): results agree to float32 rounding.
 """
 
+import bisect
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -248,16 +250,20 @@ def _add_weighted(total: Array, start: Start, logits: Array, weights: Array) -> 
     return True
 
 
+def _index(starts: Sequence[Start], plane: int) -> int:
+    """Index of the first window that starts at `plane` or after it."""
+    return bisect.bisect_left(starts, plane, key=operator.itemgetter(0))
+
+
 def _divide_by_weight_sum(total: Array, first: int, starts: Sequence[Start], weights: Array) -> None:
-    """total: (K, planes, H, W), from plane `first` of the volume on."""
+    """total: (K, planes, H, W), from plane `first` of the volume on. starts: ordered by D."""
     depth, height, width = weights.shape
     for planes in plane_blocks(total.shape[1], total[0, 0].size):
         block = total[:, planes]
         low, high = first + planes.start, first + planes.stop
         weight_sum = np.zeros(block.shape[1:], np.float32)
-        for d, h, w in starts:
+        for d, h, w in starts[_index(starts, low - depth + 1) : _index(starts, high)]:
             begin, end = max(d, low), min(d + depth, high)
-            if begin < end:
-                covered = weight_sum[begin - low : end - low, h : h + height, w : w + width]
-                covered += weights[begin - d : end - d]
+            covered = weight_sum[begin - low : end - low, h : h + height, w : w + width]
+            covered += weights[begin - d : end - d]
         block /= weight_sum

@@ -37,7 +37,7 @@ class Images:
         if len(self._places) >= self._limits.queue:
             raise busy(self._limits.queue)
         for name in list(self._images)[: -self._limits.kept or None]:
-            self.remove(name)
+            self._remove(name)
         place = self._folder / secrets.token_hex(16)
         place.mkdir()
         self._places.add(place)
@@ -57,7 +57,7 @@ class Images:
                 400, "InputError", f"an image's name has at most {LONGEST_NAME} printable characters"
             )
         self._places.discard(path.parent)
-        self.remove(name)
+        self._remove(name)
         self._images[name] = Image(path, time.monotonic())
         return name
 
@@ -67,14 +67,19 @@ class Images:
             raise not_found("there is no image or session of that name; it may have been removed")
         return self._images[name].path
 
-    def remove(self, name: str) -> None:
-        image = self._images.pop(name, None)
-        if image is not None:
-            shutil.rmtree(image.path.parent, ignore_errors=True)
+    def forget(self, name: str) -> None:
+        """Remove an image. Raises Refusal where there is none."""
+        self.find(name)
+        self._remove(name)
 
     def sweep(self) -> None:
         """Remove what has been kept long enough."""
         now = time.monotonic()
         for name, image in list(self._images.items()):
             if now - image.since > self._limits.keep_seconds:
-                self.remove(name)
+                self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        image = self._images.pop(name, None)
+        if image is not None:
+            shutil.rmtree(image.path.parent, ignore_errors=True)

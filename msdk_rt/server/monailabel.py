@@ -71,8 +71,7 @@ def monailabel_routes(service: Service, images: Images) -> APIRouter:
     @router.delete("/datastore/")
     @router.delete("/datastore/image")
     async def forget(id: str) -> dict[str, Any]:
-        images.find(id)
-        images.remove(id)
+        images.forget(id)
         return {}
 
     @router.put("/session/")
@@ -86,8 +85,7 @@ def monailabel_routes(service: Service, images: Images) -> APIRouter:
 
     @router.delete("/session/{session_id}")
     async def close_session(session_id: str) -> dict[str, Any]:
-        images.find(session_id)
-        images.remove(session_id)
+        images.forget(session_id)
         return {}
 
     @router.post("/infer/{model}")

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
-from msdk_rt.artifact.bundle import unpacked
+from msdk_rt.artifact.bundle import manifest_of
 from msdk_rt.artifact.files import check_writable, temporary_folder
-from msdk_rt.artifact.manifest import Manifest, read_manifest
 from msdk_rt.cohort.opening import Opening
 from msdk_rt.errors import OutputError
 from msdk_rt.server.app import application
@@ -57,7 +56,7 @@ async def serve(settings: Settings, tell: Tell) -> None:
     Raises MsdkError where a model cannot be opened or the spool cannot be used, OSError where the address
     cannot be had.
     """
-    manifests = {name: _manifest(opening.path) for name, opening in settings.models.items()}
+    manifests = {name: manifest_of(opening.path) for name, opening in settings.models.items()}
     spool = settings.spool or own_folder()
     check_writable(spool)  # removes what a killed server left
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -95,11 +94,6 @@ async def serve(settings: Settings, tell: Tell) -> None:
                 await server.serve(sockets=[listening])
         finally:
             await worker.close()
-
-
-def _manifest(path: Path) -> Manifest:
-    with unpacked(path) as artifact:
-        return read_manifest(artifact)
 
 
 def own_folder() -> Path:

@@ -35,10 +35,6 @@ class Upload:
     fields: dict[str, list[str]] = field(default_factory=dict)
     size: int = 0
 
-    def text(self, name: str, default: str = "") -> str:
-        """The last value of a field."""
-        return self.fields.get(name, [default])[-1]
-
 
 async def receive(request: Request, folder: Path, limit: int) -> Upload:
     """The request's files in `folder`, as 0.nii.gz, 1.nii.gz, ..., whatever the client calls them.

@@ -7,21 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from msdk_rt.artifact.bundle import unpacked
 from msdk_rt.artifact.files import atomic_write, path_of
 from msdk_rt.artifact.manifest import Manifest, manifest_path, read_manifest
+from msdk_rt.artifact.served_name import served_name_of
 from msdk_rt.backends.libraries import ops_library, plugin_library
-from msdk_rt.errors import ArtifactError, InputError, OutputError
+from msdk_rt.errors import ArtifactError, OutputError
+from msdk_rt.inference.labels import label_type
 from msdk_rt.triton.config import Word, parameters, text_of
 
 NETWORK = "_network"
 VERSION = "1"
 MODEL_FILE = "model.py"
-VOLUME_MODEL = (
-    '"""Whole volumes on Triton\'s Python backend; msdk_rt must be installed where Triton runs it."""\n\n'
-)
-VOLUME_MODEL += "from msdk_rt.triton.volume_model import TritonPythonModel\n\n"
-VOLUME_MODEL += '__all__ = ["TritonPythonModel"]\n'
+VOLUME_MODEL = '''\
+"""Whole volumes on Triton's Python backend; msdk_rt must be installed where Triton runs it."""
+
+from msdk_rt.triton.volume_model import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,8 @@ def write_repository(artifact: str | Path, repository: Path, plan: Plan) -> list
 
 
 def _write_models(artifact: Path, manifest: Manifest, repository: Path, plan: Plan) -> list[Path]:
-    if not plan.name or not all(letter.isalnum() or letter in "-_." for letter in plan.name):
-        raise InputError(f"{plan.name!r} is no name of a model: give letters, digits, - _ and . with --name")
-    folders = [repository / f"{plan.name}{NETWORK}", repository / plan.name]
+    name = served_name_of(plan.name, "with --name")
+    folders = [repository / f"{name}{NETWORK}", repository / name]
     if taken := [str(folder) for folder in folders if folder.exists()]:
         raise OutputError(f"{' and '.join(taken)} exist already: remove them, or give another --name")
     try:
@@ -112,15 +117,19 @@ def volume_config(manifest: Manifest, artifact: str, plan: Plan) -> dict[str, An
             {"name": "VOLUME", "data_type": Word("TYPE_FP32"), "dims": [len(manifest.channels), -1, -1, -1]},
             {"name": "SPACING", "data_type": Word("TYPE_FP32"), "dims": [3], "optional": True},
         ],
-        "output": {"name": "LABELS", "data_type": Word(label_type(manifest)), "dims": [-1, -1, -1]},
+        "output": {
+            "name": "LABELS",
+            "data_type": Word(triton_type(label_type(tuple(manifest.labels.values())))),
+            "dims": [-1, -1, -1],
+        },
         "instance_group": {"count": 1, "kind": Word("KIND_CPU")},  # the model finds its GPU itself
         "parameters": parameters(settings | _description(manifest)),
     }
 
 
-def label_type(manifest: Manifest) -> str:
-    """Triton's type of the labels."""
-    return "TYPE_UINT8" if max(manifest.labels.values()) < 1 << 8 else "TYPE_UINT16"
+def triton_type(dtype: np.dtype[Any]) -> str:
+    """What Triton calls a type of NumPy's integers."""
+    return f"TYPE_{dtype.name.upper()}"
 
 
 def _kind(manifest: Manifest, plan: Plan) -> Word:

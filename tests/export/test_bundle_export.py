@@ -47,3 +47,14 @@ def test_a_checkpoint_becomes_one_file(command, tmp_path, capsys):
 def test_a_licence_has_no_place_beside_an_onnx_file(command, tmp_path, capsys):
     assert main([*command, str(tmp_path / "model.onnx")]) == 1
     assert "--card and --license are for a .msdk file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, b"\xe9\xff"])
+def test_a_card_that_cannot_be_read_is_told_before_the_export(command, tmp_path, capsys, content):
+    card = tmp_path / "card.md"
+    if content is not None:
+        card.write_bytes(content)
+    (tmp_path / "weights.safetensors").unlink()  # an export that began would say so
+    assert main([*command, str(tmp_path / "model.msdk"), "--card", str(card)]) == 1
+    assert f"cannot read {card}" in capsys.readouterr().err
+    assert not (tmp_path / "model.msdk").exists()

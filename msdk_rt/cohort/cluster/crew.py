@@ -14,6 +14,7 @@ from msdk_rt.cohort.cluster.nodes import Node, nodes_of, room_on
 from msdk_rt.cohort.cluster.worker import Answer, Opened, Worker
 from msdk_rt.cohort.opening import Opening
 from msdk_rt.cohort.records import Request
+from msdk_rt.cohort.remote.url import Url
 from msdk_rt.errors import one_line
 
 LOOK_EVERY = 5.0  # seconds between looks at which nodes there are
@@ -61,7 +62,7 @@ class Gone:
 class Crew:
     """Ray's side of a run."""
 
-    def __init__(self, ray: Any, opening: Opening, request: Request, sign: Path | str, gpu: bool | None):
+    def __init__(self, ray: Any, opening: Opening, request: Request, sign: Path | Url, gpu: bool | None):
         """sign: a folder that proves to a worker that it sees the results' folder; or a result's URL. gpu: as
         of needs_gpu.
         """

@@ -53,7 +53,7 @@ class Cluster:
         """Outcomes in the order in which they come."""
         if not cases:
             return
-        url = cases[0].mirror.url(cases[0].output) if cases[0].mirror else ""
+        url = cases[0].mirror.url(cases[0].output) if cases[0].mirror else None
         gpu = needs_gpu(self._opening.providers, self.manifest.engine is not None)
         with (
             nullcontext(url) if url else _sign_among(cases) as sign,

@@ -16,6 +16,7 @@ from msdk_rt.cohort.opening import Opening
 from msdk_rt.cohort.records import Request, model_of, shared_identity
 from msdk_rt.cohort.remote.staging import Staging
 from msdk_rt.cohort.remote.store import check_writable
+from msdk_rt.cohort.remote.url import Url
 from msdk_rt.cohort.run import Outcome, Ready, Segmented, Work
 from msdk_rt.cohort.warned import collecting_warnings
 from msdk_rt.errors import InputError, MsdkError, OutputError, one_line
@@ -42,7 +43,7 @@ class Answer:
 class Worker:
     """Segments cases, up to three at a time, each at another stage: read, in the network, written."""
 
-    def __init__(self, opening: Opening, request: Request, sign: Path | str, version: str, processors: int):
+    def __init__(self, opening: Opening, request: Request, sign: Path | Url, version: str, processors: int):
         """sign: a folder among the results, which proves that they are the ones that the driver sees; or the
         URL of a result. version: the driver's. processors: that the worker may use.
         """
@@ -61,8 +62,8 @@ class Worker:
         held = contextlib.ExitStack()  # as long as the process
         self._warned = held.enter_context(collecting_warnings())
         try:
-            if isinstance(self._sign, str):
-                check_writable(self._sign.rpartition("/")[0])
+            if isinstance(self._sign, Url):
+                check_writable(self._sign.parent)
             self._staging = Staging(held.enter_context(private_folder()))
             opening = self._with_threads()
             self._segmenter = opening.open()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msdk_rt.cohort.remote.url import Url
+
 
 @dataclass(frozen=True)
 class Mirror:
@@ -13,12 +15,12 @@ class Mirror:
     root: Path
     places: Mapping[str, str]
 
-    def url(self, path: Path) -> str:
+    def url(self, path: Path) -> Url:
         """The URL that a path stands for, "" for a path outside."""
         if not path.is_relative_to(self.root):
-            return ""
+            return Url("")
         place, *below = path.relative_to(self.root).parts
-        return "/".join([self.places[place], *below])
+        return Url("/".join([self.places[place], *below]))
 
     def told(self, text: str) -> str:
         """A sentence with URLs in place of paths."""

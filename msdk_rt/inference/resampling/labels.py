@@ -8,7 +8,7 @@ import numpy as np
 from msdk_rt.backends.resampling_kernels import CLIP_NONE, resampling_kernels, resampling_of
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Array, Floats
-from msdk_rt.inference.labels import probabilities_of
+from msdk_rt.inference.labels import label_type, probabilities_of
 from msdk_rt.inference.planes import plane_blocks
 from msdk_rt.inference.resampling.plan import plan_of
 from msdk_rt.inference.resampling.volumes import before_last_axis, resampled
@@ -36,10 +36,9 @@ def resample_to_labels(
     float16 first, as where nnU-Net keeps them in that type. Raises as resample does.
     """
     plan = plan_of(logits, shape, order, separate_axis, order_z, threads)
-    if len(values) != len(logits):
-        raise InputError(f"got {len(values)} voxel values for {len(logits)} channels, expected one for each")
+    _check_values(values, logits)
     volume, last = before_last_axis(logits, plan)
-    labels = np.empty(plan.front(plan.shape), np.uint8 if max(values) <= 255 else np.uint16)
+    labels = np.empty(plan.front(plan.shape), label_type(values))
     resampling = resampling_of(volume, labels.shape, last.orders(), last.clip(), half, plan.threads)
     resampling_kernels().to_labels(resampling, np.array(values, np.int32), activation == "sigmoid", labels)
     return np.ascontiguousarray(np.moveaxis(labels, 0, plan.separate_axis or 0))
@@ -71,16 +70,15 @@ class LabelsByPlanes:
             raise InputError("planes need order 0 or 1, and no separate axis but 0: give all logits at once")
         self._depth, self._labels = int(shape[0]), labels
         self._values, self._sigmoid = np.array(values, np.int32), activation == "sigmoid"
+        places = (np.arange(len(labels)) + 0.5) * (self._depth / len(labels)) - 0.5
+        self._needed = np.floor(np.maximum(places, 0)) + 1  # plane of logits, by plane of labels
         self._done = 0
 
     def take(self, first: int, planes: Floats) -> None:
         """planes: logits (K, n, H, W) float32, of which planes[:, 0] is plane `first` of all; after the first
         call it is the last plane of the call before. Each plane is looked at before this returns.
         """
-        if len(planes) != len(self._values):
-            raise InputError(
-                f"got {len(self._values)} voxel values for {len(planes)} channels, expected one for each"
-            )
+        _check_values(self._values, planes)
         last = first + planes.shape[1] - 1
         for begin in range(first, max(last, first + 1), STEP):  # copied, so a few at a time
             end = min(begin + STEP, last)
@@ -102,8 +100,13 @@ class LabelsByPlanes:
         """How many planes of labels need no plane of logits after `last`."""
         if last == self._depth - 1:
             return len(self._labels)
-        places = (np.arange(len(self._labels)) + 0.5) * (self._depth / len(self._labels)) - 0.5
-        return int(np.count_nonzero(np.floor(np.maximum(places, 0)) + 1 <= last))
+        return int(np.searchsorted(self._needed, last, "right"))
+
+
+def _check_values(values: Sequence[int] | Array, logits: Floats) -> None:
+    """Raise InputError unless there is a voxel value for each channel."""
+    if len(values) != len(logits):
+        raise InputError(f"got {len(values)} voxel values for {len(logits)} channels, expected one for each")
 
 
 def by_planes(order: int, separate_axis: int | None, order_z: int) -> bool:

@@ -117,6 +117,31 @@ def test_planes_are_those_of_the_whole_volume(shape, window, overlap, seed, spar
     assert len(seen) > 1 or shape[0] <= max(window[0], 1) + spare
 
 
+def test_the_work_for_a_long_volume_grows_with_its_windows_alone():
+    """Each window is looked at a few times, however many planes are given away one after the other."""
+    looks = []
+
+    class Counted(tuple):
+        def __iter__(self):
+            looks.append(self)
+            return super().__iter__()
+
+    volume, window = random_volume((600, 3, 3), 5), (4, 3, 3)
+    starts = [Counted(start) for start in plan_windows(volume.shape[1:], window, 0.5)]
+    taken = []
+    blend_planes(
+        volume,
+        window,
+        predict,
+        starts,
+        importance(window, "gaussian", 0.125),
+        lambda first, planes: taken.append(first),
+        spare=1,
+    )
+    assert len(taken) > 100
+    assert len(looks) < 12 * len(starts)
+
+
 @pytest.mark.parametrize("window", [(1, 1, 1), (5, 8, 13), (32, 24, 20), (2, 64, 3)])
 def test_importance_equals_monai(window):
     theirs = compute_importance_map(window, mode="gaussian", sigma_scale=0.125).numpy()

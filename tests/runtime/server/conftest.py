@@ -9,8 +9,6 @@ from msdk_rt.commands.main import main
 from tests.support.served import served
 from tests.support.small_model import write_artifact
 
-pytest.importorskip("fastapi", reason="the server's packages are not installed: pip install 'msdk_rt[serve]'")
-pytest.importorskip("msdk_rt_viewer", reason="NiiVue is not installed: pip install ./plugins/viewer")
 SHAPE = (24, 22, 20)
 LIMIT_MB = 4
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 
 import pytest
+from google.protobuf import text_format
 
 from msdk_rt.artifact.bundle import write_bundle
 from msdk_rt.artifact.manifest import sha256_of
@@ -18,13 +19,9 @@ LABELS = {"background": 0, 'a "quoted" \\ nämé': 3}
 @pytest.fixture(scope="module")
 def parse():
     """A config.pbtxt as Triton's message ModelConfig."""
-    text_format = pytest.importorskip("google.protobuf.text_format")
-    try:
-        found = importlib.metadata.distribution("tritonclient").locate_file(
-            "tritonclient/grpc/model_config_pb2.py"
-        )
-    except importlib.metadata.PackageNotFoundError:
-        pytest.skip("needs pip install --no-deps tritonclient")
+    found = importlib.metadata.distribution("tritonclient").locate_file(
+        "tritonclient/grpc/model_config_pb2.py"
+    )
     spec = importlib.util.spec_from_file_location("model_config_pb2", str(found))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,5 @@
 """The cluster that the tests of this folder share, and a node that sees other files than the rest."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.runtime.cohort.test_bids import dataset, model  # noqa: F401, fixtures
+from tests.support.object_store import object_store
 from tests.support.ray_cluster import environment, ray_cluster, wait_until
 
 BLIND = 'for folder in {folders}; do mount -t tmpfs none "$folder"; done; exec "$0" -c "$1" {options}'
@@ -17,12 +17,7 @@ START = "from ray.scripts.scripts import main; main()"
 
 @pytest.fixture(scope="package")
 def store():
-    """An S3 store in the environment of the nodes, which start after it; None without moto."""
-    if not (importlib.util.find_spec("moto") and importlib.util.find_spec("s3fs")):
-        yield None
-        return
-    from tests.support.object_store import object_store
-
+    """An S3 store in the environment of the nodes, which start after it."""
     with object_store() as opened:
         yield opened
 

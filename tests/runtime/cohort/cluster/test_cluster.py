@@ -4,8 +4,6 @@ import json
 import re
 import shutil
 
-import pytest
-
 from tests.runtime.cohort.folders import images_in, run, write_scan
 from tests.runtime.cohort.test_bids import CASES, bids, finished, results
 from tests.support.ray_cluster import POISON, environment, kill, stopped, wait_until
@@ -86,8 +84,6 @@ def test_a_worker_and_then_the_driver_are_killed(machines, artifact, tmp_path):
 
 def test_scans_and_results_in_a_store(machines, store, artifact, tmp_path):
     """A worker and the driver are killed while nothing but URLs is shared."""
-    if store is None:
-        pytest.skip("the extra [dev] brings moto and s3fs")
     store.put(scans_in(tmp_path / "scans", 8, shape=(24, 22, 20)), "scans")
     plain = tmp_path / "plain"
     assert run(artifact, tmp_path / "scans", "-o", plain, *SLOW) == 0

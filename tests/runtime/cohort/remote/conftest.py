@@ -5,16 +5,13 @@ import tempfile
 import pytest
 
 from tests.runtime.cohort.folders import write_scan
+from tests.support.object_store import object_store
 
 COUNT = 5
 
 
 @pytest.fixture
 def store():
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    from tests.support.object_store import object_store
-
     with object_store() as opened:
         yield opened
 

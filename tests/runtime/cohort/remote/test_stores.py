@@ -15,8 +15,6 @@ from tests.runtime.cohort.test_bids import CASES, bids, dataset, finished, model
 @pytest.fixture
 def server(tmp_path):
     """(URL, folder) of a folder that an FTP server gives to anybody."""
-    pytest.importorskip("pyftpdlib")
-    pytest.importorskip("fsspec")
     from pyftpdlib.authorizers import DummyAuthorizer
     from pyftpdlib.handlers import FTPHandler
     from pyftpdlib.servers import FTPServer
