@@ -15,33 +15,23 @@ from monai.transforms import NormalizeIntensity
 from benchmarks.measure import Contestant, measure, record
 from msdk_export.checkpoints import build_model, load_checkpoint
 from msdk_export.demo_network import OWN_WEIGHTS, export_demo
-from msdk_export.description import describe
 from msdk_export.synthetic.template import load_template
 from msdk_rt import Segmenter
-from msdk_rt.inference.preparation import kept
-from msdk_rt.inference.recipe import Recipe
 
 THREADS = 2
-SPACING = (1.0, 1.0, 1.0)  # mm
 LEAST_AGREEMENT = 0.9999
 
 
 def pytorch_labels(image: np.ndarray, weights: Path = OWN_WEIGHTS) -> np.ndarray:
-    """A checkpoint under PyTorch eager and MONAI's sliding window: labels (D, H, W) of an image (D, H, W).
-
-    The image has 1 mm. Brain mask and crop are the runtime's: PyTorch has none.
-    """
+    """A checkpoint under PyTorch eager and MONAI's sliding window: labels (D, H, W) of an image (D, H, W)."""
     state_dict, description = load_checkpoint(weights)
     network = build_model(description, state_dict)
-    cropped, box, mask = kept(describe(description).recipe(), image[None], SPACING)
-    normalised = NormalizeIntensity(nonzero=True, channel_wise=True)(torch.from_numpy(cropped.copy()))
+    normalised = NormalizeIntensity(nonzero=True, channel_wise=True)(torch.from_numpy(image.copy())[None])
     with torch.inference_mode():
         logits = sliding_window_inference(
             torch.as_tensor(normalised)[None], description["window"], 1, network, overlap=0.5, mode="gaussian"
         )
-    labels = np.zeros(image.shape, np.int64)
-    labels[box] = logits[0].argmax(0).numpy()
-    return labels if mask is None else np.where(mask, labels, 0)
+    return logits[0].argmax(0).numpy()
 
 
 def main() -> None:
@@ -52,12 +42,11 @@ def main() -> None:
         export_demo(artifact)
         with Segmenter(artifact, threads=THREADS) as segmenter:
             contestants = [
-                Contestant("msdk_rt", lambda: segmenter.run(image[None], spacing=SPACING), THREADS),
+                Contestant("msdk_rt", lambda: segmenter.run(image[None]), THREADS),
                 Contestant("PyTorch eager, MONAI", lambda: pytorch_labels(image), THREADS),
             ]
             found, expected = (contestant.run() for contestant in contestants)
-            cropped, _box, _mask = kept(Recipe(segmenter.manifest), image[None], SPACING)
-            windows = segmenter.count_windows(cropped.shape[1:])
+            windows = segmenter.count_windows(image.shape)
             case = f"MNI152 T1, 1 mm, {windows} windows of {segmenter.manifest.window[0]}^3"
             measure("volume", case, contestants, work=windows, unit="windows")
     agreement = float(np.mean(found == expected))

@@ -12,8 +12,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2400, help="heads in all (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and heads (%(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch (%(default)s)")
-    arguments = parser.parse_args()
-    print(train_brain_mask(arguments.folder, arguments.steps, arguments.seed, threads=arguments.threads))
+    parser.add_argument("--init", type=Path, help="brain_mask.pt of another run, to begin with its weights")
+    print(train_brain_mask(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

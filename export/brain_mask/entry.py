@@ -31,9 +31,9 @@ def network_of(entry: dict[str, Any]) -> BrainMaskNet:
     pairs = zip(network.blocks(), theirs_in_order, strict=True)
     with torch.no_grad():
         for ours, theirs in pairs:
-            shape = ours.conv.weight.shape
-            kernel = torch.from_numpy(theirs.kernel).reshape(shape[0], 3, 3, 3, shape[1])
-            ours.conv.weight.copy_(kernel.movedim(-1, 1))
+            outputs, inputs = ours.conv.weight.shape[:2]
+            kernel = torch.from_numpy(theirs.kernel).reshape(3, 3, outputs, 3, inputs)
+            ours.conv.weight.copy_(kernel.permute(2, 4, 0, 1, 3))
             ours.norm.weight.copy_(torch.from_numpy(theirs.scale[:, 0].copy()))
             ours.norm.bias.copy_(torch.from_numpy(theirs.shift[:, 0].copy()))
         kernel, bias = network.head.parameters()

@@ -31,23 +31,30 @@ VALIDATION_HEADS = 12
 
 
 def train_brain_mask(
-    folder: Path, steps: int, seed: int = 0, save_every: int = 50, threads: int | None = None
+    folder: Path,
+    steps: int,
+    seed: int = 0,
+    save_every: int = 50,
+    threads: int | None = None,
+    init: Path | None = None,
 ) -> Path:
     """Train for `steps` in all; returns the file of the averaged weights, folder/brain_mask.pt.
 
     A run that was stopped ends with the weights of one that ran through, with as many threads. threads: of
-    PyTorch; None: its default.
+    PyTorch; None: its default. init: the averaged weights of another run, to begin with.
     """
     with reproducible(torch.device("cpu"), threads):
-        return _train(folder, steps, seed, save_every)
+        return _train(folder, steps, seed, save_every, init)
 
 
-def _train(folder: Path, steps: int, seed: int, save_every: int) -> Path:
+def _train(folder: Path, steps: int, seed: int, save_every: int, init: Path | None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     state_file, weights_file = folder / "state.pt", folder / "brain_mask.pt"
     template = CoarseTemplate(load_template())
     torch.manual_seed(seed)
     network, averaged = BrainMaskNet(), BrainMaskNet()
+    if init is not None:
+        network.load_state_dict(torch.load(init, weights_only=True))
     averaged.load_state_dict(network.state_dict())
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-4)
     step = 0
@@ -90,13 +97,16 @@ def _train(folder: Path, steps: int, seed: int, save_every: int) -> Path:
 
 
 def loss_of(logits: Tensor, head: CoarseHead) -> Tensor:
-    """Cross entropy with the share of brain, more at its surface, and Dice; logits (D, H, W)."""
+    """Cross entropy with the share of brain, more at its surface, and Dice; logits (D, H, W).
+
+    Dice over squares is best where the shares agree; over sums, where every share above a half is 1.
+    """
     brain, counts = head.brain, head.counts.float()
     edge = F.max_pool3d(brain[None, None], 3, 1, 1) - -F.max_pool3d(-brain[None, None], 3, 1, 1)
     weight = counts * (1 + EDGE_WEIGHT * edge[0, 0])
     entropy = F.binary_cross_entropy_with_logits(logits, brain, reduction="none")
     found = logits.sigmoid()
-    overlap = 2 * (found * brain * counts).sum() / ((found + brain) * counts).sum().clamp(min=1)
+    overlap = 2 * (found * brain * counts).sum() / ((found**2 + brain**2) * counts).sum().clamp(min=1)
     return (entropy * weight).sum() / weight.sum().clamp(min=1) + 1 - overlap
 
 

@@ -1,17 +1,14 @@
-"""What comes before a network's windows: mask, crop, normalisation, resampling. Back: way_back.py."""
+"""What comes before a network's windows: crop, normalisation, resampling. The way back is in way_back.py."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.errors import InputError
 from msdk_rt.inference.arrays import Floats
-from msdk_rt.inference.brain_mask import find_brain
-from msdk_rt.inference.foreground import Box, Mask, nonzero_box
+from msdk_rt.inference.foreground import Box, nonzero_box
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.resampling import resample, resampled_shape, separate_z
 from msdk_rt.inference.stages import Stages
@@ -25,14 +22,13 @@ class Prepared:
 
     volume: (C, D, H, W) float32. whole: shape of the volume that it was made of. box: the part of that which
     was kept. spacing: millimetres along D, H, W of both the volume as it came and as the network sees it;
-    None where nothing is resampled. mask: the voxels of `whole` that were not set to 0; None for all.
+    None where nothing is resampled.
     """
 
     volume: Floats
     whole: Shape
     box: Box
     spacing: tuple[Sequence[float], Sequence[float]] | None = None
-    mask: Mask | None = None
 
     @property
     def kept(self) -> Shape:
@@ -48,21 +44,22 @@ def prepare(
     stages: Stages | None = None,
     threads: int | None = None,
 ) -> Prepared:
-    """Mask, crop, normalise and resample a volume (C, D, H, W), the last three in nnU-Net's order.
+    """Crop, normalise and resample a volume (C, D, H, W), in this order, as nnU-Net does.
 
-    spacing: its millimetres along D, H, W. stages: takes the times of "mask", "crop", "normalise" and
-    "resample". threads: of the resampling; default: one per physical core. Raises InputError where the recipe
-    resamples and there is no spacing, or where it leaves no voxel. A brain mask takes an array without one as
-    of 1 mm, with an InputWarning.
+    spacing: its millimetres along D, H, W. stages: takes the times of "crop", "normalise" and "resample".
+    threads: of the resampling; default: one per physical core. Raises InputError where the recipe needs a
+    spacing and there is none, or where it leaves no voxel.
     """
     stages, manifest = stages or Stages(), recipe.manifest
     d, h, w = volume.shape[1:]
-    cropped, box, mask = kept(recipe, volume, spacing, stages)
+    with stages("crop"):
+        box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
+        cropped = volume[of_channels(box)]
     with stages("normalise"):
         normalised = recipe.normalisation().on_host(cropped)
     resampling = manifest.resampling
     if resampling is None:
-        return Prepared(normalised, (d, h, w), box, mask=mask)
+        return Prepared(normalised, (d, h, w), box)
     own = checked_spacing(spacing)
     wanted = target_spacing(resampling, own)
     image = resampling["image"]
@@ -75,26 +72,7 @@ def prepare(
             order_z=image["order_z"],
             threads=threads,
         )
-    return Prepared(resampled, (d, h, w), box, (own, wanted), mask)
-
-
-def kept(
-    recipe: Recipe, volume: Floats, spacing: Sequence[float] | None = None, stages: Stages | None = None
-) -> tuple[Floats, Box, Mask | None]:
-    """What brain mask and crop leave of a volume (C, D, H, W), the box where that is, and the mask.
-
-    As prepare, whose first part it is.
-    """
-    stages, manifest, mask = stages or Stages(), recipe.manifest, None
-    d, h, w = volume.shape[1:]
-    if manifest.brain_mask:
-        with stages("mask"):
-            mask = find_brain(manifest.brain_mask, volume[0], _spacing_for_mask(spacing))
-            if mask is not None:
-                volume = np.where(mask, volume, np.float32(0))
-    with stages("crop"):
-        box = nonzero_box(volume) if manifest.crop else (slice(0, d), slice(0, h), slice(0, w))
-    return volume[of_channels(box)], box, mask
+    return Prepared(resampled, (d, h, w), box, (own, wanted))
 
 
 def shape_for_network(recipe: Recipe, shape: Sequence[int], spacing: Sequence[float] | None) -> Shape:
@@ -135,18 +113,6 @@ def checked_spacing(spacing: Sequence[float] | None) -> Sequence[float]:
     if len(sides) != 3 or not all(_is_length(side) for side in sides):
         raise InputError(f"spacing must be three lengths in millimetres along D, H, W, got {spacing!r}")
     return tuple(map(float, sides))
-
-
-def _spacing_for_mask(spacing: Sequence[float] | None) -> Sequence[float]:
-    if spacing is not None:
-        return checked_spacing(spacing)
-    warnings.warn(
-        "the model's brain mask needs the size of a voxel, and an array has none, so 1 mm is assumed: pass "
-        "spacing=(D, H, W), the millimetres between its voxels",
-        InputWarning,
-        stacklevel=2,
-    )
-    return 1.0, 1.0, 1.0
 
 
 def _is_length(side: object) -> bool:

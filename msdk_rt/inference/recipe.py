@@ -40,9 +40,7 @@ class Recipe:
     def is_whole(self) -> bool:
         """Whether it says more than windows and a normalisation of the volume: see inference.preparation."""
         manifest = self.manifest
-        return bool(manifest.crop or manifest.resampling or manifest.brain_mask) or not isinstance(
-            manifest.normalization, str
-        )
+        return bool(manifest.crop or manifest.resampling) or not isinstance(manifest.normalization, str)
 
     def of_prepared(self) -> "Recipe":
         """The recipe of what is left to do with volumes that were prepared."""

@@ -46,12 +46,6 @@ class WayBack:
             self._inside[first : first + planes.shape[1]] = labels
 
 
-def clear_outside(labels: Array, prepared: Prepared) -> None:
-    """Set labels (D, H, W) of the whole volume to 0 where it was masked."""
-    if prepared.mask is not None:
-        labels[~prepared.mask] = 0
-
-
 def goes_back_by_planes(recipe: Recipe, prepared: Prepared) -> bool:
     """Whether WayBack can."""
     return not _changes_shape(prepared) or by_planes(**_interpolation(recipe, prepared))
@@ -64,7 +58,7 @@ def _changes_shape(prepared: Prepared) -> bool:
 def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int | None = None) -> Array:
     """Voxel values (D, H, W) of the whole volume, of logits (K, D, H, W) as the network gave them.
 
-    Voxels that were masked or cropped away get 0.
+    Voxels that were cropped away get 0.
     """
     values, activation = recipe.label_values(), recipe.manifest.activation
     if not _changes_shape(prepared):
@@ -75,7 +69,6 @@ def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int |
         )
     labels = np.zeros(prepared.whole, inside.dtype)
     labels[prepared.box] = inside
-    clear_outside(labels, prepared)
     return labels
 
 
@@ -84,7 +77,7 @@ def probabilities_at(
 ) -> Floats:
     """Probabilities (K, D, H, W) of the whole volume; the logits may be overwritten.
 
-    Voxels that were masked or cropped away are the first channel for softmax, in no region for sigmoid.
+    Voxels that were cropped away are the first channel for softmax, and in no region for sigmoid.
     """
     activation = recipe.manifest.activation
     if prepared.spacing is None:
@@ -93,16 +86,12 @@ def probabilities_at(
         inside = resample_to_probabilities(
             logits, prepared.kept, activation, **_interpolation(recipe, prepared), threads=threads
         )
-    maps = inside
-    if prepared.kept != prepared.whole:
-        maps = np.zeros((len(inside), *prepared.whole), np.float32)
-        if activation == "softmax":
-            maps[0] = 1
-        maps[of_channels(prepared.box)] = inside
-    if prepared.mask is not None:
-        maps *= prepared.mask
-        if activation == "softmax":
-            maps[0, ~prepared.mask] = 1
+    if prepared.kept == prepared.whole:
+        return inside
+    maps = np.zeros((len(inside), *prepared.whole), np.float32)
+    if activation == "softmax":
+        maps[0] = 1
+    maps[of_channels(prepared.box)] = inside
     return maps
 
 

@@ -11,13 +11,7 @@ from msdk_rt.inference.pipeline import LogitsPipeline, Watch
 from msdk_rt.inference.preparation import Prepared, prepare
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
-from msdk_rt.inference.way_back import (
-    WayBack,
-    clear_outside,
-    goes_back_by_planes,
-    labels_of,
-    probabilities_at,
-)
+from msdk_rt.inference.way_back import WayBack, goes_back_by_planes, labels_of, probabilities_at
 
 
 class WholePipeline:
@@ -32,8 +26,9 @@ class WholePipeline:
     def take(self, array: object) -> NoReturn:
         """Raises InputError: the host prepares volumes."""
         raise InputError(
-            f"got a {type(array).__name__} on a GPU, and the model's brain mask, crop, normalisation and "
-            f"resampling run on the host: copy it there first, {TO_HOST}"
+            f"got a {type(array).__name__} on a GPU, and the model's crop, normalisation and resampling run "
+            "on "
+            f"the host: copy it there first, {TO_HOST}"
         )
 
     def memory(self, shape: Sequence[int]) -> DeviceBytes:
@@ -50,8 +45,8 @@ class WholePipeline:
     ) -> "Started":
         """Prepare a checked volume (C, D, H, W) float32 and begin with its windows.
 
-        stages: takes the times of "mask", "crop", "normalise", "resample", of the inner pipeline's stages
-        and of "label", which is the way back. Raises InputError and BackendError.
+        stages: takes the times of "crop", "normalise", "resample", of the inner pipeline's stages and of
+        "label", which is the way back. Raises InputError and BackendError.
         """
         if isinstance(volume, DeviceVolume):
             self.take(volume)
@@ -83,7 +78,6 @@ class WholePipeline:
 
         def finish() -> tuple[Array, Floats | None]:
             wait()
-            clear_outside(way_back.labels, prepared)
             return way_back.labels, None
 
         return Started(finish)

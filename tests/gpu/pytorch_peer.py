@@ -15,10 +15,8 @@ from monai.inferers import sliding_window_inference
 from monai.transforms import NormalizeIntensity
 
 from msdk_export import build_model, load_checkpoint
-from msdk_export.description import describe
 from msdk_export.layers import bimamba
 from msdk_export.ops.mamba_ssm_scan import installed_selective_scan_fn, scan_with
-from msdk_rt.inference.preparation import kept
 
 
 class PyTorchSegmenter:
@@ -26,7 +24,6 @@ class PyTorchSegmenter:
 
     def __init__(self, checkpoint: Path, device: str, half: bool = False):
         weights, self._description = load_checkpoint(checkpoint)
-        self._recipe = describe(self._description).recipe()
         self._network = build_model(self._description, weights).eval().to(device)
         self._device, self._half = torch.device(device), half
         kernel = installed_selective_scan_fn() if self._device.type == "cuda" else None
@@ -35,9 +32,8 @@ class PyTorchSegmenter:
         self.name = f"PyTorch {torch.__version__} {'float16' if half else 'float32'}, {scans}, MONAI"
 
     def run(self, volume: np.ndarray) -> np.ndarray:
-        """Labels (D, H, W) of a volume (C, D, H, W) of 1 mm, host to host; the mask is the runtime's."""
-        cropped, box, mask = kept(self._recipe, np.asarray(volume, np.float32), (1.0, 1.0, 1.0))
-        image = torch.from_numpy(np.ascontiguousarray(cropped)).to(self._device)
+        """Labels (D, H, W) of a volume (C, D, H, W), host to host."""
+        image = torch.from_numpy(np.ascontiguousarray(volume, np.float32)).to(self._device)
         image = torch.as_tensor(NormalizeIntensity(nonzero=True, channel_wise=True)(image))
         with self._inference():
             logits = sliding_window_inference(
@@ -49,9 +45,7 @@ class PyTorchSegmenter:
                 mode="gaussian",
             )
         values = np.array(list(self._description["labels"].values()))
-        labels = np.zeros(volume.shape[1:], values.dtype)
-        labels[box] = values[logits[0].argmax(0).cpu().numpy()]
-        return labels if mask is None else np.where(mask, labels, 0)
+        return values[logits[0].argmax(0).cpu().numpy()]
 
     @contextlib.contextmanager
     def _inference(self):

@@ -59,6 +59,17 @@ def test_intensities_are_scaled_alike():
     np.testing.assert_allclose(scaled(7 * image.numpy() + 3), scaled(image.numpy()), atol=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_the_loss_is_least_where_the_share_is_the_brains(share):
+    brain = torch.full((8, 8, 8), share)
+    head = CoarseHead(brain, brain, torch.ones(8, 8, 8, dtype=torch.bool))
+    shares = torch.linspace(0.05, 0.95, 19)
+
+    losses = torch.stack([loss_of(torch.full((8, 8, 8), float(p)).logit(), head) for p in shares])
+
+    assert abs(shares[losses.argmin()] - share) < 0.03
+
+
 def test_the_loss_looks_at_what_counts():
     brain = torch.zeros(8, 8, 8)
     brain[2:6, 2:6, 2:6] = 1
@@ -116,3 +127,14 @@ def test_training_learns_and_goes_on_where_it_was(small, tmp_path, monkeypatch):
     )
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor)
+
+
+def test_training_begins_with_the_weights_of_another_run(small, tmp_path):
+    first = train_brain_mask(tmp_path / "first", 12, save_every=4, threads=1)
+    train_brain_mask(tmp_path / "second", 4, seed=1, save_every=2, threads=1, init=first)
+
+    losses = []
+    for name in ("first", "second"):
+        with (tmp_path / name / "log.csv").open() as file:
+            losses.append([float(row["loss"]) for row in csv.DictReader(file)])
+    assert losses[1][0] < losses[0][0]

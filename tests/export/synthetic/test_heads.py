@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from msdk_export.synthetic import coarse_heads
 from msdk_export.synthetic.coarse_heads import CoarseTemplate, make_coarse_head
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.heads import HeadPainter
@@ -48,6 +49,28 @@ def test_some_are_whole_heads_and_some_are_stripped(heads):
 def test_nothing_is_seen_where_nothing_counts(heads):
     for head in heads:
         assert (head.image[~head.counts] == 0).all()
+
+
+def test_fluid_in_a_sulcus_is_brain_and_fluid_over_gyri_is_not():
+    matter = torch.zeros(12, 12, 12)
+    matter[3:9, 3:9, 3:9] = 1
+    matter[5, 5:, 3:9] = 0  # one voxel wide, open to the outside
+
+    brain = coarse_heads._over_sulci(matter)
+
+    assert (brain[5, 5:8, 4:8] == 1).all()
+    assert brain[3:9, 3:9, 3:9].sum() == brain.sum()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slanting_cut_leaves_one_side_of_a_plane(seed):
+    seen = coarse_heads._before_a_plane(Random(seed), torch.Size((16, 17, 18)))
+
+    assert 0.2 < seen.float().mean() < 1
+    middle = (seen.shape[0] // 2, seen.shape[1] // 2, seen.shape[2] // 2)
+    assert seen[middle]
+    mirrored = seen.flip(0, 1, 2)
+    assert (seen | mirrored).all(), "of two opposite voxels the plane takes one at most"
 
 
 def painted(seed):
