@@ -67,7 +67,7 @@ def _colin27(segmenter: Segmenter, folder: Path, name: str, pictures: Path | Non
         scores = _scores(labels, image)
         _say(f"{name}Colin27, head{change}, against its stripped brain", scores)
         if pictures and not change:
-            _draw(pictures, name or "after ", head, labels)
+            _draw(pictures, name or "with the brain mask", head, labels)
 
 
 def _judge(
@@ -154,11 +154,17 @@ def _defaced(judged: Judged) -> np.ndarray:
 
 
 def _draw(folder: Path, name: str, head: np.ndarray, labels: np.ndarray) -> None:
+    """A picture in three planes, of so few colours and pixels that a page can hold it."""
+    from PIL import Image
+
     from msdk_rt.imaging.overlay import draw_overlay
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"colin27-{name.strip(' ,')}.png"
+    path = folder / f"colin27-{name.strip(' ,').replace(' ', '-')}.png"
     draw_overlay(head, labels, {"background": 0, **TISSUES}, "Colin27, whole head", path)
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").resize((picture.width * 2 // 3, picture.height * 2 // 3))
+    small.quantize(64).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -258,14 +258,21 @@ class Segmenter:
 
 
 def _pipeline(backend: Backend, recipe: Recipe, threads: int | None) -> Pipeline:
-    """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline where the
-    recipe needs one.
+    """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline and a
+    MaskedPipeline where the recipe needs them.
     """
+    pipeline: Pipeline
     if recipe.is_whole:
         from msdk_rt.inference.whole import WholePipeline
 
-        return WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
-    return _windows_pipeline(backend, recipe)
+        pipeline = WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
+    else:
+        pipeline = _windows_pipeline(backend, recipe)
+    if recipe.manifest.brain_mask is None:
+        return pipeline
+    from msdk_rt.inference.masked import MaskedPipeline
+
+    return MaskedPipeline(pipeline, recipe)
 
 
 def _windows_pipeline(backend: Backend, recipe: Recipe) -> "HostPipeline | DevicePipeline":

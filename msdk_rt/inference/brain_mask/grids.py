@@ -12,9 +12,12 @@ from msdk_rt.inference.planes import plane_blocks
 def coarse_means(image: Floats, spacing: Sequence[float], coarse: float) -> Floats:
     """Mean of (D, H, W) over each cube of side `coarse`; spacing: of a voxel, both in mm."""
     d, h, w = (_means(n, side / coarse) for n, side in zip(image.shape, spacing, strict=True))
-    along_w = (image.reshape(-1, image.shape[2]) @ w.T).reshape(*image.shape[:2], -1)
-    rows = np.matmul(h, along_w)
-    means: Floats = np.tensordot(d, rows, 1)
+    planes = np.empty((len(d), *image.shape[1:]), np.float32)
+    for plane, shares in zip(planes, d, strict=True):
+        near = np.flatnonzero(shares)
+        part = slice(near[0], near[-1] + 1)
+        plane[:] = np.tensordot(shares[part], image[part], 1)
+    means: Floats = np.matmul(h, np.matmul(planes, w.T))
     return means
 
 

@@ -12,10 +12,11 @@ from msdk_rt.inference.arrays import Floats
 from msdk_rt.inference.brain_mask.grids import above, coarse_means
 from msdk_rt.inference.brain_mask.network import logits_of
 from msdk_rt.inference.brain_mask.weights import weights_of
-from msdk_rt.inference.foreground import Mask, connected_to, without_holes
+from msdk_rt.inference.foreground import Box, Mask, connected_to, nonzero_box, without_holes
 
 BRIGHTEST = 4.0  # of a scaled image
-STRIPPED = 0.9  # of what is not air; a brain that is as much is stripped already
+STRIPPED = 0.85  # of an image's intensity; a brain that has as much is stripped already
+MARGIN = 2  # coarse voxels of air that the network sees around the image
 SURE = 10.0  # logit of what is decided
 
 
@@ -23,11 +24,13 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     """Where the brain is in an image (D, H, W), one piece without holes; None to keep the whole image.
 
     entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
-    the brain is nearly all that is not air, since that is stripped already and a coarse mask would only cut
-    its edge, and, with an InputWarning, where no voxel looks like brain.
+    the brain has nearly all intensity, since that is stripped already and a coarse mask would only cut its
+    edge, and, with an InputWarning, where no voxel looks like brain.
     """
-    coarse = coarse_means(image, spacing, entry["spacing"])
-    logits = logits_of(weights_of(entry), scaled(coarse))
+    relative = scaled(coarse_means(image, spacing, entry["spacing"]))
+    box = _with_margin(nonzero_box(relative[None]), relative.shape)
+    logits = np.full(relative.shape, -SURE, np.float32)
+    logits[box] = logits_of(weights_of(entry), np.ascontiguousarray(relative[box]))
     level = math.log(entry["threshold"] / (1 - entry["threshold"]))
     found = logits > level
     if not found.any():
@@ -39,8 +42,7 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
         )
         return None
     brain = without_holes(_largest_piece(found))
-    seen = coarse > coarse.min()
-    if np.count_nonzero(brain & seen) >= STRIPPED * np.count_nonzero(seen):
+    if relative[brain].sum() >= STRIPPED * relative.sum():
         return None
     logits = np.where(brain, np.where(found, logits, SURE), np.where(found, -SURE, logits))
     return above(logits, level, image.shape, spacing, entry["spacing"])
@@ -53,6 +55,14 @@ def scaled(image: Floats) -> Floats:
     level = float(bright.mean()) if bright.size else 1.0
     relative: Floats = np.minimum(image / np.float32(max(level, 1e-12)), np.float32(BRIGHTEST))
     return relative
+
+
+def _with_margin(box: Box, shape: Sequence[int]) -> Box:
+    d, h, w = (
+        slice(max(0, side.start - MARGIN), min(size, side.stop + MARGIN))
+        for side, size in zip(box, shape, strict=True)
+    )
+    return d, h, w
 
 
 def _largest_piece(mask: Mask) -> Mask:

@@ -7,7 +7,7 @@ from msdk_rt.inference.brain_mask.weights import Block, Weights
 
 SLOPE = 0.01  # of the leaky ReLU
 EPSILON = 1e-5  # of the instance norm
-COLUMN_BYTES = 8 << 20  # of the unfolded input that one matrix product reads
+BLOCK_BYTES = 2 << 20  # that one matrix product reads and writes, so that a cache holds them
 
 
 def logits_of(weights: Weights, image: Floats) -> Floats:
@@ -29,24 +29,39 @@ def logits_of(weights: Weights, image: Floats) -> Floats:
 
 def _applied(block: Block, x: Floats) -> Floats:
     """Convolution of 3^3 with zeros around, instance norm, leaky ReLU of (C, D, H, W)."""
-    channels, d, h, w = x.shape
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (1, 1)))
-    out = np.empty((len(block.kernel), d, h * w), np.float32)
-    planes = max(1, COLUMN_BYTES // (27 * channels * h * w * 4))
-    for first in range(0, d, planes):
-        count = min(planes, d - first)
-        columns = np.empty((27, channels, count, h, w), np.float32)
-        for tap, (i, j, k) in enumerate(np.ndindex(3, 3, 3)):
-            columns[tap] = padded[:, first + i : first + i + count, j : j + h, k : k + w]
-        product = block.kernel @ columns.reshape(27 * channels, count * h * w)
-        out[:, first : first + count] = product.reshape(len(out), count, h * w)
+    out = _convolved(block.kernel, x)
     flat = out.reshape(len(out), -1)
     flat -= flat.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
     variance = np.einsum("ij,ij->i", flat, flat)[:, None] / np.float32(flat.shape[1])
     flat *= block.scale / np.sqrt(variance + np.float32(EPSILON))
     flat += block.shift
     np.maximum(flat, SLOPE * flat, out=flat)
-    return flat.reshape(len(out), d, h, w)
+    return out
+
+
+def _convolved(kernel: Floats, x: Floats) -> Floats:
+    """(C, D, H, W) -> (O, D, H, W), of a Block's kernel.
+
+    In the padded volume as one row a tap is a distance. A matrix product takes the three taps along W of
+    some voxels to their part in nine outputs, which are then added where they belong.
+    """
+    c, d, h, w = x.shape
+    row, plane = w + 2, (h + 2) * (w + 2)
+    outputs, size = len(kernel) // 9, (d + 2) * plane
+    padded = np.zeros((c, size + 2), np.float32)
+    padded[:, :size].reshape(c, d + 2, h + 2, row)[:, 1:-1, 1:-1, 1:-1] = x
+    out = np.zeros((outputs, size), np.float32)
+    step = max(1, BLOCK_BYTES // (4 * sum(kernel.shape)))
+    for start in range(0, size, step):
+        stop = min(start + step, size)
+        columns = np.concatenate([padded[:, start + tap : stop + tap] for tap in range(3)])
+        parts = (kernel @ columns).reshape(9, outputs, stop - start)
+        for part, (i, j) in zip(parts, np.ndindex(3, 3), strict=True):
+            distance = i * plane + j * row
+            first = max(start, distance)
+            if first < stop:
+                out[:, first - distance : stop - distance] += part[:, first - start :]
+    return np.ascontiguousarray(out.reshape(outputs, d + 2, h + 2, row)[:, :d, :h, :w])
 
 
 def _halved(x: Floats) -> Floats:

@@ -14,7 +14,10 @@ from msdk_rt.inference.arrays import Floats
 
 @dataclass(frozen=True)
 class Block:
-    """A convolution (O, 27 * C), taps first, and the scale and shift (O, 1) of the instance norm after it."""
+    """A convolution, and the scale and shift (O, 1) of the instance norm after it.
+
+    kernel: (9 * O, 3 * C): rows by taps along D and H and output, columns by taps along W and input.
+    """
 
     kernel: Floats
     scale: Floats
@@ -51,8 +54,9 @@ def _read(widths: tuple[int, ...], text: str) -> Weights:
 
 
 def _block(kernel: Floats, scale: Floats, shift: Floats) -> Block:
-    taps_first = kernel.transpose(0, 2, 3, 4, 1).reshape(len(kernel), -1)
-    return Block(np.ascontiguousarray(taps_first), scale[:, None], shift[:, None])
+    outputs, inputs = kernel.shape[:2]
+    by_taps = kernel.transpose(2, 3, 0, 4, 1).reshape(9 * outputs, 3 * inputs)
+    return Block(np.ascontiguousarray(by_taps), scale[:, None], shift[:, None])
 
 
 def packed(tensors: Sequence[Floats]) -> str:

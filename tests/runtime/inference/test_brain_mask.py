@@ -5,12 +5,13 @@ import warnings
 import numpy as np
 import pytest
 
-from msdk_rt import InputWarning, Segmenter
+from msdk_rt import InputError, InputWarning, Segmenter
 from msdk_rt.artifact.brain_mask_entry import tensor_shapes
 from msdk_rt.inference.brain_mask import find_brain
 from msdk_rt.inference.brain_mask.grids import above, coarse_means
 from msdk_rt.inference.brain_mask.weights import packed
 from msdk_rt.inference.stages import Stages
+from tests.support.segmenters_on_device import check_equal, on_host, put
 from tests.support.segmenters_on_device import model as write_model
 
 
@@ -84,6 +85,20 @@ def test_a_stripped_brain_is_left_as_it_is():
     assert find_brain(bright(), image, (1.0, 1.0, 1.0)) is None
 
 
+def test_more_air_around_a_head_changes_nothing():
+    image = np.zeros((40,) * 3, np.float32)
+    image[8:32, 8:32, 8:32] = 20
+    image[12:28, 12:28, 12:28] = 100
+    air = [(16, 8), (0, 24), (8, 0)]
+
+    found = find_brain(bright(), image, (1.0, 1.0, 1.0))
+
+    assert 0 < np.count_nonzero(found) < 24**3
+    np.testing.assert_array_equal(
+        find_brain(bright(), np.pad(image, air), (1.0, 1.0, 1.0)), np.pad(found, air)
+    )
+
+
 def test_no_brain_is_a_warning_and_the_whole_image():
     with pytest.warns(InputWarning, match="nothing that looks like a brain"):
         found = find_brain(bright(gain=0.0, bias=-5.0), block(), (1.0, 1.0, 1.0))
@@ -109,6 +124,35 @@ def test_only_the_brain_is_segmented(tmp_path):
     with Segmenter(path) as segmenter:
         by_hand = segmenter.run(np.where(mask, volume, 0))
     np.testing.assert_array_equal(result.labels, np.where(mask, by_hand, 0))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_mask_alone_goes_before_windows_on_host_and_device(tmp_path, device, activation):
+    """As by hand: the volume masked, then a model without a mask; on a GPU its arrays are refused."""
+    volume = np.random.default_rng(0).gamma(2, 100, (1, 30, 31, 32)).astype(np.float32)
+    volume[:, 10:20, 10:20, 10:20] += 5000
+    mask = find_brain(bright(), volume[0], (1.0, 1.0, 1.0))
+    (tmp_path / "with").mkdir()
+    bare = write_model(tmp_path, activation=activation)
+    path = write_model(tmp_path / "with", activation=activation, brain_mask=bright())
+    (expected,) = on_host(bare, [np.where(mask, volume, 0)])
+    expected.labels[~mask] = 0
+    expected.probabilities[:, ~mask] = [[1], [0]] if activation == "softmax" else 0
+
+    with Segmenter(path) as segmenter:
+        check_equal(segmenter.run(volume, return_probabilities=True, spacing=(1, 1, 1)), expected, activation)
+        with pytest.raises(InputError, match="brain mask runs on the host: copy it there first"):
+            segmenter.run(put(device, volume)[0], spacing=(1, 1, 1))
+
+
+def test_a_stripped_brain_has_the_labels_of_a_model_without_a_mask(tmp_path):
+    volume = block(low=8, high=32)[None]
+    (tmp_path / "with").mkdir()
+    with (
+        Segmenter(write_model(tmp_path)) as bare,
+        Segmenter(write_model(tmp_path / "with", brain_mask=bright())) as masked,
+    ):
+        np.testing.assert_array_equal(masked.run(volume, spacing=(1, 1, 1)), bare.run(volume))
 
 
 def test_an_array_without_a_spacing_is_taken_as_of_1_mm_with_a_warning(tmp_path):
