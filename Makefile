@@ -89,7 +89,9 @@ demo-weights: setup
 	$(DEMO_TRAIN) $(DEMO_RUN)/fourth --init $(DEMO_RUN)/third/last.safetensors --window 96 96 96 --steps 200 \
 	  --batch-size 2 --learning-rate 0.0006 --ema-decay 0.98 --foreground 0.75 --validate-every 200 --seed 3
 	$(DEMO_MALLOC) $(BIN)/python -m msdk_export.brain_mask $(DEMO_RUN)/mask --steps 2200 --seed 0 --threads 1
-	$(BIN)/python -m msdk_export.demo_network $(DEMO_RUN)/mask/brain_mask.pt $(DEMO_RUN)/fourth/last.safetensors \
+	$(DEMO_MALLOC) $(BIN)/python -m msdk_export.brain_mask $(DEMO_RUN)/mask-2 --steps 3200 --seed 1 --threads 1 \
+	  --init $(DEMO_RUN)/mask/brain_mask.pt
+	$(BIN)/python -m msdk_export.demo_network $(DEMO_RUN)/mask-2/brain_mask.pt $(DEMO_RUN)/fourth/last.safetensors \
 	  export/weights/demo.safetensors
 
 # Needs no setup: an interpreter with NumPy, nvcc and CMake are enough for the kernels. Whole networks need
