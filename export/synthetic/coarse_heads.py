@@ -201,4 +201,5 @@ def _before_a_plane(random: Random, shape: torch.Size) -> Tensor:
     normal = random.normal(3) - torch.tensor([0.0, 0.0, 2.0])
     axes = [torch.arange(side) - (side - 1) / 2 for side in shape]
     places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1) @ (normal / normal.norm())
-    return places < random.uniform(0.25, 0.95) * places.max()
+    seen: Tensor = places < random.uniform(0.25, 0.95) * places.max()
+    return seen

@@ -17,7 +17,7 @@ from msdk_rt.inference.foreground import Box, Mask, connected_to, nonzero_box, w
 BRIGHTEST = 4.0  # of a scaled image
 STRIPPED = 0.85  # of an image's intensity; a brain that has as much is stripped already
 MARGIN = 2  # coarse voxels of air that the network sees around the image
-SURE = 10.0  # logit of what is decided
+SURE = 10.0  # by which a logit is above or below the threshold's where it is decided
 
 
 def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask | None:
@@ -29,9 +29,9 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     """
     relative = scaled(coarse_means(image, spacing, entry["spacing"]))
     box = _with_margin(nonzero_box(relative[None]), relative.shape)
-    logits = np.full(relative.shape, -SURE, np.float32)
-    logits[box] = logits_of(weights_of(entry), np.ascontiguousarray(relative[box]))
     level = math.log(entry["threshold"] / (1 - entry["threshold"]))
+    logits = np.full(relative.shape, level - SURE, np.float32)
+    logits[box] = logits_of(weights_of(entry), np.ascontiguousarray(relative[box]))
     found = logits > level
     if not found.any():
         warnings.warn(
@@ -44,7 +44,8 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     brain = without_holes(_largest_piece(found))
     if relative[brain].sum() >= STRIPPED * relative.sum():
         return None
-    logits = np.where(brain, np.where(found, logits, SURE), np.where(found, -SURE, logits))
+    logits[brain & ~found] = level + SURE
+    logits[found & ~brain] = level - SURE
     return above(logits, level, image.shape, spacing, entry["spacing"])
 
 

@@ -68,12 +68,15 @@ def test_the_brain_is_found_to_within_a_voxel_of_the_mask(spacing):
     assert len(wrong) < 0.7 * np.count_nonzero(image == 100)
 
 
-def test_the_largest_piece_is_kept_and_its_holes_are_filled():
+@pytest.mark.parametrize("threshold", [0.5, 1e-6, 1 - 1e-6])
+def test_the_largest_piece_is_kept_and_its_holes_are_filled(threshold):
     image = block(around=20.0)
     image[18:22, 18:22, 18:22] = 0
     image[2:8, 2:8, 2:8] = 100
+    level = np.log(threshold / (1 - threshold))
 
-    found = find_brain(bright(), image, (1.0, 1.0, 1.0))
+    entry = bright(gain=100.0, bias=level - 50) | {"threshold": threshold}
+    found = find_brain(entry, image, (1.0, 1.0, 1.0))
 
     assert found[18:22, 18:22, 18:22].all()
     assert not found[:9, :9, :9].any()
