@@ -18,7 +18,7 @@ from msdk_export.engine.options import EngineOptions
 from msdk_export.graph.check import check_graph
 from msdk_export.graph.functions import attach_functions
 from msdk_export.graph.precision_check import check_range, simulated, worst_layer
-from msdk_export.graph.rules import with_cpu_ops
+from msdk_export.graph.rules import with_cpu_ops, with_cuda_ops
 from msdk_export.graph.trace import to_onnx
 from msdk_export.loading import load_network
 from msdk_export.notes import collecting
@@ -155,8 +155,8 @@ def export(
         _begin(bar, "trace the graph")
         with original.tracing() as traced:
             proto = to_onnx(traced, description, precision)
-        if not builds_engine and precision == "float32":  # float16 and engines are for GPUs
-            proto = with_cpu_ops(proto)
+        if not builds_engine:  # which has plugins for none of these
+            proto = with_cpu_ops(proto) if precision == "float32" else with_cuda_ops(proto)
         graph = staged.with_suffix(".onnx")
         with atomic_write(graph, "wb") as file:
             file.write(attach_functions(proto).SerializeToString(deterministic=True))

@@ -1,6 +1,7 @@
 """The ops by name. To add one: a module with a SPEC, and its name in _MODULES.
 
-An op that stands for standard ops on a CPU has RULES too: passes of onnxscript's rewriting rules.
+An op that stands for standard ops on a CPU has RULES too: passes of onnxscript's rewriting rules. One that
+has a CUDA kernel has CUDA_RULES, for float16 graphs.
 """
 
 from collections.abc import Callable
@@ -43,7 +44,10 @@ def translation_table() -> dict[Any, Callable[..., Any]]:
     return {op.torch_op: op.translation() for op in SPECS.values() if op.torch_op is not None}
 
 
-def rule_passes() -> list[list[Any]]:
-    """The rewriting rules that put ops of ours in place of standard ones, pass by pass."""
-    passes = zip_longest(*(getattr(module, "RULES", ()) for module in _MODULES), fillvalue=())
-    return [[rule for rules in each for rule in rules] for each in passes]
+def rule_passes(rules: str = "RULES") -> list[list[Any]]:
+    """The rewriting rules that put ops of ours in place of standard ones, pass by pass.
+
+    rules: as the modules call those that are wanted.
+    """
+    passes = zip_longest(*(getattr(module, rules, ()) for module in _MODULES), fillvalue=())
+    return [[rule for own in each for rule in own] for each in passes]

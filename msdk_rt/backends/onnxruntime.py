@@ -26,7 +26,9 @@ ON_GPU = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXEx
 STREAM = "user_compute_stream"
 GRAPHS = {"CUDAExecutionProvider": "enable_cuda_graph", "TensorrtExecutionProvider": "trt_cuda_graph_enable"}
 EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"}}  # on by default, and TF32 has float16's 10 bits
-CPU_OPS = "msdk.cpu_ops"  # kernels that the CPU alone has; other devices run the bodies of these ops
+# The session's entry for kernels of ops that stand for standard ones, by the provider that has all or some of
+# them; others run the bodies of these ops.
+STAND_INS = {"CPUExecutionProvider": "msdk.cpu_ops", "CUDAExecutionProvider": "msdk.cuda_ops"}
 SPIN_MICROSECONDS = 200  # bridges the gaps between ops; ONNX Runtime's own 45,000 outlast a small window
 ERRORS_ONLY = 3
 
@@ -105,6 +107,10 @@ class SessionOnDevice:
     """A session between addresses on the device. Implements msdk_rt.backends.base.Network.
 
     stream: that of the session's first provider. place: what ONNX Runtime calls the kind of device.
+
+    Every run waits for its end. Where it need not (disable_synchronize_execution_providers), ONNX Runtime
+    1.31 keeps page-locked memory of every run until the session ends, and then frees it in a callback of the
+    stream, where CUDA allows no call: that ends the process, as seen on an H200.
     """
 
     graphs = False
@@ -116,8 +122,6 @@ class SessionOnDevice:
         self._session, self._place = session, place
         self.stream, self.device = stream, device
         self._shapes = [node.shape[1:] for node in (*session.get_inputs(), *session.get_outputs())]
-        self._options = onnxruntime.RunOptions()
-        self._options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def enqueue(self, image: int, logits: int, count: int) -> None:
         binding = self._session.io_binding()
@@ -125,7 +129,7 @@ class SessionOnDevice:
         try:
             binding.bind_input("image", self._place, self.device, np.float32, seen, image)
             binding.bind_output("logits", self._place, self.device, np.float32, said, logits)
-            self._session.run_with_iobinding(binding, self._options)
+            self._session.run_with_iobinding(binding)
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on windows of shape {seen}: {error}") from error
 
@@ -152,13 +156,25 @@ def open_session(
     if profile_prefix is not None:
         options.enable_profiling = True
         options.profile_file_prefix = profile_prefix
-    if [_name(provider) for provider in providers] == ["CPUExecutionProvider"]:
-        options.add_session_config_entry(CPU_OPS, "1")
+    if entry := stand_ins(providers):
+        options.add_session_config_entry(entry, "1")
     try:
         options.register_custom_ops_library(str(library))
         return onnxruntime.InferenceSession(str(artifact), options, providers=providers)
     except Exception as error:
         raise BackendError(f"ONNX Runtime {VERSION} refused {artifact}: {error}") from error
+
+
+def stand_ins(providers: Sequence[Provider]) -> str | None:
+    """The entry of the providers' kernels: the CPU's where it is alone, CUDA's where the CPU follows it."""
+    names = [_name(provider) for provider in providers]
+    if names in (
+        ["CPUExecutionProvider"],
+        ["CUDAExecutionProvider"],
+        ["CUDAExecutionProvider", "CPUExecutionProvider"],
+    ):
+        return STAND_INS[names[0]]
+    return None
 
 
 def spinning(version: str) -> tuple[str, str]:

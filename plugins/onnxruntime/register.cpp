@@ -1,8 +1,9 @@
 // The library's entry point: SessionOptions.register_custom_ops_library calls it.
 //
-// Ops that stand for standard ones, and have a kernel for the CPU alone, are there for sessions that ask for them with
-// the entry msdk.cpu_ops = 1 before this is called. In any other session ONNX Runtime runs their bodies, which are in
-// the model: its CUDA provider would otherwise hand these nodes to the CPU.
+// Ops that stand for standard ones are there for sessions that ask for them before this is called: with the entry
+// msdk.cpu_ops = 1 those that have a kernel for the CPU, with msdk.cuda_ops = 1 those that have one for CUDA. In any
+// other session ONNX Runtime runs their bodies, which are in the model: a provider of another device would otherwise
+// hand these nodes to the CPU.
 
 #include "onnxruntime/checks.h"
 #include "onnxruntime/node.h"
@@ -21,36 +22,61 @@ void add_trilinear_upsample(Ort::CustomOpDomain& domain);
 
 namespace {
 
-constexpr const char* kCpuOps = "msdk.cpu_ops";
+enum class StandIns { kNone, kOfCpu, kOfCuda };
 
-bool wants_cpu_ops(const OrtSessionOptions* options) {
+// Whether the session has the entry with the value 1.
+bool asks_for(const OrtSessionOptions* options, const char* entry) {
   const OrtApi& api = Ort::GetApi();
   int there = 0;
-  Ort::ThrowOnError(api.HasSessionConfigEntry(options, kCpuOps, &there));
+  Ort::ThrowOnError(api.HasSessionConfigEntry(options, entry, &there));
   if (!there) return false;
   char value[2] = {};
   size_t size = sizeof(value);
-  if (OrtStatus* status = api.GetSessionConfigEntry(options, kCpuOps, value, &size)) api.ReleaseStatus(status);
-  if (value[0] != '0' && value[0] != '1') fail(std::string(kCpuOps) + ": expected 0 or 1");
+  if (OrtStatus* status = api.GetSessionConfigEntry(options, entry, value, &size)) api.ReleaseStatus(status);
+  if (value[0] != '0' && value[0] != '1') fail(std::string(entry) + ": expected 0 or 1");
   return value[0] == '1';
 }
 
-template <bool kCpuOnly>
+StandIns wanted(const OrtSessionOptions* options) {
+  const bool cpu = asks_for(options, "msdk.cpu_ops"), cuda = asks_for(options, "msdk.cuda_ops");
+  if (cpu && cuda) fail("msdk.cpu_ops and msdk.cuda_ops: expected one of them to be 1, got both");
+  return cpu ? StandIns::kOfCpu : cuda ? StandIns::kOfCuda : StandIns::kNone;
+}
+
+template <StandIns kWanted>
 const OrtCustomOpDomain* domain() {
   static const OrtCustomOpDomain* const registered = [] {
     Ort::CustomOpDomain ops{"msdk"};
     add_directional_conv1d(ops);
     add_selective_scan(ops);
     add_kan_linear(ops);
-    if constexpr (kCpuOnly) {
+    if constexpr (kWanted == StandIns::kOfCpu) {
       add_conv3d(ops);
+      add_trilinear_upsample(ops);
+    }
+#ifdef MSDK_CUDA
+    constexpr bool kNorms = kWanted != StandIns::kNone;
+#else
+    constexpr bool kNorms = kWanted == StandIns::kOfCpu;
+#endif
+    if constexpr (kNorms) {
       add_token_norm(ops);
       add_instance_norm(ops);
-      add_trilinear_upsample(ops);
     }
     return ops.release();
   }();
   return registered;
+}
+
+const OrtCustomOpDomain* domain_for(const OrtSessionOptions* options) {
+  switch (wanted(options)) {
+    case StandIns::kOfCpu:
+      return domain<StandIns::kOfCpu>();
+    case StandIns::kOfCuda:
+      return domain<StandIns::kOfCuda>();
+    default:
+      return domain<StandIns::kNone>();
+  }
 }
 
 }  // namespace
@@ -61,8 +87,6 @@ extern "C" MSDK_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, 
   if (!api) return nullptr;  // ONNX Runtime has already said that it is too old
   Ort::InitApi(api);
   return msdk::ort::guarded([&] {
-    const OrtCustomOpDomain* ops =
-        msdk::ort::wants_cpu_ops(options) ? msdk::ort::domain<true>() : msdk::ort::domain<false>();
-    Ort::ThrowOnError(api->AddCustomOpDomain(options, const_cast<OrtCustomOpDomain*>(ops)));
+    Ort::ThrowOnError(api->AddCustomOpDomain(options, const_cast<OrtCustomOpDomain*>(msdk::ort::domain_for(options))));
   });
 }

@@ -93,10 +93,9 @@ inline const char* cudaGetErrorString(cudaError_t error) {
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaPeekAtLastError() { return cudaSuccess; }
 
-// Device memory is poisoned: what was never written is NaN.
+// Device memory is aligned as CUDA's is, and poisoned: what was never written is NaN.
 inline cudaError_t cudaMalloc(void** pointer, size_t bytes) {
-  *pointer = std::malloc(bytes);
-  if (!*pointer) return cudaErrorMemoryAllocation;
+  if (posix_memalign(pointer, 256, bytes) != 0) return cudaErrorMemoryAllocation;
   std::memset(*pointer, 0xff, bytes);
   return cudaSuccess;
 }

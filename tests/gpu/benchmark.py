@@ -52,17 +52,20 @@ def work_of(op: str, length: int) -> Work:
     return scan_work(scan_case(length), HALF) if op == SCAN else conv_work(conv_case(length), HALF)
 
 
-def benchmark(ops: Ops, lengths=LENGTHS) -> Iterator[Timing | Missing]:
-    """Yield ours and every peer at every length; for a peer that cannot run, the reason."""
+def benchmark(ops: Ops, lengths=LENGTHS, left_out: tuple[str, ...] = ()) -> Iterator[Timing | Missing]:
+    """Yield ours and every peer at every length; for a peer that cannot run, the reason.
+
+    left_out: peers that are not timed.
+    """
     for length in lengths:
         inputs = rounded(scan_case(length).inputs(), ("u", "x_dbl", "z"), np.float16)
         call = ops.scan(inputs, "forward,backward", 1.0)
         yield summary(SCAN, "msdk", length, milliseconds_of(ops.device.runtime, call))
-        yield from peers_of(SCAN, length, inputs, call.y.get())
+        yield from peers_of(SCAN, length, inputs, call.y.get(), left_out)
         inputs = rounded(conv_case(length).inputs(), ("x",), np.float16)
         call = ConvCall(ops, **inputs, directions="forward,backward")
         yield summary(CONV, "msdk", length, milliseconds_of(ops.device.runtime, call))
-        yield from peers_of(CONV, length, inputs, call.u.get())
+        yield from peers_of(CONV, length, inputs, call.u.get(), left_out)
 
 
 def milliseconds_of(runtime, call, warm_up: int = 5, runs: int = 50) -> list[float]:
@@ -84,7 +87,7 @@ def milliseconds_of(runtime, call, warm_up: int = 5, runs: int = 50) -> list[flo
 
 
 def peers_of(
-    op: str, length: int, inputs: dict[str, np.ndarray], expected: np.ndarray
+    op: str, length: int, inputs: dict[str, np.ndarray], expected: np.ndarray, left_out: tuple[str, ...]
 ) -> Iterator[Timing | Missing]:
     try:
         import torch
@@ -98,6 +101,9 @@ def peers_of(
 
     tensors = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
     for who, make in (scan_peers if op == SCAN else conv_peers)(peers).items():
+        if who in left_out:
+            yield Missing(op, who, length, "left out")
+            continue
         try:
             call = make()
         except ImportError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from msdk_rt.errors import MsdkError
-from tests.gpu import onnxruntime_checks, volume_checks
+from tests.gpu import onnxruntime_checks, profile, volume_checks
 from tests.gpu.benchmark import Missing, Timing, benchmark, comparison, row_of, scan_case
 from tests.gpu.device import Device, DeviceError
 from tests.gpu.environment import run, software
@@ -52,8 +52,16 @@ CONV = ConvCase(B=1, K=2, D=5, L=777, W=4, directions="forward,backward", seed=4
 KAN = KanCase(B=1, C=7, O=5, L=333, G=8, grid_min=-1.0, grid_max=1.0, seed=43)
 
 
-def build(jobs: int) -> str:
-    """Every CUDA library and program of plugins/ for this machine's GPU, or for all of them by their PTX."""
+def build(jobs: int, built: Path | None) -> str:
+    """Every CUDA library and program of plugins/ for this machine's GPU, or for all of them by their PTX.
+
+    built: a folder with those that another machine built for this one.
+    """
+    if built:
+        found = sorted(path.name for path in built.glob("gpu_*/*"))
+        if not found:
+            raise FileNotFoundError(f"--built: expected libraries in {built / 'gpu_libraries'}, found none")
+        return f"on another machine: {', '.join(found)}"
     if not shutil.which("cmake"):
         raise FileNotFoundError("cmake is not on PATH: install CMake 3.22 or newer")
     configure = ["cmake", "-S", ROOT / "plugins", "-B", BUILD, "-DCMAKE_BUILD_TYPE=Release"]
@@ -124,13 +132,22 @@ def programs(folder: Path) -> str:
     return ", ".join(path.name for path in found)
 
 
-def timings(ops: Ops, report: Report) -> str:
-    """A table of the kernels' times beside their floors and their peers'."""
-    results, rates = list(benchmark(ops)), Rates.of(ops.device)
+def timings(ops: Ops, report: Report, left_out: tuple[str, ...]) -> str:
+    """A table of the kernels' times beside their floors and their peers', but for those left out."""
+    results, rates = list(benchmark(ops, left_out=left_out)), Rates.of(ops.device)
     rows = [row_of(result, rates) for result in results if isinstance(result, Timing)]
     for row in rows:
         report.add("kernels", row)
     return comparison(rows, [result for result in results if isinstance(result, Missing)])
+
+
+def counters(folder: Path, report: Report, to: Path) -> str:
+    """A table of what Nsight Compute counts of the kernels."""
+    to.mkdir(parents=True, exist_ok=True)
+    rows = profile.profile(folder, to / "ncu.csv")
+    for row in rows:
+        report.add("counters", row)
+    return ", ".join(f"{row['kernel']} {row['us']:.0f} us" for row in rows)
 
 
 def networks(device: Device, report: Report, arguments: argparse.Namespace) -> None:
@@ -145,9 +162,10 @@ def networks(device: Device, report: Report, arguments: argparse.Namespace) -> N
 
 def check(report: Report, arguments: argparse.Namespace) -> int:
     report.machine.update(software(PACKAGES))
-    if not report.run("build", lambda: build(arguments.jobs)):
+    if not report.run("build", lambda: build(arguments.jobs, arguments.built)):
         return 1
-    folder = BUILD / "gpu_libraries"
+    built = arguments.built or BUILD
+    folder = built / "gpu_libraries"
     device = Device(folder)
     try:
         report.machine.update(describe(device))
@@ -164,13 +182,14 @@ def check(report: Report, arguments: argparse.Namespace) -> int:
     report.run("CUDA graph", lambda: f"{check_graph(ops, CASE)} replays give what one call gives")
     for tool in SANITIZERS:
         report.run(tool, lambda tool=tool: sanitize(tool, folder))
-    report.run("TensorRT plugin", lambda: programs(BUILD / "gpu_programs"))
-    library = BUILD / "libmsdk_onnxruntime.so"
+    report.run("TensorRT plugin", lambda: programs(built / "gpu_programs"))
+    library = built / "libmsdk_onnxruntime.so"
     cases = onnxruntime_checks.cases_of(CASE, CONV, KAN)
     nodes = onnxruntime_checks.check_nodes
     report.run("ONNX Runtime nodes", lambda: f"{nodes(library, cases)} nodes agree with the oracle on CUDA")
     report.run("tests for a GPU", run_marked)
-    report.run("benchmark", lambda: timings(ops, report))
+    report.run("benchmark", lambda: timings(ops, report, tuple(arguments.no_peer)))
+    report.run("profile", lambda: counters(folder, report, arguments.report))
     networks(device, report, arguments)
     return int(report.failed)
 
@@ -182,9 +201,23 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--repeats", type=int, default=10_000, help="runs that must agree bit for bit")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time")
-    report = Report("make gpu-check")
-    code = check(report, parser.parse_args())
-    report.finish(BUILD / "report")
+    parser.add_argument(
+        "--built",
+        nargs="?",
+        type=Path,
+        const=BUILD,
+        metavar="FOLDER",
+        help="take libraries that another machine built from here (%(const)s)",
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="run steps named like these")
+    parser.add_argument(
+        "--no-peer", nargs="+", default=[], metavar="NAME", help="not to time, such as torch.compile"
+    )
+    parser.add_argument("--report", type=Path, default=BUILD / "report", help="folder to write (%(default)s)")
+    arguments = parser.parse_args()
+    report = Report("make gpu-check", arguments.report, tuple(arguments.only))
+    code = check(report, arguments)
+    report.finish(arguments.report)
     return code
 
 

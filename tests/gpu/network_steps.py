@@ -7,6 +7,7 @@ from pathlib import Path
 from msdk_rt.imaging.volumes import read_volume
 from msdk_rt.segmenter import Segmenter
 from tests.gpu import network_benchmark, onnxruntime_checks
+from tests.gpu.array_checks import check_arrays
 from tests.gpu.device import Device
 from tests.gpu.environment import run
 from tests.gpu.memory import resident
@@ -29,10 +30,12 @@ class Networks:
 
     def run(self) -> None:
         report = self._report
-        report.run("install", self.install)
+        if not self._arguments.built:
+            report.run("install", self.install)
         for precision in LEAST:
             report.run(f"ONNX Runtime in {precision}", lambda p=precision: self.labels(p))
             report.run(f"threads in {precision}", lambda p=precision: self.threads(p))
+            report.run(f"arrays in {precision}", lambda p=precision: self.arrays(p))
             report.run(f"memory in {precision}", lambda p=precision: self.growth(p))
             report.run(f"TensorRT-RTX in {precision}", lambda p=precision: check_rtx(self.model(p)))
         report.run("whole network", self.stages)
@@ -56,6 +59,10 @@ class Networks:
     def threads(self, precision: str) -> str:
         with self.on_cuda(self.model(precision), batch_size=2) as segmenter:
             return check_threads(segmenter)
+
+    def arrays(self, precision: str) -> str:
+        with self.on_cuda(self.model(precision), batch_size=BATCH_SIZE) as segmenter:
+            return check_arrays(segmenter)
 
     def growth(self, precision: str) -> str:
         with self.on_cuda(self.model(precision), batch_size=BATCH_SIZE) as segmenter:

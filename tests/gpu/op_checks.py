@@ -8,7 +8,15 @@ import numpy as np
 
 from tests.gpu.device import Array, Device
 from tests.support import oracle
-from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
+from tests.support.cases import (
+    ScanCase,
+    conv_grid,
+    instance_norm_grid,
+    kan_grid,
+    scan_grid,
+    token_norm_grid,
+)
+from tests.support.emulated_ops import ACTIVATIONS
 
 FLOAT16_OVERFLOW = 65000
 SMALL_UPDATES = 100_000
@@ -26,6 +34,16 @@ class ScanSizes(ctypes.Structure):
     )
 
 
+class InstanceNorm(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("batch", "channels", "voxels")),
+        ("epsilon", ctypes.c_float),
+        ("activation", ctypes.c_int),
+        ("slope", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "addend", "y", "workspace")),
+    )
+
+
 class ScanTensors(ctypes.Structure):
     _fields_ = tuple(
         (name, ctypes.c_void_p)
@@ -34,7 +52,7 @@ class ScanTensors(ctypes.Structure):
 
 
 class Ops:
-    """The three ops on a device; each takes its inputs in the op's order and returns its output there."""
+    """The ops on a device; each takes its inputs in the op's order and returns its output there."""
 
     def __init__(self, device: Device):
         self.device = device
@@ -55,6 +73,27 @@ class Ops:
         sizes = (ctypes.c_int64 * 5)(x.shape[0], channels, out_channels, x.shape[2], bases)
         grid = ctypes.c_float(grid_min), ctypes.c_float(grid_max)
         self.library.check_kan(is_half(x), sizes, *grid, *arrays, y, None)
+        return y.get()
+
+    def token_norm(self, x, weight, bias, epsilon: float) -> np.ndarray:
+        y = self.device.empty(x.shape, x.dtype)
+        arrays = [self.device.put(array) for array in (x, weight, bias)]
+        sizes = (ctypes.c_int64 * 3)(*x.shape)
+        self.library.check_token_norm(is_half(x), sizes, ctypes.c_float(epsilon), *arrays, y, None)
+        return y.get()
+
+    def instance_norm(self, x, weight, bias, addend, epsilon: float, activation: str, slope: float):
+        y = self.device.empty(x.shape, x.dtype)
+        given = {"x": x, "weight": weight, "bias": bias, "addend": addend}
+        arrays = {name: self.device.put(array) for name, array in given.items() if array is not None}
+        kind = ACTIVATIONS.index(activation)
+        norm = InstanceNorm(*x.shape[:2], x[0, 0].size, epsilon, kind, slope, y=pointer_of(y))
+        for name, array in arrays.items():
+            setattr(norm, name, pointer_of(array))
+        needed = self.library.size("check_instance_norm_workspace", is_half(x), ctypes.byref(norm))
+        workspace = self.device.empty((needed,), np.uint8)
+        norm.workspace = pointer_of(workspace)
+        self.library.check_instance_norm(is_half(x), ctypes.byref(norm), None)
         return y.get()
 
 
@@ -149,6 +188,18 @@ def check_kan(ops: Ops, case, dtype) -> None:
     check_close(ops.kan(**inputs, **grid), oracle.kan_linear(**inputs, **grid), 2e-6, case)
 
 
+def check_token_norm(ops: Ops, case, dtype) -> None:
+    inputs = rounded(case.inputs(), ("x",), dtype)
+    expected = oracle.token_norm(**inputs, epsilon=1e-3)
+    check_close(ops.token_norm(**inputs, epsilon=1e-3), expected, 2e-6, case)
+
+
+def check_instance_norm(ops: Ops, case, dtype) -> None:
+    inputs = rounded(case.inputs(), ("x", "addend"), dtype)
+    expected = oracle.instance_norm(**inputs, **case.attributes)
+    check_close(ops.instance_norm(**inputs, **case.attributes), expected, 2e-6, case)
+
+
 def check_grid(ops: Ops, dtype, max_updates: int) -> int:
     """Every op on its grid, against the oracle; the number of cases."""
     count = 0
@@ -156,6 +207,8 @@ def check_grid(ops: Ops, dtype, max_updates: int) -> int:
         (check_scan, scan_grid(max_updates, seed=1)),
         (check_conv, conv_grid(seed=1)),
         (check_kan, kan_grid(seed=1)),
+        (check_token_norm, token_norm_grid(seed=1)),
+        (check_instance_norm, instance_norm_grid(seed=1)),
     ):
         for case in cases:
             check(ops, case, dtype)

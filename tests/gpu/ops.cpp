@@ -1,8 +1,10 @@
 // The CUDA ops on arrays in device memory, for tests/gpu/op_checks.py. Each call returns null or what is wrong, in a
 // buffer that the next call overwrites.
 #include "ops/directional_conv1d/cuda.h"
+#include "ops/instance_norm/cuda.h"
 #include "ops/kan_linear/cuda.h"
 #include "ops/selective_scan/cuda.h"
+#include "ops/token_norm/cuda.h"
 
 #include <string>
 
@@ -18,6 +20,32 @@ const char* report(const std::string& problem) {
   static std::string last;
   last = problem;
   return last.empty() ? nullptr : last.c_str();
+}
+
+struct InstanceNorm {
+  int64_t batch, channels, voxels;
+  float epsilon;
+  int activation;
+  float slope;
+  const void* x;
+  const float *weight, *bias;
+  const void* addend;
+  void *y, *workspace;
+};
+
+template <class T>
+InstanceNormArgs<T> arguments_of(const InstanceNorm& norm) {
+  return {norm.batch,
+          norm.channels,
+          norm.voxels,
+          norm.epsilon,
+          static_cast<Activation>(norm.activation),
+          norm.slope,
+          static_cast<const T*>(norm.x),
+          norm.weight,
+          norm.bias,
+          static_cast<const T*>(norm.addend),
+          static_cast<T*>(norm.y)};
 }
 
 struct ScanSizes {
@@ -88,6 +116,13 @@ const char* kan(const int64_t* sizes, float grid_min, float grid_max, const void
                              stream);
 }
 
+template <class T>
+const char* token_norm(const int64_t* sizes, float epsilon, const void* x, const float* weight, const float* bias,
+                       void* y, cuda::Stream stream) {
+  return cuda::token_norm<T>(
+      {sizes[0], sizes[1], sizes[2], epsilon, static_cast<const T*>(x), weight, bias, static_cast<T*>(y)}, stream);
+}
+
 }  // namespace
 
 CHECK_API size_t check_scan_workspace(int half, const ScanSizes* sizes) {
@@ -108,4 +143,20 @@ CHECK_API const char* check_conv(int half, const int64_t* sizes, const char* dir
 CHECK_API const char* check_kan(int half, const int64_t* sizes, float grid_min, float grid_max, const void* x,
                                 const float* base, const float* spline, void* y, cuda::Stream stream) {
   return (half ? kan<Half> : kan<float>)(sizes, grid_min, grid_max, x, base, spline, y, stream);
+}
+
+// sizes: batch, channels, length.
+CHECK_API const char* check_token_norm(int half, const int64_t* sizes, float epsilon, const void* x,
+                                       const float* weight, const float* bias, void* y, cuda::Stream stream) {
+  return (half ? token_norm<Half> : token_norm<float>)(sizes, epsilon, x, weight, bias, y, stream);
+}
+
+CHECK_API size_t check_instance_norm_workspace(int half, const InstanceNorm* norm) {
+  return half ? cuda::instance_norm_workspace(arguments_of<Half>(*norm))
+              : cuda::instance_norm_workspace(arguments_of<float>(*norm));
+}
+
+CHECK_API const char* check_instance_norm(int half, const InstanceNorm* norm, cuda::Stream stream) {
+  return half ? cuda::instance_norm(arguments_of<Half>(*norm), norm->workspace, stream)
+              : cuda::instance_norm(arguments_of<float>(*norm), norm->workspace, stream);
 }

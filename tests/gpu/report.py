@@ -27,12 +27,16 @@ class Report:
     """The outcomes so far, what was measured, and what is known of the machine."""
 
     title: str
+    folder: Path | None = None  # where the report is written after every step: a crash keeps those before it
+    only: tuple[str, ...] = ()  # the steps to run: those whose names hold one of these; none: every step
     outcomes: list[Outcome] = field(default_factory=list)
     machine: dict[str, str] = field(default_factory=dict)
     tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
 
     def run(self, step: str, action: Callable[[], str]) -> bool:
-        """Runs one step, whose result is its detail; True if it passed."""
+        """Runs one step, whose result is its detail; True if it passed, or is none of those to run."""
+        if self.only and not any(words in step for words in self.only):
+            return True
         print(f"{step} ...", flush=True)
         start = time.perf_counter()
         try:
@@ -43,12 +47,17 @@ class Report:
             traceback.print_exc()
             state, detail = FAILED, f"{type(failure).__name__}: {failure}"
         outcome = Outcome(step, state, detail, time.perf_counter() - start)
-        self.outcomes.append(outcome)
+        self._keep(outcome)
         print(f"{step}: {state} in {outcome.seconds:.1f} s: {detail}", flush=True)
         return state == PASSED
 
+    def _keep(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if self.folder is not None:
+            self.write(self.folder)
+
     def skip(self, step: str, reason: str) -> None:
-        self.outcomes.append(Outcome(step, SKIPPED, reason, 0.0))
+        self._keep(Outcome(step, SKIPPED, reason, 0.0))
         print(f"{step}: skipped: {reason}", flush=True)
 
     def add(self, table: str, row: dict[str, str | float]) -> None:

@@ -129,7 +129,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=2500, help="of the memory check (%(default)s)")
     parser.add_argument("--seconds", type=int, default=10, help="that a latency is timed for (%(default)s)")
     parser.add_argument("--work", type=Path, default=BUILD, help="folder for models and report (%(default)s)")
-    report, arguments = Report("make verify-tensorrt"), parser.parse_args(words)
+    arguments = parser.parse_args(words)
+    report = Report("make verify-tensorrt", arguments.work / "report")
     code = check(report, arguments)
     report.finish(arguments.work / "report")
     return code

@@ -1,16 +1,25 @@
-// Enqueues a plugin on the emulator and compares it with a kernel for the CPU: built, stored in a plan, loaded,
-// attached to two contexts and run there, in float32 and float16. Outputs and workspace are poisoned and exactly as
-// large as the plugin asked for.
+// Enqueues a plugin on the emulator, or on a GPU where `make gpu-check` builds this, and compares it with a kernel for
+// the CPU: built, stored in a plan, loaded, attached to two contexts and run there, in float32 and float16. Outputs and
+// workspace are poisoned and exactly as large as the plugin asked for.
 #pragma once
 
 #include <cuda_fp16.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "cpu/parallel.h"
 #include "tensorrt_cases.h"
+
+// tests/gpu/device.cu: each returns null or the sentence it failed with.
+extern "C" {
+const char* check_allocate(void** pointer, size_t bytes);
+const char* check_release(void* pointer);
+const char* check_fill(void* pointer, int byte, size_t bytes);
+const char* check_upload(void* to, const void* from, size_t bytes);
+const char* check_download(void* to, const void* from, size_t bytes);
+const char* check_synchronize();
+}
 
 namespace fixture {
 
@@ -31,41 +40,78 @@ inline uint16_t bits_of(float value) {
 
 inline float value_of(uint16_t bits) {
   __half half;
-  std::memcpy(&half, &bits, sizeof bits);
+  std::memcpy(static_cast<void*>(&half), &bits, sizeof bits);
   return __half2float(half);
 }
 
-// Memory that ends where the tensor ends, so that AddressSanitizer sees a step past it.
+// Device memory, poisoned, that ends where what it holds ends, so that AddressSanitizer sees a step past the
+// emulator's.
+class Memory {
+ public:
+  explicit Memory(size_t bytes) : bytes_(bytes) {
+    if (bytes == 0) return;
+    void* memory = nullptr;
+    done(check_allocate(&memory, bytes));
+    memory_.reset(memory);
+    done(check_fill(memory, 0xff, bytes));
+  }
+
+  void* data() const { return memory_.get(); }
+
+  void set(const std::vector<char>& bytes) { done(check_upload(data(), bytes.data(), bytes_)); }
+
+  // After all work enqueued before.
+  std::vector<char> get() const {
+    std::vector<char> bytes(bytes_);
+    done(check_synchronize());
+    done(check_download(bytes.data(), data(), bytes_));
+    return bytes;
+  }
+
+ private:
+  struct Release {
+    void operator()(void* memory) const { done(check_release(memory)); }
+  };
+
+  static void done(const char* sentence) { expect(sentence == nullptr, sentence ? sentence : "device memory"); }
+
+  size_t bytes_;
+  std::unique_ptr<void, Release> memory_;
+};
+
 class Tensor {
  public:
   explicit Tensor(const PluginTensorDesc& desc)
-      : half_(desc.type == DataType::kHALF), count_(volume(desc.dims)), bytes_(count_ * (half_ ? 2 : 4), '\xff') {}
+      : half_(desc.type == DataType::kHALF), count_(volume(desc.dims)), memory_(count_ * (half_ ? 2 : 4)) {}
 
-  void* data() { return bytes_.data(); }
-  const std::vector<char>& bytes() const { return bytes_; }
+  void* data() const { return memory_.data(); }
+  std::vector<char> bytes() const { return memory_.get(); }
 
   // Rounded to the tensor's type.
   void set(Floats& values) {
+    std::vector<char> bytes(count_ * (half_ ? 2 : 4));
     for (int64_t i = 0; i < count_; ++i) {
       if (half_) {
         const uint16_t bits = bits_of(values[i]);
         values[i] = value_of(bits);
-        std::memcpy(&bytes_[i * 2], &bits, 2);
+        std::memcpy(&bytes[i * 2], &bits, 2);
       } else {
-        std::memcpy(&bytes_[i * 4], &values[i], 4);
+        std::memcpy(&bytes[i * 4], &values[i], 4);
       }
     }
+    memory_.set(bytes);
   }
 
   Floats get() const {
+    const std::vector<char> bytes = memory_.get();
     Floats values(count_);
     for (int64_t i = 0; i < count_; ++i) {
       if (half_) {
         uint16_t bits;
-        std::memcpy(&bits, &bytes_[i * 2], 2);
+        std::memcpy(&bits, &bytes[i * 2], 2);
         values[i] = value_of(bits);
       } else {
-        std::memcpy(&values[i], &bytes_[i * 4], 4);
+        std::memcpy(&values[i], &bytes[i * 4], 4);
       }
     }
     return values;
@@ -74,11 +120,7 @@ class Tensor {
  private:
   bool half_;
   int64_t count_;
-  std::vector<char> bytes_;
-};
-
-struct Free {
-  void operator()(void* memory) const { std::free(memory); }
+  Memory memory_;
 };
 
 inline void run_here(void*, msdk::cpu::Parallel::Body body, size_t total, void* data) {
@@ -111,12 +153,10 @@ void test_enqueue(const Node& node, std::vector<Floats> values, const std::strin
     pointers.push_back(inputs.back().data());
   }
 
-  std::vector<Tensor> outputs(2, Tensor(node.output));
-  for (Tensor& output : outputs) {
+  const Tensor outputs[] = {Tensor(node.output), Tensor(node.output)};
+  for (const Tensor& output : outputs) {
     const Plugin context(runtime(*engine)->attachToContext(nullptr));
-    const size_t rounded = (workspace_bytes + 255) / 256 * 256;
-    const std::unique_ptr<void, Free> workspace(rounded ? std::aligned_alloc(256, rounded) : nullptr);
-    if (rounded) std::memset(workspace.get(), 0xff, rounded);
+    const Memory workspace(workspace_bytes);
     expect(runtime(*context)->onShapeChange(node.inputs.data(), node.count(), &node.output, 1) == 0, what);
     void* out = output.data();
     if (workspace_bytes > 0) {
@@ -125,7 +165,7 @@ void test_enqueue(const Node& node, std::vector<Floats> values, const std::strin
                0;
       });
     }
-    expect(runtime(*context)->enqueue(node.inputs.data(), &node.output, pointers.data(), &out, workspace.get(),
+    expect(runtime(*context)->enqueue(node.inputs.data(), &node.output, pointers.data(), &out, workspace.data(),
                                       nullptr) == 0,
            what + ": " + log().take());
   }

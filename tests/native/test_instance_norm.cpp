@@ -10,7 +10,7 @@ using namespace msdk::test;
 
 namespace {
 
-std::vector<double> reference(const InstanceNormArgs& a) {
+std::vector<double> reference(const InstanceNormArgs<float>& a) {
   std::vector<double> y(static_cast<size_t>(a.batch * a.channels * a.voxels));
   for (int64_t map = 0; map < a.batch * a.channels; ++map) {
     const float* x = a.x + map * a.voxels;
@@ -35,7 +35,7 @@ void test(const cpu::Kernels& isa, int64_t batch, int64_t channels, int64_t voxe
   const int64_t count = batch * channels * voxels;
   const Floats x = uniform(rng, count, 29, 31), addend = uniform(rng, count, -1, 1);
   const Floats weight = uniform(rng, channels, 0.5f, 1), bias = uniform(rng, channels, -1, 1);
-  InstanceNormArgs a{batch,  channels, voxels,        1e-5f,       activation,
+  InstanceNormArgs<float> a{batch,  channels, voxels,        1e-5f,       activation,
                      0.125f, x.data(), weight.data(), bias.data(), added ? addend.data() : nullptr,
                      nullptr};
   Threads pool{std::min(threads, 3)};

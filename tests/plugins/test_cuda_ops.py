@@ -1,5 +1,6 @@
 """The CUDA kernels, run by the emulator, against the float64 oracle on the grid of the op contract."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,11 @@ def scan_case(**changed):
         scan_case(
             B=52, K=8, D=1, L=520, N=3, directions=",".join(["forward", "slices:13"] * 4)
         ),  # chunks of 128
+        # neighbouring tokens
+        scan_case(D=70, R=6),  # three warps
+        scan_case(L=104, D=33, N=48, R=8, directions="backward,forward", has_z=False),
+        scan_case(D=40, R=6, K=3, directions="backward,slices:5,forward"),
+        scan_case(B=128, K=8, D=1, L=208, R=1, directions=",".join(["backward", "forward"] * 4)),
     ],
     ids=str,
 )
@@ -141,34 +147,66 @@ def test_what_a_kernel_cannot_do_is_refused(ops):
 
 PLANTED_BUGS = {
     "missing barrier": (
-        "selective_scan",
         "walk.stage(first);\n        __syncwarp();",
         "walk.stage(first);",
     ),
     "off by one at a chunk's edge": (
-        "selective_scan",
         "first + i < end && first + i < chunks - 1",
         "first + i < end && first + i < chunks - 2",
     ),
     "a sum that starts from whatever the stack holds": (
-        "selective_scan",
-        "h[kStates] = {}, sum = 0.0f;",
-        "h[kStates] = {}, sum;",
+        "float A2[kStates], h[kStates] = {}, sum = 0.0f;",
+        "float A2[kStates], h[kStates] = {}, sum;",
     ),
     "unwritten tail": (
-        "selective_scan",
         "for (int step = lane; step < chunk.count; step += kWarp)",
         "for (int step = lane; step + 1 < chunk.count; step += kWarp)",
     ),
 }
+BUGS_OF_NEIGHBOURS = {
+    "missing barrier between warps": (
+        "if (first + kStepsOfTile < chunk.count) walk.fetch(first + kStepsOfTile);\n      __syncthreads();",
+        "if (first + kStepsOfTile < chunk.count) walk.fetch(first + kStepsOfTile);\n      __syncwarp();",
+    ),
+    "one tile instead of two": ("tiles.tile[turn];\n    walk.put", "tiles.tile[0];\n    walk.put"),
+    "backward tokens in the order of forward ones": (
+        "reverse_if<kCount>(walk.backward(), y);",
+        "",
+    ),
+    "u of the step before": ("fetch_u(step + kCount)", "fetch_u(step)"),
+    "a chunk that does not start from its carry": (
+        "if (walk.real() && !from_zero)",
+        "if (walk.real() && from_zero)",
+    ),
+}
+
+
+def whole_source(op):
+    """An op's cuda.cu with its own headers written out in it."""
+    text = (emulated_ops.PLUGINS / "ops" / op / "cuda.cu").read_text()
+    include = re.compile(rf'#include "(ops/{op}/cuda_\w+\.cuh)"\n')
+    written = set()
+    while found := include.search(text):
+        header = (emulated_ops.PLUGINS / found[1]).read_text().replace("#pragma once\n", "")
+        text = text.replace(found[0], "" if found[1] in written else header, 1)
+        written.add(found[1])
+    return text
+
+
+def assert_caught(right, wrong, case, tmp_path):
+    source = whole_source("selective_scan")
+    assert source.count(right) == 1, "the planted bug's place is gone: plant it again"
+    (tmp_path / "cuda.cu").write_text(source.replace(right, wrong))
+    broken = emulated_ops.build(tmp_path / "build", {"selective_scan": tmp_path / "cuda.cu"})
+    with pytest.raises(AssertionError):
+        check_scan(broken, case, np.float32)
 
 
 @pytest.mark.parametrize("bug", PLANTED_BUGS)
 def test_a_planted_bug_is_caught(bug, tmp_path: Path):
-    op, right, wrong = PLANTED_BUGS[bug]
-    source = (emulated_ops.PLUGINS / "ops" / op / "cuda.cu").read_text()
-    assert source.count(right) == 1, "the planted bug's place is gone: plant it again"
-    (tmp_path / "cuda.cu").write_text(source.replace(right, wrong))
-    broken = emulated_ops.build(tmp_path / "build", {op: tmp_path / "cuda.cu"})
-    with pytest.raises(AssertionError):
-        check_scan(broken, scan_case(), np.float32)
+    assert_caught(*PLANTED_BUGS[bug], scan_case(L=201), tmp_path)
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_NEIGHBOURS)
+def test_a_bug_planted_in_the_scan_of_neighbours_is_caught(bug, tmp_path: Path):
+    assert_caught(*BUGS_OF_NEIGHBOURS[bug], scan_case(D=70), tmp_path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.gpu import benchmark, op_checks, peers, rates
+from tests.gpu import array_checks, benchmark, check, op_checks, peers, profile, rates
 from tests.gpu.device import Device, DeviceError
 from tests.gpu.marked_tests import run_marked
 from tests.gpu.report import Report, Skip
@@ -134,6 +134,13 @@ def test_times_are_told_beside_their_floors_and_peers():
     assert "no other for the conv: it is not installed" in said
 
 
+def test_a_peer_that_is_left_out_is_told(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    everyone = ("mamba-ssm twice", "torch.compile")
+    gaps = list(benchmark.peers_of("scan", 4, {}, np.ones(4), everyone))
+    assert gaps == [benchmark.Missing("scan", who, 4, "left out") for who in everyone]
+
+
 @pytest.mark.parametrize("who", ["mamba-ssm", "torch"])
 def test_the_peers_compute_what_the_op_does(who):
     inputs = CASE.inputs()
@@ -202,3 +209,78 @@ def test_marked_tests_pass_or_the_step_fails(tmp_path):
     (tmp_path / "test_marked.py").write_text("def test_other(): pass\n")
     with pytest.raises(RuntimeError, match="exited with 5"):
         run_marked([tmp_path])
+
+
+def test_steps_that_nobody_asked_for_do_not_run():
+    report = Report("make something", only=("float32", "graph"))
+    for step in ("ops in float32", "ops in float16", "CUDA graph"):
+        report.run(step, lambda step=step: step)
+    assert [outcome.detail for outcome in report.outcomes] == ["ops in float32", "CUDA graph"]
+
+
+def test_the_report_is_kept_after_every_step(tmp_path):
+    """A crash in the next one must not lose it."""
+    report = Report("make something", tmp_path / "report")
+    report.run("first", lambda: "3 cases")
+    assert "| first | passed | 0.0 | 3 cases |" in (tmp_path / "report" / "summary.md").read_text()
+    report.skip("second", "no GPU")
+    assert "| second | skipped | 0.0 | no GPU |" in (tmp_path / "report" / "summary.md").read_text()
+
+
+def test_libraries_of_another_machine_must_be_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected libraries in"):
+        check.build(1, built=tmp_path)
+    (tmp_path / "gpu_libraries").mkdir()
+    (tmp_path / "gpu_libraries" / "libcheck_ops.so").touch()
+    assert check.build(1, built=tmp_path) == "on another machine: libcheck_ops.so"
+
+
+def test_what_the_profiler_prints_becomes_rows():
+    counters = {
+        "Kernel Name": "void unnamed>::outputs_kernel<Half, 8>(Args<T1>, float *)",
+        "Grid Size": "(2048, 3, 1)",
+        "Block Size": "(32, 1, 1)",
+        **dict.fromkeys(profile.COUNTERS.values(), "12.5"),
+        "gpu__time_duration.sum": "1,234,000",
+        "smsp__average_warps_issue_stalled_barrier_per_issue_active.ratio": "0.1",
+        "smsp__average_warps_issue_stalled_wait_per_issue_active.ratio": "2",
+        "smsp__average_warps_issue_stalled_mio_throttle_per_issue_active.ratio": "0.5",
+        "smsp__average_warps_issue_stalled_no_instruction_per_issue_active.ratio": "",
+    }
+    lines = [["ID", *counters], ["", *("unit" for _ in counters)], ["0", *counters.values()]]
+    printed = "\n".join(",".join(f'"{cell}"' for cell in line) for line in lines)
+    (row,) = profile.rows_of(f"==PROF== Connected to process 7\n{printed}\n==PROF== Disconnected\n")
+    assert (row["kernel"], row["us"]) == ("outputs_kernel<Half, 8>", 1234.0)
+    assert (row["issue %"], row["grid"]) == (12.5, "(2048, 3, 1)")
+    assert row["waits for"] == "wait 2.00, mio_throttle 0.50, barrier 0.10"
+    with pytest.raises(KeyError, match="Grid Size"):
+        profile.rows_of('"ID","Kernel Name"\n"0","kernel"')
+
+
+class Doubling:
+    """A Segmenter of two channels whose labels are computed on the host."""
+
+    class manifest:
+        window, channels, resampling = (4, 5, 6), ("first", "second"), None
+
+    def count_windows(self, shape):
+        return (shape[0] - 2) // 2
+
+    def run(self, volume):
+        return (volume[0] > 200).astype(np.uint8)
+
+
+def test_arrays_of_a_library_give_the_labels_of_the_host(monkeypatch):
+    def missing(segmenter, volume):
+        raise ImportError(name="cupy")
+
+    exchanges = {"first": lambda segmenter, volume: segmenter.run(volume.copy()), "CuPy": missing}
+    monkeypatch.setattr(array_checks, "EXCHANGES", exchanges)
+    said = array_checks.check_arrays(Doubling())
+    assert said == "labels as of the host's volume: first; not here: cupy"
+    exchanges["wrong"] = lambda segmenter, volume: 1 - segmenter.run(volume)
+    with pytest.raises(AssertionError, match="wrong"):
+        array_checks.check_arrays(Doubling())
+    monkeypatch.setattr(array_checks, "EXCHANGES", {"CuPy": missing})
+    with pytest.raises(Skip, match="none of cupy is installed"):
+        array_checks.check_arrays(Doubling())

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msdk_export.graph.functions import attach_functions
-from tests.support import oracle
+from tests.gpu import op_checks
+from tests.support import emulated_ops, oracle
+from tests.support.cases import instance_norm_grid
 from tests.support.nodes import node_model, run_node, session
 
 ACTIVATIONS = ("none", "relu", "leaky_relu")
@@ -44,6 +46,22 @@ def test_agrees_with_the_oracle(data):
     for threads in (1, 3):
         actual = run_node("InstanceNorm", inputs, threads, **attributes)
         np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=4e-6)
+
+
+@pytest.fixture(scope="module")
+def ops():
+    return emulated_ops.build()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("case", instance_norm_grid(seed=1), ids=str)
+def test_the_cuda_kernel_agrees_with_the_oracle(ops, case, dtype):
+    """On the emulator, in any order of blocks and threads."""
+    inputs = op_checks.rounded(case.inputs(), ("x", "addend"), dtype)
+    expected = oracle.instance_norm(**inputs, **case.attributes)
+    for order in (0, 9):
+        ops.order(order)
+        op_checks.check_close(ops.instance_norm(**inputs, **case.attributes), expected, 2e-6, case)
 
 
 @pytest.mark.parametrize("mean", [0.0, 3.0, 10.0, 1000.0])

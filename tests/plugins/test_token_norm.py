@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from msdk_export.graph.functions import attach_functions
-from tests.support import oracle
+from tests.gpu import op_checks
+from tests.support import emulated_ops, oracle
+from tests.support.cases import token_norm_grid
 from tests.support.nodes import node_model, run_node, session
 
 
@@ -36,6 +38,32 @@ def test_its_body_is_the_oracle_where_nobody_asked_for_cpu_ops(library):
     model = attach_functions(node_model("TokenNorm", inputs, epsilon=1e-3))
     actual = session(model, library=library, cpu_ops=False).run(None, inputs)[0]
     np.testing.assert_allclose(actual, oracle.token_norm(**inputs, epsilon=1e-3), rtol=0, atol=3e-5)
+
+
+@pytest.fixture(scope="module")
+def ops():
+    return emulated_ops.build()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("case", token_norm_grid(seed=1), ids=str)
+def test_the_cuda_kernel_agrees_with_the_oracle(ops, case, dtype):
+    """On the emulator, in any order of blocks and threads."""
+    inputs = op_checks.rounded(case.inputs(), ("x",), dtype)
+    for order in (0, 9):
+        ops.order(order)
+        actual = ops.token_norm(**inputs, epsilon=1e-3)
+        op_checks.check_close(actual, oracle.token_norm(**inputs, epsilon=1e-3), 2e-6, case)
+
+
+def test_half_nodes_run_their_body_or_the_float_kernel_on_a_cpu():
+    inputs = op_checks.rounded(inputs_of(2, 5, 33), ("x",), np.float16)
+    expected = oracle.token_norm(**inputs, epsilon=1e-3)
+    model = attach_functions(node_model("TokenNorm", inputs, epsilon=1e-3))
+    for options in ({}, {"cpu_ops": False}, {"library": False}):
+        actual = session(model, **options).run(None, inputs)[0]
+        assert actual.dtype == np.float16
+        op_checks.check_close(actual, expected, 2e-6, options)
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,14 @@ def insert_bits(modifiers: Modifiers, operands: tuple[str, ...], names: Operands
     return result(operands, names, kind, f"insert_bits<{kind.cpp}>({a}, {b}, {position}, {length})")
 
 
+def permute_bytes(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`prmt.b32 d, a, b, selector`, without a mode."""
+    kind = modifiers.type()
+    modifiers.finish()
+    values = ", ".join(names.value(operand, kind) for operand in operands[1:])
+    return result(operands, names, kind, f"permute_bytes({values})")
+
+
 def select(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
     kind = modifiers.type()
     modifiers.finish()
@@ -293,6 +301,7 @@ TRANSLATIONS: dict[str, Translation] = {
     "shl": partial(shift, "shift_left"),
     "shr": partial(shift, "shift_right"),
     "bfi": insert_bits,
+    "prmt": permute_bytes,
     "selp": select,
     "setp": set_predicate,
     "cvt": convert,

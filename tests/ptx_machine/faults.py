@@ -5,7 +5,7 @@ A fault is an edit of a source, which nvcc then compiles, or of the PTX that nvc
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,9 @@ SCAN_CASE = ScanCase(
 )  # fmt: skip
 
 
+NEIGHBOURS_CASE = replace(SCAN_CASE, D=40, L=400)  # which has kernels of its own
+
+
 def check_conv(device: Device) -> None:
     op_checks.check_conv(op_checks.Ops(device), CONV_CASE, np.float32)
 
@@ -40,7 +43,8 @@ def check_kan(device: Device) -> None:
 
 
 def check_scan(device: Device) -> None:
-    op_checks.check_scan(op_checks.Ops(device), SCAN_CASE, np.float32)
+    for case in (SCAN_CASE, NEIGHBOURS_CASE):
+        op_checks.check_scan(op_checks.Ops(device), case, np.float32)
 
 
 def check_normalize(device: Device) -> None:
@@ -107,6 +111,15 @@ FAULTS = (
         SCAN,
         r"bar\.warp\.sync[^;]*;",
         "",
+        WITHOUT_BARRIER,
+        in_ptx=True,
+        in_slice=False,
+    ),
+    Fault(
+        "a barrier between the warps of a scan removed",
+        SCAN,
+        r"(\.entry \w*neighbour_outputsIfLi4E[\s\S]*?)bar\.sync[^;]*;",
+        r"\1",
         WITHOUT_BARRIER,
         in_ptx=True,
         in_slice=False,

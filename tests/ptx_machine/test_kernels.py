@@ -10,12 +10,21 @@ from tests.gpu import op_checks, volume_checks
 from tests.gpu.device import Device, DeviceError
 from tests.ptx_machine.build import GPU, Change, build
 from tests.ptx_machine.faults import FAULTS, report_of
-from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
+from tests.support.cases import (
+    ScanCase,
+    conv_grid,
+    instance_norm_grid,
+    kan_grid,
+    scan_grid,
+    token_norm_grid,
+)
 
 DTYPES = (np.float32, np.float16)
 SCAN_CASES = [case for case in scan_grid(20_000, seed=1) if case.updates <= 20_000][::4]
 CONV_CASES = [case for case in conv_grid(seed=1) if case.B * case.K * case.D * case.L <= 10_000][::4]
 KAN_CASES = [case for case in kan_grid(seed=1) if case.B * case.C * case.O * case.L * case.G <= 200_000][::4]
+TOKEN_NORM_CASES = token_norm_grid(seed=1)[::4]
+INSTANCE_NORM_CASES = [case for case in instance_norm_grid(seed=1) if np.prod(case.sides) <= 30_000][::2]
 CASE = ScanCase(
     B=1, K=2, D=5, L=402, N=8, R=3, directions="forward,backward", has_z=True, scale=1.0, seed=64,
     extreme=False,
@@ -34,8 +43,10 @@ def ops(device):
         (op_checks.check_scan, SCAN_CASES),
         (op_checks.check_conv, CONV_CASES),
         (op_checks.check_kan, KAN_CASES),
+        (op_checks.check_token_norm, TOKEN_NORM_CASES),
+        (op_checks.check_instance_norm, INSTANCE_NORM_CASES),
     ],
-    ids=["scan", "conv", "kan"],
+    ids=["scan", "conv", "kan", "token norm", "instance norm"],
 )
 def test_ops_agree_with_the_oracle(ops, check, cases, dtype):
     assert len(cases) > 5

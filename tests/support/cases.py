@@ -120,6 +120,51 @@ class KanCase:
 
 
 @dataclass(frozen=True)
+class TokenNormCase:
+    B: int
+    C: int
+    L: int
+    seed: int
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Tokens off zero, where a variance that is not taken about the mean would be lost."""
+        rng = np.random.default_rng(self.seed)
+        return {
+            "x": 5 + rng.standard_normal((self.B, self.C, self.L), dtype=np.float32),
+            "weight": rng.standard_normal(self.C, dtype=np.float32),
+            "bias": rng.standard_normal(self.C, dtype=np.float32),
+        }
+
+
+@dataclass(frozen=True)
+class InstanceNormCase:
+    B: int
+    C: int
+    sides: tuple[int, int, int]
+    mean: float
+    has_addend: bool
+    activation: str
+    seed: int
+
+    @property
+    def attributes(self) -> dict:
+        return {"epsilon": 1e-4, "activation": self.activation, "slope": 0.25}
+
+    def inputs(self) -> dict[str, np.ndarray | None]:
+        """x, of which a third is one value, weight, bias and addend, float32."""
+        rng = np.random.default_rng(self.seed)
+        shape = (self.B, self.C, *self.sides)
+        x = (self.mean + rng.standard_normal(shape)).astype(np.float32)
+        x[:, :, : self.sides[0] // 3] = 0
+        return {
+            "x": x,
+            "weight": rng.standard_normal(self.C, dtype=np.float32),
+            "bias": rng.standard_normal(self.C, dtype=np.float32),
+            "addend": rng.standard_normal(shape, dtype=np.float32) if self.has_addend else None,
+        }
+
+
+@dataclass(frozen=True)
 class Conv3dCase:
     B: int
     C: int
@@ -204,6 +249,27 @@ def conv_grid(seed: int = 0) -> list[ConvCase]:
         paths = directions.count(",") + 1
         cases.append(ConvCase(batch, paths, channels, length, width, directions, int(rng.integers(2**31))))
     return cases
+
+
+def token_norm_grid(seed: int = 0) -> list[TokenNormCase]:
+    """As scan_grid, for TokenNorm."""
+    rng = np.random.default_rng(seed)
+    rows = _pairwise([(1, 3), (1, 7, 8, 9, 48, 100, 385), (1, 31, 32, 33, 257, 1000)], rng)
+    return [TokenNormCase(*row, seed=int(rng.integers(2**31))) for row in rows]
+
+
+def instance_norm_grid(seed: int = 0) -> list[InstanceNormCase]:
+    """As scan_grid, for InstanceNorm: maps of one voxel, of one block and of many."""
+    rng = np.random.default_rng(seed)
+    axes = [
+        (1, 2),
+        (1, 3),
+        ((1, 1, 1), (3, 5, 7), (16, 16, 16), (17, 16, 16), (21, 33, 31), (64, 65, 66)),
+        (0.0, -10.0, 100.0),
+        (True, False),
+        ("none", "relu", "leaky_relu"),
+    ]
+    return [InstanceNormCase(*row, seed=int(rng.integers(2**31))) for row in _pairwise(axes, rng)]
 
 
 def kan_grid(seed: int = 0) -> list[KanCase]:

@@ -9,6 +9,7 @@ from tests.support.emulator_build import COMPILED, EMULATOR, ROOT, emulated_libr
 
 PLUGINS = ROOT / "plugins"
 C_ABI = EMULATOR / "tests" / "c_abi"
+ACTIVATIONS = ("none", "relu", "leaky_relu")  # in the order of enum class Activation
 
 
 def build(folder: Path = COMPILED, replaced: dict[str, Path] | None = None) -> "EmulatedOps":
@@ -71,4 +72,22 @@ class EmulatedOps:
         grid = [ctypes.c_int(bases), ctypes.c_float(grid_min), ctypes.c_float(grid_max)]
         arrays = [pointer(array) for array in (x, base_weight, spline_weight, y)]
         self.call("kan_linear", x.dtype, *sizes, *grid, *arrays)
+        return y
+
+    def token_norm(self, x, weight, bias, epsilon=1e-5) -> np.ndarray:
+        y = np.full_like(x, np.nan)
+        sizes = [ctypes.c_int64(size) for size in x.shape]
+        arrays = [pointer(array) for array in (x, weight, bias, y)]
+        self.call("token_norm", x.dtype, *sizes, ctypes.c_float(epsilon), *arrays)
+        return y
+
+    def instance_norm(
+        self, x, weight, bias, addend=None, epsilon=1e-5, activation="none", slope=0.01
+    ) -> np.ndarray:
+        y = np.full_like(x, np.nan)
+        sizes = [ctypes.c_int64(size) for size in (*x.shape[:2], x[0, 0].size)]
+        kind = ctypes.c_int(ACTIVATIONS.index(activation))
+        arrays = [pointer(array) for array in (x, weight, bias, addend, y)]
+        numbers = ctypes.c_float(epsilon), kind, ctypes.c_float(slope)
+        self.call("instance_norm", x.dtype, *sizes, *numbers, *arrays)
         return y

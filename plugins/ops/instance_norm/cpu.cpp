@@ -19,7 +19,7 @@ Moments joined(const Moments& a, const Moments& b) {
           a.squares + b.squares + distance * distance * (a.count * b.count / count)};
 }
 
-Normalisation normalisation(const InstanceNormArgs& a, const Moments& m, int64_t channel) {
+Normalisation normalisation(const InstanceNormArgs<float>& a, const Moments& m, int64_t channel) {
   const float high = static_cast<float>(m.mean);
   const double deviation = std::sqrt(m.squares / m.count + static_cast<double>(a.epsilon));
   return {high, static_cast<float>(m.mean - high), static_cast<float>(a.weight[channel] / deviation), a.bias[channel]};
@@ -27,7 +27,7 @@ Normalisation normalisation(const InstanceNormArgs& a, const Moments& m, int64_t
 
 }  // namespace
 
-void instance_norm(const InstanceNormArgs& a, const Parallel& parallel, const Kernels& isa) {
+void instance_norm(const InstanceNormArgs<float>& a, const Parallel& parallel, const Kernels& isa) {
   const int64_t maps = a.batch * a.channels, chunks = (a.voxels + kNormChunk - 1) / kNormChunk;
   if (maps == 0) return;
   if (chunks == 1) {  // it is still in the cache when it is written

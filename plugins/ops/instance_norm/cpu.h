@@ -7,6 +7,6 @@
 
 namespace msdk::cpu {
 
-void instance_norm(const InstanceNormArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
+void instance_norm(const InstanceNormArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
 
 }  // namespace msdk::cpu

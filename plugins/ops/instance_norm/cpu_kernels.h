@@ -22,7 +22,7 @@ struct Normalisation {
 struct InstanceNormKernels {
   Moments (*moments)(const float* x, int64_t count);  // of at most kNormChunk numbers
   // `count` numbers from number `first` of the tensors on, all of one channel.
-  void (*apply)(const InstanceNormArgs&, const Normalisation&, int64_t first, int64_t count);
+  void (*apply)(const InstanceNormArgs<float>&, const Normalisation&, int64_t first, int64_t count);
 };
 
 }  // namespace msdk::cpu

@@ -1,8 +1,10 @@
-// InstanceNorm as ONNX Runtime sees it: ONNX's InstanceNormalization with what follows it, for the CPU alone.
+// InstanceNorm as ONNX Runtime sees it: ONNX's InstanceNormalization with what follows it, on the CPU and on
+// CUDA; T is float or Half.
 
 #include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
 #include "ops/instance_norm/cpu.h"
+#include "ops/instance_norm/cuda.h"
 
 namespace msdk::ort {
 namespace {
@@ -14,12 +16,13 @@ Activation activation_named(const std::string& name) {
   fail("activation: expected none, relu or leaky_relu, got '" + name + "'");
 }
 
+template <class T>
 class InstanceNorm {
  public:
-  using Type = float;
+  using Type = T;
   static constexpr const char* kName = "InstanceNorm";
   static constexpr size_t kInputs = 4, kOptionalInputs = 1;
-  static constexpr bool is_parameter(size_t) { return false; }
+  static constexpr bool is_parameter(size_t input) { return input == 1 || input == 2; }
 
   explicit InstanceNorm(const OrtKernelInfo* info)
       : epsilon_(float_attribute(info, "epsilon", 1e-5f)),
@@ -28,22 +31,27 @@ class InstanceNorm {
     if (!(epsilon_ >= 0.0f)) fail("epsilon: expected a number of at least 0, got " + std::to_string(epsilon_));
   }
 
-  InstanceNormArgs arguments(const Ort::KernelContext& context) const {
-    const Input<float> x = input_of_rank_from<float>(context, 0, "x", 3);
+  InstanceNormArgs<T> arguments(const Ort::KernelContext& context) const {
+    const Input<T> x = input_of_rank_from<T>(context, 0, "x", 3);
     const auto weight = input<float>(context, 1, "weight", {x[1]});
     const auto bias = input<float>(context, 2, "bias", {x[1]});
     int64_t voxels = 1;
     for (size_t axis = 2; axis < x.shape.size(); ++axis) voxels *= x[axis];
     check_at_most("voxels of x", voxels, INT64_MAX);
-    InstanceNormArgs args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
-                          x.data, weight.data, bias.data, nullptr,  nullptr};
-    if (has_input(context, 3)) args.addend = input<float>(context, 3, "addend", x.shape).data;
-    args.y = output<float>(context, x.shape);
+    InstanceNormArgs<T> args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
+                             x.data, weight.data, bias.data, nullptr,  nullptr};
+    if (has_input(context, 3)) args.addend = input<T>(context, 3, "addend", x.shape).data;
+    args.y = output<T>(context, x.shape);
     return args;
   }
 
-  static void on_cpu(const InstanceNormArgs& args, const cpu::Parallel& parallel) {
+  static void on_cpu(const InstanceNormArgs<float>& args, const cpu::Parallel& parallel) {
     cpu::instance_norm(args, parallel);
+  }
+
+  static const char* on_cuda(const InstanceNormArgs<T>& args, const Ort::KernelContext& context) {
+    const Workspace workspace(context, cuda::instance_norm_workspace(args));
+    return cuda::instance_norm(args, workspace.data(), stream_of(context));
   }
 
  private:
@@ -53,6 +61,6 @@ class InstanceNorm {
 
 }  // namespace
 
-void add_instance_norm(Ort::CustomOpDomain& domain) { add_on<InstanceNorm, Cpu>(domain); }
+void add_instance_norm(Ort::CustomOpDomain& domain) { add_on_cpu_and_cuda<InstanceNorm>(domain); }
 
 }  // namespace msdk::ort

@@ -3,11 +3,13 @@
 //   summaries   (scan, channel, chunk): the chunk's sum of delta and the state it ends with when it starts from zero
 //   carries     over the chunks of a scan: the state each starts with. A chunk decays by exp2(A2 * sum of delta).
 //   outputs     a chunk again, from its right state. Directions with the same slices visit the same tokens in a chunk,
-//               from one end or the other: one warp does them all, and writes y once, without atomics.
+//               from one end or the other: one block does them all, and writes y once, without atomics.
 //
-// A lane is a channel with its states in registers; B and C are broadcasts from shared memory, tokens are transposed
-// into it a tile at a time. One warp is a block: nothing waits for more than its own warp. N = 8 and multiples of 16
-// are walked as they are, other N in blocks of 8 states, the last one filled up with states that stay 0.
+// A lane is a channel with its states in registers; B and C are broadcasts from shared memory. Directions without
+// slices have kernels of their own, cuda_neighbour_passes.cuh. In those here, for any scan, tokens are transposed into
+// shared memory a tile at a time, and one warp is a block: nothing waits for more than its own warp. N = 8 and
+// multiples of 16 are walked as they are, other N in blocks of 8 states, the last one filled up with states that stay
+// 0.
 //
 // The floor at L = 262144, D = 96, N = 16, R = 6, K = 2, B = 1, float16, with a gate: 805 M state updates.
 //                                     H100 (132 SMs, 1.7 GHz, 3.35 TB/s)   Orin (16 SMs, 1.3 GHz, 205 GB/s)
@@ -15,11 +17,12 @@
 //   float operations, 4 an update     0.112 ms                             1.21 ms
 //   bytes: u 101, x_dbl 40,           0.072 ms                             1.18 ms
 //     y and z 101 MB = 241 MB
-// This design computes every exp2 twice (summaries, outputs) and two more special functions a step for softplus
-// each time, so 2.25 times the first line: 0.50 ms, 5.4 ms at full rate. Bytes: u twice, x_dbl 1.6 times, y and z:
-// 367 MB, and the carries, 2048 chunks * 96 * 17 * 2 floats = 27 MB written, read twice, written and read = 134 MB:
-// 0.15 ms, 2.4 ms, of which a large L2 cache saves the carries. A single pass with a look-back would save half of the
-// exp2 and the second reading of u. docs/explanation/cuda-kernels.md says more, and what each kernel takes of an SM.
+// This design computes every exp2 twice (summaries, outputs) and one more special function a step for softplus each
+// time, so 2.2 times the first line: 0.49 ms, 5.3 ms at full rate. Bytes: u twice, x_dbl 1.6 times, z, y three times
+// (it holds half of every sum over directions until it is whole): 468 MB, and the carries, 2048 chunks * 96 * 17 * 2
+// floats = 27 MB written, read twice, written and read = 134 MB: 0.18 ms, 2.9 ms, of which a large L2 cache saves the
+// carries and two of the three. docs/explanation/cuda-kernels.md has the instructions of each pass.
+#include "ops/selective_scan/cuda_neighbour_passes.cuh"
 #include "ops/selective_scan/cuda_walk.cuh"
 
 namespace msdk::cuda {
@@ -29,7 +32,7 @@ constexpr int kCarryWarps = 32, kCarryBatch = 8;
 
 template <class T, int kStates>
 __global__ void __launch_bounds__(kWarp, 12)
-    summaries_kernel(const SelectiveScanArgs<T> a, const Plan plan, float* states, float* sums) {
+    summaries_kernel(const SelectiveScanArgs<T> a, const Plan plan, const Group group, float* states, float* sums) {
   using Steps = Walk<T, kStates, kStates>;
   MSDK_SHARED(Tile<kStates>, tile);
   int64_t index = blockIdx.x;
@@ -40,8 +43,8 @@ __global__ void __launch_bounds__(kWarp, 12)
   index /= state_blocks;
   const int64_t number = index % plan.chunks;
   index /= plan.chunks;
-  const int scan = static_cast<int>(index % a.directions.count);
-  const int64_t batch = index / a.directions.count;
+  const int scan = group.scans[index % group.count];
+  const int64_t batch = index / group.count;
   if (number == (a.directions.items[scan].backward ? 0 : plan.chunks - 1)) return;  // nothing follows it
 
   const Steps walk{a, tile, batch, channel_block, scan, first_state, chunk_of(plan, a.length, number)};
@@ -144,12 +147,6 @@ __global__ void __launch_bounds__(kCarryWarps* kWarp)
   });
 }
 
-// `y_before` holds what earlier groups gave, and takes the sum unless this group is the last one.
-struct Accumulation {
-  float* y_before;
-  bool first, last;
-};
-
 template <class T, int kStates>
 __global__ void __launch_bounds__(kWarp, 8)
     outputs_kernel(const SelectiveScanArgs<T> a, const Plan plan, const Group group, const float* states,
@@ -224,10 +221,31 @@ float* partial_y(const SelectiveScanArgs<float>& a, char*) { return a.y; }
 float* partial_y(const SelectiveScanArgs<Half>&, char* scratch) { return reinterpret_cast<float*>(scratch); }
 
 template <class T, int kStates>
+const char* summarise(const SelectiveScanArgs<T>& a, const Plan& plan, const Group& group, float* states, float* sums,
+                      Stream stream) {
+  if (of_neighbours(a, plan, group)) return summarise_neighbours(a, plan, group, states, sums, stream);
+  const int64_t blocks =
+      product({a.batch, plan.chunks, plan.channel_blocks, group.count, divide_up(a.states, kStates)});
+  return launch(summaries_kernel<T, kStates>, dim3(static_cast<unsigned>(blocks)), dim3(kWarp), 0, stream, a, plan,
+                group, states, sums);
+}
+
+template <class T, int kStates>
+const char* output(const SelectiveScanArgs<T>& a, const Plan& plan, const Group& group, const float* states,
+                   const Accumulation& accumulation, Stream stream) {
+  if (of_neighbours(a, plan, group)) return output_neighbours(a, plan, group, states, accumulation, stream);
+  const int64_t blocks = product({a.batch, plan.chunks, plan.channel_blocks});
+  const size_t y_bytes = static_cast<size_t>(std::min(plan.chunk_steps, a.length)) * kPitch * sizeof(float);
+  if (const char* refused = prefer_shared_memory(outputs_kernel<T, kStates>)) return refused;
+  return launch(outputs_kernel<T, kStates>, dim3(static_cast<unsigned>(blocks)), dim3(kWarp), y_bytes, stream, a, plan,
+                group, states, accumulation);
+}
+
+template <class T, int kStates>
 const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
   const Plan plan = plan_of(a);
-  const int64_t warps = product({a.batch, plan.chunks, plan.channel_blocks});
-  const int64_t summaries = product({warps, a.directions.count, divide_up(a.states, kStates)});
+  const int64_t summaries =
+      product({a.batch, plan.chunks, plan.channel_blocks, a.directions.count, divide_up(a.states, kStates)});
   const int64_t carries = product({a.batch, a.directions.count, a.states, plan.channel_blocks});
   if (summaries > INT32_MAX || carries > INT32_MAX) {
     return "selective_scan: too many channels, states and batch entries for one launch; split the batch";
@@ -235,10 +253,11 @@ const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
   const Layout layout = layout_of(a);
   float* states = reinterpret_cast<float*>(workspace);
   float* sums = reinterpret_cast<float*>(workspace + layout.sums);
+  Group groups[kMaxDirections];
+  const int group_count = groups_of(a.directions, groups);
   if (plan.chunks > 1) {
-    if (const char* refused = launch(summaries_kernel<T, kStates>, dim3(static_cast<unsigned>(summaries)), dim3(kWarp),
-                                     0, stream, a, plan, states, sums)) {
-      return refused;
+    for (int g = 0; g < group_count; ++g) {
+      if (const char* refused = summarise<T, kStates>(a, plan, groups[g], states, sums, stream)) return refused;
     }
     const int64_t carry_warps = std::min<int64_t>(kCarryWarps, divide_up(plan.chunks, kCarryBatch));
     if (const char* refused =
@@ -247,16 +266,9 @@ const char* run(const SelectiveScanArgs<T>& a, char* workspace, Stream stream) {
       return refused;
     }
   }
-  Group groups[kMaxDirections];
-  const int group_count = groups_of(a.directions, groups);
-  const size_t y_bytes = static_cast<size_t>(std::min(plan.chunk_steps, a.length)) * kPitch * sizeof(float);
-  if (const char* refused = prefer_shared_memory(outputs_kernel<T, kStates>)) return refused;
   for (int g = 0; g < group_count; ++g) {
     const Accumulation accumulation{partial_y(a, workspace + layout.y), g == 0, g == group_count - 1};
-    if (const char* refused = launch(outputs_kernel<T, kStates>, dim3(static_cast<unsigned>(warps)), dim3(kWarp),
-                                     y_bytes, stream, a, plan, groups[g], states, accumulation)) {
-      return refused;
-    }
+    if (const char* refused = output<T, kStates>(a, plan, groups[g], states, accumulation, stream)) return refused;
   }
   return nullptr;
 }

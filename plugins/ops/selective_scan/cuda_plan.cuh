@@ -10,16 +10,21 @@ namespace msdk::cuda {
 namespace {
 
 constexpr int64_t kShortestChunk = 32, kLongestChunk = 128;  // steps
+constexpr int64_t kMostBlockWarps = 3;
 constexpr int64_t kEnoughWarps = 2048;
 
+// channel_blocks: of 32 channels, one for a warp. blocks_of_channels: of block_warps such warps, which share B and C.
 struct Plan {
-  int64_t chunk_steps, chunks, channel_blocks;
+  int64_t chunk_steps, chunks, channel_blocks, block_warps, blocks_of_channels;
 };
 
 template <class T>
 Plan plan_of(const SelectiveScanArgs<T>& a) {
   Plan plan;
   plan.channel_blocks = divide_up(a.channels, kWarp);
+  const int64_t idle_of_threes = (3 - plan.channel_blocks % 3) % 3, idle_of_twos = plan.channel_blocks % 2;
+  plan.block_warps = idle_of_twos < idle_of_threes ? 2 : kMostBlockWarps;
+  plan.blocks_of_channels = divide_up(plan.channel_blocks, plan.block_warps);
   plan.chunk_steps = kLongestChunk;
   const int64_t scans = product({a.batch, a.directions.count, plan.channel_blocks});
   while (plan.chunk_steps > kShortestChunk && product({scans, divide_up(a.length, plan.chunk_steps)}) < kEnoughWarps) {
@@ -44,6 +49,12 @@ int groups_of(const DirectionList& directions, Group* groups) {
   }
   return count;
 }
+
+// `y_before` holds what earlier groups gave, and takes the sum unless this group is the last one.
+struct Accumulation {
+  float* y_before;
+  bool first, last;
+};
 
 // Steps begin .. begin + count - 1 of the direction read forwards.
 struct Chunk {

@@ -7,6 +7,6 @@
 
 namespace msdk::cpu {
 
-void token_norm(const TokenNormArgs& args, const Parallel& parallel, const Kernels& isa = kernels());
+void token_norm(const TokenNormArgs<float>& args, const Parallel& parallel, const Kernels& isa = kernels());
 
 }  // namespace msdk::cpu

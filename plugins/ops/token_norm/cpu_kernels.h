@@ -9,7 +9,7 @@ namespace msdk::cpu {
 constexpr int64_t kNormTokens = 256;
 
 struct TokenNormKernels {
-  void (*tokens)(const TokenNormArgs&, int64_t batch, int64_t first_token);
+  void (*tokens)(const TokenNormArgs<float>&, int64_t batch, int64_t first_token);
 };
 
 }  // namespace msdk::cpu

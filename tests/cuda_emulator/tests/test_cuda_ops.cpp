@@ -180,6 +180,8 @@ void test_all() {
   test_scan<T>(1, 1, 1, 1, 1, "forward,backward", true);
   test_scan<T>(1, 33, 97, 16, 6, "forward,backward", true);
   test_scan<T>(2, 5, 300, 8, 3, "backward,forward", false);
+  test_scan<T>(1, 70, 104, 32, 6, "backward,forward,slices:13", true);  // rows of whole 16 bytes
+  test_scan<T>(2, 3, 72, 16, 8, "forward,backward", false);
   test_scan<T>(1, 3, 129, 17, 40, "forward,backward,slices:3", true);
   test_scan<T>(1, 2, 132, 64, 2, "slices:4,slices:4:backward,slices:11", true);
   test_scan<T>(2, 3, 31, 4, 1, "slices:31:backward", false);

@@ -99,6 +99,20 @@ inline T insert_bits(T a, T b, uint32_t position, uint32_t length) {
   return b;
 }
 
+// Four of the bytes of a (0 to 3) and b (4 to 7), each chosen by four bits of the selector; its top bit stands for the
+// sign of the byte in all eight bits.
+inline uint32_t permute_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+  const uint64_t bytes = uint64_t(b) << 32 | a;
+  uint32_t permuted = 0;
+  for (int i = 0; i < 4; ++i) {
+    const uint32_t choice = selector >> (4 * i) & 15;
+    uint32_t byte = bytes >> (8 * (choice & 7)) & 255;
+    if (choice & 8) byte = byte & 128 ? 255 : 0;
+    permuted |= byte << (8 * i);
+  }
+  return permuted;
+}
+
 // ---- floating point: to nearest even unless the instruction says otherwise ----
 
 constexpr int kPlain = 0, kFlush = 1, kSaturate = 2;  // .ftz, .sat

@@ -13,13 +13,7 @@ from cuda.bindings import runtime
 
 from msdk_rt.backends import cuda
 from msdk_rt.errors import BackendError
-
-
-def has_gpu():
-    try:
-        return bool(cuda.compute_capability())
-    except BackendError:
-        return False
+from tests.support.gpu import has_gpu
 
 
 @pytest.mark.gpu

@@ -7,11 +7,14 @@ import pytest
 
 import msdk_rt.backends.libraries
 import msdk_rt.backends.onnxruntime
+from msdk_export.graph.functions import attach_functions
 from msdk_rt.artifact.manifest import read_manifest
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend, with_options
 from msdk_rt.backends.processors import threads_for
 from msdk_rt.errors import ArtifactError, BackendError, InputError
 from msdk_rt.segmenter import Segmenter
+from tests.support import oracle
+from tests.support.nodes import node_model
 from tests.support.small_model import WINDOW, describe, small_network, write_artifact
 
 
@@ -178,3 +181,41 @@ def test_graphs_of_onnx_runtime_are_refused(name, option):
             with_options([(name, {option: on})], None)
     for off in ("0", 0, False, "False"):
         assert dict(with_options([(name, {option: off})], None))[name][option] is off
+
+
+@pytest.mark.parametrize(
+    ("providers", "entry"),
+    [
+        (["CPUExecutionProvider"], "msdk.cpu_ops"),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], "msdk.cuda_ops"),
+        ([("CUDAExecutionProvider", {"device_id": 1})], "msdk.cuda_ops"),
+        (["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"], None),
+        (["CUDAExecutionProvider", "OpenVINOExecutionProvider"], None),
+        (["OpenVINOExecutionProvider", "CPUExecutionProvider"], None),
+    ],
+)
+def test_kernels_of_standard_ops_are_asked_for_where_nobody_else_would_run_them(providers, entry):
+    assert msdk_rt.backends.onnxruntime.stand_ins(providers) == entry
+
+
+def test_a_session_may_ask_for_the_kernels_of_one_device():
+    options = onnxruntime.SessionOptions()
+    for entry in ("msdk.cpu_ops", "msdk.cuda_ops"):
+        options.add_session_config_entry(entry, "1")
+    with pytest.raises(Exception, match="expected one of them to be 1, got both"):
+        options.register_custom_ops_library(str(msdk_rt.backends.libraries.ops_library()))
+
+
+def test_a_session_that_asks_for_cudas_kernels_runs_on_the_cpu_too(tmp_path):
+    """Where CUDA's provider gives a node to the CPU, or the library has no CUDA."""
+    inputs = {"x": np.random.default_rng(4).standard_normal((2, 3, 5), np.float32)}
+    inputs |= {"weight": np.ones(3, np.float32), "bias": np.zeros(3, np.float32)}
+    model = attach_functions(node_model("TokenNorm", inputs, epsilon=1e-3))
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("msdk.cuda_ops", "1")
+    options.register_custom_ops_library(str(msdk_rt.backends.libraries.ops_library()))
+    opened = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    expected = oracle.token_norm(**inputs, epsilon=1e-3)
+    np.testing.assert_allclose(opened.run(None, inputs)[0], expected, atol=1e-5)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -10,6 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
+import msdk_rt
 from msdk_rt.backends.onnxruntime import OnnxRuntimeBackend
 from msdk_rt.commands.main import main
 from msdk_rt.segmenter import Segmenter
@@ -48,6 +50,11 @@ def test_one_file(artifact, scan, tmp_path, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"msdk-rt: a: {out}, ")
+
+
+def test_the_package_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "msdk_rt", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"msdk-rt {msdk_rt.__version__}\n")
 
 
 def test_json_report(artifact, scan, tmp_path, capsys):
