@@ -65,7 +65,12 @@ def _heads(rows: list[dict]) -> list[str]:
         found = {row["what"]: float(row["value"]) for row in latest(rows, case)}
         scores = " | ".join(f"{found[tissue]:.3f}" for tissue in TISSUES)
         lines.append(f"| {case} | {scores} | {found[outside]:.1f} |")
-    return [*lines, ""]
+    pictures = (
+        ("without the brain mask", "colin27-without-the-brain-mask.png"),
+        ("with it", "colin27-with-the-brain-mask.png"),
+    )
+    shown = [f"![Labels of Colin27's whole head {how}](../assets/{file})\n" for how, file in pictures]
+    return [*lines, "", *shown]
 
 
 def _precision(rows: list[dict]) -> list[str]:
