@@ -66,9 +66,10 @@ def _convolved(kernel: Floats, x: Floats) -> Floats:
 
 def _halved(x: Floats) -> Floats:
     """The largest of each 2^3 voxels of (C, D, H, W), whose sides are even."""
-    c, d, h, w = x.shape
-    pooled: Floats = x.reshape(c, d // 2, 2, h // 2, 2, w // 2, 2).max(axis=(2, 4, 6))
-    return pooled
+    for axis in range(1, 4):
+        pairs = np.moveaxis(x, axis, 0)
+        x = np.moveaxis(np.maximum(pairs[::2], pairs[1::2]), 0, axis)
+    return x
 
 
 def _doubled(x: Floats) -> Floats:
