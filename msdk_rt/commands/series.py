@@ -9,8 +9,9 @@ EXAMPLES = """examples:
   msdk-rt series dicom/
   msdk-rt series study.zip
 
-Prints the number, modality, images and description of each series, for `msdk-rt run --series`. Descriptions
-are shown here alone: no other command prints or records what a scanner's operator typed."""
+Prints the number, modality, images and description of each series, for `msdk-rt run --series`, and the UID of
+one that these do not tell from the others. Descriptions are shown here alone: no other command prints or
+records what a scanner's operator typed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from msdk_rt.imaging.dicom.container import open_container
-    from msdk_rt.imaging.dicom.series import series_in
+    from msdk_rt.imaging.dicom.series import needs_uid, series_in
 
-    for one in series_in(open_container(options.input)):
-        print(f"{one}: {one.description or 'no description'}")
+    series = series_in(open_container(options.input))
+    for one in series:
+        uid = f", UID {one.uid}" if needs_uid(one, series) else ""
+        print(f"{one}: {one.description or 'no description'}{uid}")
     return 0
 
 

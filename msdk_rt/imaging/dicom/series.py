@@ -1,6 +1,7 @@
 """The series in a container, and the choice of one."""
 
 import fnmatch
+import glob
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -94,13 +95,23 @@ def choose(series: Sequence[Series], choice: str, path: object) -> Series:
     if len(fitting) == 1:
         return fitting[0]
     listed = "; ".join(map(str, series[:MOST_LISTED])) + ("; ..." if len(series) > MOST_LISTED else "")
-    hint = "choose one with --series NUMBER or --series 'DESCRIPTION' (`msdk-rt series` shows descriptions)"
+    hint = "choose one with --series NUMBER, 'DESCRIPTION' or UID (`msdk-rt series` shows them)"
     if not choice:
         raise InputError(f"{path} holds {len(series)} series: {listed}. {hint[0].upper()}{hint[1:]}")
     count = "no" if not fitting else len(fitting)
     raise InputError(
         f"{path} holds {count} series that --series names, expected one, among: {listed}; {hint}"
     )
+
+
+def needs_uid(one: Series, series: Sequence[Series]) -> bool:
+    """Whether neither its number nor its description tells a series from the others: scanners repeat both."""
+
+    def alone(choice: str) -> bool:
+        return sum(other.fits(choice) for other in series) == 1
+
+    by_number = one.number >= 0 and alone(str(one.number))
+    return not by_number and not (one.description and alone(glob.escape(one.description)))
 
 
 def _digest(container: Container, index: int) -> bytes:
