@@ -77,8 +77,8 @@ reliability: setup
 # tells white matter from background: the last run shows the network the size that it will be deployed with.
 # The MALLOC settings keep freed tensors for the next step; without them half the time goes to page faults.
 DEMO_RUN := build/demo-training
-DEMO_TRAIN := MALLOC_TOP_PAD_=268435456 MALLOC_TRIM_THRESHOLD_=4073741824 MALLOC_MMAP_THRESHOLD_=1073741824 \
-  $(BIN)/msdk-rt train $(DEMO_RUN)/data --overlap 0 --threads 1
+DEMO_MALLOC := MALLOC_TOP_PAD_=268435456 MALLOC_TRIM_THRESHOLD_=4073741824 MALLOC_MMAP_THRESHOLD_=1073741824
+DEMO_TRAIN := $(DEMO_MALLOC) $(BIN)/msdk-rt train $(DEMO_RUN)/data --overlap 0 --threads 1
 demo-weights: setup
 	$(BIN)/python -m msdk_export.synthetic $(DEMO_RUN)/data --cases 150 --validation 6 --seed 0
 	$(DEMO_TRAIN) $(DEMO_RUN)/first --steps 3000 --batch-size 1 --learning-rate 0.002 --ema-decay 0.995 \
@@ -89,7 +89,11 @@ demo-weights: setup
 	  --learning-rate 0.0015 --ema-decay 0.995 --foreground 0.75 --validate-every 2400 --seed 2
 	$(DEMO_TRAIN) $(DEMO_RUN)/fourth --init $(DEMO_RUN)/third/last.safetensors --window 96 96 96 --steps 200 \
 	  --batch-size 2 --learning-rate 0.0006 --ema-decay 0.98 --foreground 0.75 --validate-every 200 --seed 3
-	cp $(DEMO_RUN)/fourth/last.safetensors export/weights/demo.safetensors
+	$(DEMO_MALLOC) $(BIN)/python -m msdk_export.brain_mask $(DEMO_RUN)/mask --steps 2200 --seed 0 --threads 1
+	$(DEMO_MALLOC) $(BIN)/python -m msdk_export.brain_mask $(DEMO_RUN)/mask-2 --steps 3200 --seed 1 --threads 1 \
+	  --init $(DEMO_RUN)/mask/brain_mask.pt
+	$(BIN)/python -m msdk_export.demo_network $(DEMO_RUN)/mask-2/brain_mask.pt $(DEMO_RUN)/fourth/last.safetensors \
+	  export/weights/demo.safetensors
 
 # Needs no setup: an interpreter with NumPy, nvcc and CMake are enough for the kernels. Whole networks need
 # `make setup`, the provider of onnxruntime-gpu, and the files that it names where they are missing.

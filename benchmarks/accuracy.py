@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
+import torch
 from sklearn.mixture import GaussianMixture
 
 from msdk_export.synthetic.appearance import blurred, scanned
 from msdk_export.synthetic.cases import make_case
 from msdk_export.synthetic.deformation import random_positions, sample
 from msdk_export.synthetic.fields import Random
+from msdk_export.synthetic.heads import HeadPainter
 from msdk_export.synthetic.template import Template
 from msdk_rt.inference.labels import dice
 
@@ -48,6 +50,22 @@ def template_at_2_mm(template: Template, seed: int) -> Judged:
     labels = maps.argmax(0)
     t1[labels == 0] = 0
     image = scanned(random, t1 / template.t1.max(), spacing, stripped=True)
+    return Judged(image.numpy(), labels.numpy().astype(np.uint8))
+
+
+def head_at_2_mm(template: Template, seed: int) -> Judged:
+    """The brain of template_at_2_mm with a random head around it, another contrast, bias and noise."""
+    random, spacing = Random(seed), (2.0, 2.0, 2.0)
+    positions = random_positions(random, tuple(template.t1.shape), spacing, displacements=())
+    t1 = sample(blurred(template.t1, 0.85)[None], positions)[0] / template.t1.max()
+    maps = sample(template.probabilities, positions)
+    maps[0] += 1 - maps.sum(0)
+    labels = maps.argmax(0)
+    inside = positions.clamp(min=0).minimum(torch.tensor(template.t1.shape) - 1.0)
+    distance = sample(template.distance[None], inside)[0] + (positions - inside).norm(dim=-1)
+    places = positions + torch.from_numpy(template.affine[:3, 3].copy()).float()
+    around = HeadPainter(random, places, distance, 2.0).head()
+    image = scanned(random, t1 + maps[0] * around * t1[labels == 3].mean(), spacing, stripped=False)
     return Judged(image.numpy(), labels.numpy().astype(np.uint8))
 
 

@@ -9,8 +9,9 @@ from benchmarks.report import cases, latest, origin, read
 PAGE = PERFORMANCE.with_name("accuracy.md")
 HEAD = """# Accuracy
 
-`python -m benchmarks.demo_accuracy`, `benchmarks.precision`, `benchmarks.autocast` and `benchmarks.ablation`
-write this page from [benchmarks/results](../../benchmarks/results). The figures are Dice coefficients.
+`python -m benchmarks.demo_accuracy`, `benchmarks.heads`, `benchmarks.precision`, `benchmarks.autocast` and
+`benchmarks.ablation` write this page from [benchmarks/results](../../benchmarks/results). The figures are
+Dice coefficients.
 [benchmarks/accuracy.py](../../benchmarks/accuracy.py) describes the volumes.
 """
 
@@ -19,6 +20,7 @@ def write() -> None:
     """Rewrite the page from the figures measured last."""
     sections = (
         *_demo(read("demo_accuracy")),
+        *_heads(read("heads")),
         *_precision(read("precision")),
         *_autocast(read("autocast")),
         *_ablation(read("ablation")),
@@ -44,6 +46,31 @@ def _demo(rows: list[dict]) -> list[str]:
                 if row["unit"] != "s"  # times of early runs; performance.md has those of today
             ]
     return [*lines, "", *others, "", "[Performance](performance.md) tells how long it takes.\n"]
+
+
+def _heads(rows: list[dict]) -> list[str]:
+    if not rows:
+        return []
+    outside = "outside the brain, % of it"
+    lines = [
+        "## Whole heads and stripped brains\n",
+        "`python -m benchmarks.heads`. Colin27 is a head that no training saw. Its labels are compared",
+        "inside the brain mask that comes with it, against the run of its stripped brain. The others are",
+        "compared everywhere with the template's own labels. Last column: tissue outside the brain.\n",
+        f"{origin(rows[-1])}\n",
+        f"| | {' | '.join(TISSUES)} | {outside} |",
+        "| --- " * (2 + len(TISSUES)) + "|",
+    ]
+    for case in cases(rows):
+        found = {row["what"]: float(row["value"]) for row in latest(rows, case)}
+        scores = " | ".join(f"{found[tissue]:.3f}" for tissue in TISSUES)
+        lines.append(f"| {case} | {scores} | {found[outside]:.1f} |")
+    pictures = (
+        ("without the brain mask", "colin27-without-the-brain-mask.png"),
+        ("with it", "colin27-with-the-brain-mask.png"),
+    )
+    shown = [f"![Labels of Colin27's whole head {how}](../assets/{file})\n" for how, file in pictures]
+    return [*lines, "", *shown]
 
 
 def _precision(rows: list[dict]) -> list[str]:

@@ -55,11 +55,11 @@ def main(arguments: list[str] = ()) -> None:
             "msdk_rt": to_onnx(*demo(), "float16"),
         }
         with Segmenter(exact) as reference:
-            expected = reference.run(volume)
+            expected = reference.run(volume, spacing=(1.0,) * 3)
         for case, graph in graphs.items():
             rounded = write_simulated(graph, exact, folder / "rounded.onnx")
             with Segmenter(rounded) as segmenter:
-                found = segmenter.run(volume)
+                found = segmenter.run(volume, spacing=(1.0,) * 3)
             scores = dice(found, expected, TISSUES)
             figures = {
                 "labels alike": float(np.mean(found == expected)),

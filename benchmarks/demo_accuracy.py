@@ -39,14 +39,14 @@ def main(arguments: list[str] = ()) -> None:
             _random_draws(segmenter, template)
             if options.colin27:
                 judged = colin27(options.colin27)
-                scores = tissue_dice(segmenter.run(judged.image[None]), judged)
+                scores = tissue_dice(segmenter.run(judged.image[None], spacing=(1.0,) * 3), judged)
                 print(f"Colin27: {scores}")
                 record(QUESTION, "Colin27, whole head, against a Gaussian mixture", scores, "Dice")
     accuracy_report.write()
 
 
 def _whole_template(segmenter: Segmenter, judged: Judged, weights: Path) -> dict[str, float]:
-    labels = segmenter.run(judged.image[None])
+    labels = segmenter.run(judged.image[None], spacing=(1.0,) * 3)
     scores = tissue_dice(labels, judged)
     record(QUESTION, "MNI152 T1, 1 mm", scores, "Dice")
     other = float(np.mean(labels != pytorch_labels(judged.image, weights)))
@@ -58,7 +58,7 @@ def _random_draws(segmenter: Segmenter, template) -> None:
     scores = []
     for draw in range(DRAWS):
         judged = template_at_2_mm(template, SEED + draw)
-        scores.append(tissue_dice(segmenter.run(judged.image[None]), judged))
+        scores.append(tissue_dice(segmenter.run(judged.image[None], spacing=(2.0,) * 3), judged))
     for name, reduce in (("mean", np.mean), ("worst", np.min)):
         values = {tissue: float(reduce([score[tissue] for score in scores])) for tissue in scores[0]}
         print(f"MNI152 T1 at 2 mm, {DRAWS} random draws, {name}: {values}", flush=True)

@@ -80,10 +80,14 @@ def _judge(
 def _artifacts(network: nn.Module, description: ModelDescription, folder: Path) -> tuple[Path, Path]:
     """The float32 artifact, and one that computes as the float16 artifact does on a GPU."""
     exact, rounded = folder / "float32.onnx", folder / "float16.onnx"
-    fields = {f.name: getattr(description, f.name) for f in dataclasses.fields(description)}
-    names = ("window", "channels", "labels", "activation", "normalization")
-    export(network, exact, **{name: fields[name] for name in names})
+    export_alone(network, description, exact)
     return exact, write_simulated(to_onnx(network, description, "float16"), exact, rounded)
+
+
+def export_alone(network: nn.Module, description: ModelDescription, path: Path) -> None:
+    """The network without a brain mask."""
+    names = ("window", "channels", "labels", "activation", "normalization")
+    export(network, path, **{name: getattr(description, name) for name in names})
 
 
 def write_simulated(model: onnx.ModelProto, exact: Path, path: Path) -> Path:

@@ -56,12 +56,12 @@ def _scans() -> Iterator[Contestant]:
 
 
 def volumes() -> None:
-    from msdk_export.demo_network import export_demo
+    from benchmarks.precision import demo, export_alone
 
     seconds, memory = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         artifact = Path(folder) / "model.onnx"
-        export_demo(artifact)
+        export_alone(*demo(), artifact)  # random voxels show no brain to a mask
         for side in SIDES:
             command = [sys.executable, "-m", "benchmarks.scaling", str(artifact), str(side)]
             root = Path(__file__).parents[1]

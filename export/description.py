@@ -17,7 +17,11 @@ _NO_DEFAULT = {
     "channels": "the modalities in input order; releases of one data set order them differently",
     "labels": "{logit channel: voxel value}; releases of one data set number them differently",
 }
-_RECIPE = ("orientation", "blending", *NEW_ENTRIES)  # told by nnU-Net's plans alone
+_RECIPE = (
+    "orientation",
+    "blending",
+    *NEW_ENTRIES,
+)  # told by nnU-Net's plans, or by a checkpoint's own description
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class ModelDescription:
     spacing: dict[str, Any] | None = None
     orientation: str = "RAS"
     blending: dict[str, Any] = field(default_factory=DEFAULT_BLENDING.copy)
+    brain_mask: dict[str, Any] | None = None
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None
+    plausible_ml: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("window", "channels", "labels", "mirror_axes"):

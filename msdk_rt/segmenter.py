@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +14,7 @@ from msdk_rt.backends.base import Backend, Provider
 from msdk_rt.backends.registry import Settings, open_backend, providers_of
 from msdk_rt.errors import ArtifactError, BackendError
 from msdk_rt.imaging.described import Described
+from msdk_rt.imaging.plausibility import warn_of_volumes
 from msdk_rt.imaging.results import Segmentation, in_space_of_file
 from msdk_rt.imaging.sources import Source, sources_of
 from msdk_rt.imaging.space import Space, warn_of_spacing
@@ -155,7 +156,8 @@ class Segmenter:
 
         Arrays are integers or real numbers in the model's axis order, channels and orientation as the
         manifest says, intensities as acquired: normalisation happens here. Files are reoriented and back.
-        What a file leaves open, or voxels far from those that the model knows, are an InputWarning.
+        What a file leaves open, voxels far from those that the model knows, and a result whose labels have
+        implausible volumes for this model, are an InputWarning.
 
         Raises InputError on a volume that does not fit: for arrays before the first inference, for files
         before their own. Raises BackendError if inference fails.
@@ -204,7 +206,7 @@ class Segmenter:
             warn_of_spacing(source.space, self.manifest.spacing)
             pending = pipeline.start(data, probabilities, watch, spacing=source.space.spacing)
             described = Described(self.manifest.labels, self.manifest.family, self.manifest.sha256)
-            return partial(_of_file, pending, source.space, described)
+            return partial(_of_file, pending, source.space, described, self.manifest.plausible_ml)
         pending = pipeline.start(self._check(source), probabilities, watch, spacing=spacing)
         return partial(_of_array, pending, probabilities)
 
@@ -256,14 +258,21 @@ class Segmenter:
 
 
 def _pipeline(backend: Backend, recipe: Recipe, threads: int | None) -> Pipeline:
-    """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline where the
-    recipe needs one.
+    """A DevicePipeline where the network is on a GPU, else a HostPipeline; inside a WholePipeline and a
+    MaskedPipeline where the recipe needs them.
     """
+    pipeline: Pipeline
     if recipe.is_whole:
         from msdk_rt.inference.whole import WholePipeline
 
-        return WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
-    return _windows_pipeline(backend, recipe)
+        pipeline = WholePipeline(_windows_pipeline(backend, recipe.of_prepared()), recipe, threads)
+    else:
+        pipeline = _windows_pipeline(backend, recipe)
+    if recipe.manifest.brain_mask is None:
+        return pipeline
+    from msdk_rt.inference.masked import MaskedPipeline
+
+    return MaskedPipeline(pipeline, recipe)
 
 
 def _windows_pipeline(backend: Backend, recipe: Recipe) -> "HostPipeline | DevicePipeline":
@@ -277,8 +286,12 @@ def _windows_pipeline(backend: Backend, recipe: Recipe) -> "HostPipeline | Devic
     return DevicePipeline(network, recipe, cuda, VolumeKernels())
 
 
-def _of_file(pending: Pending, space: Space, described: Described) -> Segmentation:
-    return in_space_of_file(*pending.result(), space, described)
+def _of_file(
+    pending: Pending, space: Space, described: Described, plausible: Mapping[str, Sequence[float]] | None
+) -> Segmentation:
+    segmentation = in_space_of_file(*pending.result(), space, described)
+    warn_of_volumes(segmentation, plausible)
+    return segmentation
 
 
 def _of_array(pending: Pending, probabilities: bool) -> Result:

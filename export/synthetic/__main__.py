@@ -20,8 +20,18 @@ def main() -> None:
     parser.add_argument("--validation", type=int, default=6, help="cases to validate on (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the whole dataset (%(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes (%(default)s)")
+    parser.add_argument(
+        "--masked", action="store_true", help="what a brain mask leaves of each head, instead of whole heads"
+    )
     arguments = parser.parse_args()
-    write_dataset(arguments.folder, arguments.cases, arguments.validation, arguments.seed, arguments.workers)
+    write_dataset(
+        arguments.folder,
+        arguments.cases,
+        arguments.validation,
+        arguments.seed,
+        arguments.workers,
+        masked=arguments.masked,
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from msdk_export.synthetic.cases import make_case
+from msdk_export.synthetic.cases import make_case, make_masked_case
 from msdk_export.synthetic.template import CLASSES, Template, load_template
 from msdk_rt.artifact.files import atomic_write
 
@@ -25,17 +25,18 @@ def write_dataset(
     seed: int,
     workers: int,
     load: Callable[[], Template] = load_template,
+    masked: bool = False,
 ) -> None:
     """Write cases + validation volumes and labels, then dataset.json that lists them.
 
-    load: called once in each of the worker processes.
+    load: called once in each of the worker processes. masked: cases are what a brain mask leaves of a head.
     """
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     seeds = case_seeds(seed, cases + validation)
     names = [f"synthetic_{number:04d}.nii.gz" for number in range(len(seeds))]
     with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(load,)) as pool:
-        written = pool.map(_write_case, [folder] * len(seeds), names, seeds)
+        written = pool.map(_write_case, [folder] * len(seeds), names, seeds, [masked] * len(seeds))
         for _ in tqdm(written, total=len(seeds), unit="case"):
             pass
 
@@ -70,11 +71,11 @@ def _start_worker(load: Callable[[], Template]) -> None:
     _worker["template"] = load()
 
 
-def _write_case(folder: Path, name: str, seed: int) -> None:
+def _write_case(folder: Path, name: str, seed: int, masked: bool) -> None:
     image_path, label_path = folder / "imagesTr" / name, folder / "labelsTr" / name
     if image_path.is_file() and label_path.is_file():
         return
-    case = make_case(_worker["template"], seed)
+    case = (make_masked_case if masked else make_case)(_worker["template"], seed)
     affine = np.diag([*case.spacing, 1.0])
     voxels = np.clip(np.round(UNITS * case.image), 0, np.iinfo(np.int16).max).astype(np.int16)
     for path, data in ((image_path, voxels), (label_path, case.labels)):

@@ -52,7 +52,7 @@ def random_positions(
         ),
         dim=-1,
     )
-    positions = centred @ _random_affine(random).T
+    positions = centred @ random_affine(random).T
     for knots, displacement in displacements:
         amount = displacement * random.uniform(0, 1)
         field = random.field(shape, knots / max(spacing), channels=3)
@@ -71,10 +71,11 @@ def sample(maps: Tensor, positions: Tensor, outside: str = "zeros") -> Tensor:
     return F.grid_sample(maps[None], grid[None], padding_mode=outside, align_corners=True)[0]
 
 
-def _random_affine(random: Random) -> Tensor:
+def random_affine(random: Random, max_rotation: float = MAX_ROTATION) -> Tensor:
+    """(3, 3): rotation up to so many degrees, shear, scales and, half the time, left and right swapped."""
     matrix = torch.eye(3)
     for axis in range(3):
-        angle = math.radians(random.uniform(-MAX_ROTATION, MAX_ROTATION))
+        angle = math.radians(random.uniform(-max_rotation, max_rotation))
         first, second = (axis + 1) % 3, (axis + 2) % 3
         rotation = torch.eye(3)
         rotation[first, first] = rotation[second, second] = math.cos(angle)

@@ -57,6 +57,8 @@ class Manifest:
             trained or checked with; None where nobody knows. A file without it has no such entry.
         notes: sentences about what the export assumed or could not check. A file without notes has no such
             entry.
+        brain_mask: {"spacing": mm, "threshold", "widths", "weights"}: a small network that finds the brain in
+            the first channel; all else is set to 0 before the crop, and gets the value 0. None: all is kept.
         crop: "nonzero": the network sees the box around the voxels that are not 0 in every channel; all
             others get the value 0. None: it sees all.
         resampling: {"spacing": (D, H, W) in millimetres, the first None for the image's own, "image",
@@ -66,6 +68,8 @@ class Manifest:
         regions: {name of a sigmoid channel: the voxel values of training that it is made of}, for the record
             and for nnU-Net's tools; None where nobody said.
         file_ending: of results in a folder; None for ".nii.gz".
+        plausible_ml: {label: [least, most]} millilitres; a result of a file outside them is an InputWarning.
+            None where nobody said.
         ops_version: version of the ops' contract.
         format_version: version of the manifest's format: 1, or 2 where an entry says what 1 cannot. Default:
             the lowest that does.
@@ -87,11 +91,13 @@ class Manifest:
     engine: dict[str, Any] | None = None
     spacing: dict[str, Any] | None = None
     notes: tuple[str, ...] = ()
+    brain_mask: dict[str, Any] | None = None
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None
+    plausible_ml: dict[str, Any] | None = None
     ops_version: int = OPS_VERSION
     format_version: int | None = None
 

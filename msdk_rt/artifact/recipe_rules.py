@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from msdk_rt.artifact import brain_mask_entry
 from msdk_rt.artifact.vocabulary import (
     BLENDS,
     CHANNEL_NORMALIZATIONS,
@@ -24,7 +25,8 @@ AXIS_CODES = ("RL", "AP", "SI")
 FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
 LOGIT_ORDERS = (0, 1)
-NEW_ENTRIES = ("crop", "resampling", "mirror_axes", "regions", "file_ending")
+LARGEST_VOLUME = 1e9  # millilitres
+NEW_ENTRIES = ("brain_mask", "crop", "resampling", "mirror_axes", "regions", "file_ending", "plausible_ml")
 
 
 def is_orientation(codes: object) -> bool:
@@ -124,6 +126,16 @@ def _are_regions(value: object) -> bool:
     )
 
 
+def _are_volumes(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(limits, (list, tuple))
+        and len(limits) == 2
+        and all(is_number(limit) and 0 <= limit <= LARGEST_VOLUME for limit in limits)
+        and limits[0] <= limits[1]
+        for limits in value.values()
+    )
+
+
 # Of entries that are new in format 2, and of those that may say more than in format 1.
 RECIPE_RULES: dict[str, Rule] = {
     "normalization": (
@@ -139,6 +151,7 @@ RECIPE_RULES: dict[str, Rule] = {
         "{scheme: monai or nnunet, mode: gaussian or constant, sigma_scale: a positive number}",
         _is_blending,
     ),
+    "brain_mask": (brain_mask_entry.RULE, brain_mask_entry.is_brain_mask),
     "crop": (f"null or {' or '.join(CROPS)}", lambda value: value is None or value in CROPS),
     "resampling": (
         "null, or {spacing: three millimetres along D, H, W, the first null for the image's own; image, "
@@ -153,6 +166,10 @@ RECIPE_RULES: dict[str, Rule] = {
     "file_ending": (
         f"null or {' or '.join(FILE_ENDINGS)}",
         lambda value: value is None or value in FILE_ENDINGS,
+    ),
+    "plausible_ml": (
+        "null, or for some labels the least and the most millilitres, the least first",
+        lambda value: value is None or _are_volumes(value),
     ),
 }
 
@@ -170,4 +187,7 @@ def contradictions(fields: Mapping[str, Any]) -> list[str]:
         fields.get("activation") != "sigmoid" or not isinstance(labels, dict) or list(regions) != list(labels)
     ):
         return [f"regions must have the names of labels, of a sigmoid model, found {shown(list(regions))}"]
+    foreign = sorted(set(fields.get("plausible_ml") or {}) - set(labels if isinstance(labels, dict) else {}))
+    if foreign:
+        return [f"plausible_ml must name labels of the model, found {shown(', '.join(foreign))}"]
     return []

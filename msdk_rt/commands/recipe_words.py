@@ -43,6 +43,9 @@ def normalisation_in_words(manifest: Manifest) -> str:
 def recipe_in_words(manifest: Manifest) -> dict[str, str]:
     """Rows about what format 2 adds to a manifest, of those that it has."""
     rows = {}
+    if manifest.brain_mask:
+        side = manifest.brain_mask["spacing"]
+        rows["brain mask"] = f"of the first channel, by a network at {side:g} mm; labels are 0 outside"
     if manifest.crop:
         rows["crop"] = "to the voxels that are not 0 in some channel; labels are 0 outside"
     if manifest.resampling:
@@ -59,6 +62,10 @@ def recipe_in_words(manifest: Manifest) -> dict[str, str]:
         rows["folds"] = f"{', '.join(map(str, manifest.config['folds']))}; their logits are averaged"
     if manifest.file_ending:
         rows["results"] = f"<case>{manifest.file_ending}"
+    if manifest.plausible_ml:
+        limits = manifest.plausible_ml.items()
+        known = "; ".join(f"{name} {low:g} to {high:g} ml" for name, (low, high) in limits)
+        rows["plausible"] = f"{known}; other volumes are a warning"
     return rows
 
 

@@ -37,22 +37,27 @@ def nonzero_mask(volume: Array) -> Mask:
 
 
 def without_holes(mask: Mask) -> Mask:
-    """The mask and its holes: what no path through faces leads out of, as SciPy's binary_fill_holes.
-
-    Air is followed along whole rows: each sweep goes through all planes of one axis, there and back, until a
-    round of sweeps finds no more.
-    """
+    """The mask and its holes: what no path through faces leads out of, as SciPy's binary_fill_holes."""
     free = ~mask
     outside = np.zeros_like(mask)
     for axis in range(3):
         for end in (0, -1):
             np.moveaxis(outside, axis, 0)[end] = np.moveaxis(free, axis, 0)[end]
-    found, before = int(np.count_nonzero(outside)), -1
+    return ~connected_to(outside, free)
+
+
+def connected_to(seed: Mask, free: Mask) -> Mask:
+    """The voxels of `free` that a path through faces joins to the seed, which lies in it; seed grows to them.
+
+    A path is followed along whole rows: each sweep goes through all planes of one axis, there and back, until
+    a round of sweeps finds no more.
+    """
+    found, before = int(np.count_nonzero(seed)), -1
     while found != before:
         for axis in range(3):
-            _sweep(np.moveaxis(outside, axis, 0), np.moveaxis(free, axis, 0))
-        found, before = int(np.count_nonzero(outside)), found
-    return ~outside
+            _sweep(np.moveaxis(seed, axis, 0), np.moveaxis(free, axis, 0))
+        found, before = int(np.count_nonzero(seed)), found
+    return seed
 
 
 def _sweep(outside: Mask, free: Mask) -> None:

@@ -17,6 +17,7 @@ from monai.transforms import NormalizeIntensity
 from msdk_export import build_model, load_checkpoint
 from msdk_export.layers import bimamba
 from msdk_export.ops.mamba_ssm_scan import installed_selective_scan_fn, scan_with
+from msdk_rt.inference.brain_mask import find_brain
 
 
 class PyTorchSegmenter:
@@ -32,8 +33,11 @@ class PyTorchSegmenter:
         self.name = f"PyTorch {torch.__version__} {'float16' if half else 'float32'}, {scans}, MONAI"
 
     def run(self, volume: np.ndarray) -> np.ndarray:
-        """Labels (D, H, W) of a volume (C, D, H, W), host to host."""
-        image = torch.from_numpy(np.ascontiguousarray(volume, np.float32)).to(self._device)
+        """Labels (D, H, W) of a volume (C, D, H, W) of 1 mm, host to host; the mask is the runtime's."""
+        volume, entry = np.asarray(volume, np.float32), self._description.get("brain_mask")
+        brain = find_brain(entry, volume[0], (1.0, 1.0, 1.0)) if entry else None
+        volume = volume if brain is None else np.where(brain, volume, np.float32(0))
+        image = torch.from_numpy(np.ascontiguousarray(volume)).to(self._device)
         image = torch.as_tensor(NormalizeIntensity(nonzero=True, channel_wise=True)(image))
         with self._inference():
             logits = sliding_window_inference(
@@ -45,7 +49,8 @@ class PyTorchSegmenter:
                 mode="gaussian",
             )
         values = np.array(list(self._description["labels"].values()))
-        return values[logits[0].argmax(0).cpu().numpy()]
+        labels = values[logits[0].argmax(0).cpu().numpy()]
+        return labels if brain is None else np.where(brain, labels, 0)
 
     @contextlib.contextmanager
     def _inference(self):

@@ -36,8 +36,8 @@ void test(const cpu::Kernels& isa, int64_t batch, int64_t channels, int64_t voxe
   const Floats x = uniform(rng, count, 29, 31), addend = uniform(rng, count, -1, 1);
   const Floats weight = uniform(rng, channels, 0.5f, 1), bias = uniform(rng, channels, -1, 1);
   InstanceNormArgs<float> a{batch,  channels, voxels,        1e-5f,       activation,
-                     0.125f, x.data(), weight.data(), bias.data(), added ? addend.data() : nullptr,
-                     nullptr};
+                            0.125f, x.data(), weight.data(), bias.data(), added ? addend.data() : nullptr,
+                            nullptr};
   Threads pool{std::min(threads, 3)};
   const cpu::Parallel parallel(run_on_threads, &pool, threads);
   const std::string what = text_of({batch, channels, voxels, static_cast<int64_t>(activation), added, threads});

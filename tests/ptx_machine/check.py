@@ -30,7 +30,8 @@ from tests.ptx_machine.build import (
     nvcc,
     ptx_of,
 )
-from tests.ptx_machine.faults import CHECKS, FAULTS, report_of
+from tests.ptx_machine.every_kernel import EVERY_KERNEL
+from tests.ptx_machine.faults import FAULTS, report_of
 from tests.ptx_machine.mutations import some_mutants
 
 OTHER_ARCHITECTURES = (80, 90, 120)
@@ -69,11 +70,12 @@ def mutants(folder: Path, report: Report, count: int, seed: int) -> str:
     """Kernels with one instruction changed at random; the share that the checks notice."""
     caught = 0
     total = 0
-    for source, (library, _) in CHECKS.items():
+    for source, (library, check) in EVERY_KERNEL.items():
         text = ptx_of(host_object(source, ARCHITECTURE)) or ""
         for mutant in some_mutants(text, count, seed):
             change = Change(edit=mutant.edit, edited=source)
-            found = report_of(source, build(folder / f"mutant-{total}", ["check_device", library], change))
+            built = build(folder / f"mutant-{total}", ["check_device", library], change)
+            found = report_of(source, built, check)
             total += 1
             caught += found is not None
             report.add(

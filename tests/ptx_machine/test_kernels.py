@@ -9,6 +9,7 @@ import pytest
 from tests.gpu import op_checks, volume_checks
 from tests.gpu.device import Device, DeviceError
 from tests.ptx_machine.build import GPU, Change, build
+from tests.ptx_machine.every_kernel import EVERY_KERNEL
 from tests.ptx_machine.faults import FAULTS, report_of
 from tests.support.cases import (
     ScanCase,
@@ -52,6 +53,11 @@ def test_ops_agree_with_the_oracle(ops, check, cases, dtype):
     assert len(cases) > 5
     for case in cases:
         check(ops, case, dtype)
+
+
+@pytest.mark.parametrize("source", EVERY_KERNEL, ids=lambda source: source.parent.name)
+def test_the_mutants_checks_pass_on_sound_kernels(device, source):
+    EVERY_KERNEL[source][1](device)
 
 
 @pytest.mark.parametrize("check", volume_checks.CHECKS, ids=lambda check: check.__name__)

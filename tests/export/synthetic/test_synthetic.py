@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from msdk_export.synthetic.appearance import blurred, random_tissues, tissue_intensities
-from msdk_export.synthetic.cases import make_case
+from msdk_export.synthetic.cases import make_case, make_masked_case
 from msdk_export.synthetic.dataset import write_dataset
 from msdk_export.synthetic.deformation import random_positions, random_spacing, sample
 from msdk_export.synthetic.fields import Random
@@ -68,6 +68,17 @@ def test_a_case_shows_a_whole_brain_with_all_its_tissues(template, seed):
     assert 0.4 * expected < volume < 1.9 * expected
     means = [case.image[case.labels == value].mean() for value in (1, 2, 3)]
     assert means == sorted(means), "T1 weighting: CSF darkest, white matter brightest"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_masked_case_is_a_brain_with_a_rim(template, seed):
+    case = make_masked_case(template, seed)
+
+    assert case.image.shape == case.labels.shape
+    assert np.isfinite(case.image).all()
+    assert set(np.unique(case.labels)) == {0, 1, 2, 3}
+    assert (case.image[case.labels > 1] > 0).mean() > 0.9
+    assert (case.image > 0).sum() < 6 * (case.labels > 0).sum()
 
 
 def test_positions_and_sampling_agree_with_the_grid_they_name(template):

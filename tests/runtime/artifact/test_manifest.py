@@ -1,5 +1,6 @@
 """Manifests: what is written is read back, and everything else is refused with a sentence."""
 
+import base64
 import json
 import os
 
@@ -84,10 +85,20 @@ def test_a_wrong_field_is_named(artifact, field, value, message):
 
 LINEAR = {"order": 1, "separate_z": "auto", "order_z": 0}
 RESAMPLING = {"spacing": [None, 1.0, 0.5], "image": LINEAR | {"order": 3}, "logits": LINEAR}
+# One level of one channel: 2 * (27 + 2) numbers of the blocks, 2 of the head.
+BRAIN_MASK = {
+    "spacing": 3.0,
+    "threshold": 0.5,
+    "widths": [1],
+    "weights": base64.b64encode(bytes(120)).decode(),
+}
+NOT_A_NUMBER = base64.b64encode(b"\xff" * 120).decode()
 FORMAT_2 = {
     "normalization": [{"scheme": "ct", "mean": 1.5, "std": 2.0, "low": -1, "high": 4}],
     "orientation": "ZYX",
     "blending": {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": 0.125},
+    "brain_mask": BRAIN_MASK,
+    "plausible_ml": {"class1": [0, 12.5]},
     "crop": "nonzero",
     "resampling": RESAMPLING,
     "mirror_axes": [0, 2],
@@ -108,6 +119,22 @@ WRONG_IN_FORMAT_2 = [
     ("orientation", "ZZX", "orientation must be axis codes such as RAS, or the file's own axes"),
     ("orientation", ["Z", "Y", "X"], "orientation must be"),
     ("blending", FORMAT_2["blending"] | {"scheme": "mine"}, "blending must be {scheme: monai or nnunet"),
+    ("brain_mask", {}, "brain_mask must be null, or {spacing"),
+    ("brain_mask", BRAIN_MASK | {"spacing": 0}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"spacing": True}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"threshold": 1}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"widths": []}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"widths": [2]}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"widths": [10**6]}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"widths": [1] * 7}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"weights": "?" * 160}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"weights": "AAAA"}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"weights": NOT_A_NUMBER}, "brain_mask must be"),
+    ("plausible_ml", [1, 2], "plausible_ml must be null, or for some labels"),
+    ("plausible_ml", {"class1": [2, 1]}, "plausible_ml must be"),
+    ("plausible_ml", {"class1": [-1, 1]}, "plausible_ml must be"),
+    ("plausible_ml", {"class1": 3}, "plausible_ml must be"),
+    ("plausible_ml", {"class9": [0, 1]}, "plausible_ml must name labels of the model, found 'class9'"),
     ("crop", "all", "crop must be null or nonzero"),
     ("resampling", {}, "resampling must be null, or {spacing"),
     ("resampling", RESAMPLING | {"spacing": [1, None, 1]}, "resampling must be"),
@@ -140,7 +167,7 @@ def test_format_1_is_still_written_where_it_can(artifact):
     manifest = describe(artifact)
     entries = json.loads(manifest_path(artifact).read_text())
     assert manifest.format_version == entries["format_version"] == 1
-    assert not {"crop", "resampling", "mirror_axes", "regions", "file_ending"} & entries.keys()
+    assert not {*FORMAT_2, "regions"} - {"normalization", "orientation", "blending"} & entries.keys()
 
 
 @pytest.mark.parametrize("name", FORMAT_2)
