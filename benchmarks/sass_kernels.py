@@ -138,23 +138,42 @@ CONV_OF_NEIGHBOURS = replace(
     spans=(8, 8 * SIZE.directions),  # tokens that 16 bytes hold
     inner=(),
 )
-# 64 tokens by 64 outputs of 256 threads; as many channels are staged together as have 65 rows of features.
-KAN_CHANNELS = 65 // (SIZE.bases + 1)
-KAN_PRODUCTS = KAN_CHANNELS * (SIZE.bases + 1) * 16
-KAN_VALUES = KAN_CHANNELS * 64 / 256
+# 128 tokens by 96 outputs of 256 threads; 32 rows at once, each of two channels. A weight is two halves, so
+# that a lane's 64 products of an instruction count half.
+KAN_ROWS = 32
+KAN_TURNS = -(-SIZE.channels // 2 * (SIZE.bases + 1) // KAN_ROWS)
+KAN_PRODUCTS = 2 * KAN_ROWS * 128 * 96 // 256  # of a lane in a turn
 KAN = Shape(
-    "kan_kernel<Half>",
+    "kan_product_kernel",
     "kan_linear",
     "a product",
     PRODUCT,
-    1,
-    spans=(KAN_PRODUCTS, SIZE.channels * (SIZE.bases + 1) * 16),
-    units=SIZE.length * SIZE.channels * (SIZE.bases + 1) * 128,  # of two blocks of outputs
+    32,
+    spans=(KAN_PRODUCTS, KAN_TURNS * KAN_PRODUCTS),
+    units=SIZE.outputs * KAN_TURNS * 2 * KAN_ROWS,
     bytes=2 * Y,
     inner=(
-        ("F2I", KAN_VALUES * (SIZE.bases + 1) / 2 / KAN_PRODUCTS),  # two divisions for four weights
-        ("FMNMX", KAN_VALUES * SIZE.bases * 2 / KAN_PRODUCTS),  # two for each basis
-        (EX2, KAN_VALUES / KAN_PRODUCTS),
+        ("FMNMX", KAN_ROWS / 2 * 4 * SIZE.bases / (SIZE.bases + 1) / KAN_PRODUCTS),  # two for each spline
+        ("STS", KAN_ROWS * 96 / 256 * 2 / KAN_PRODUCTS),  # two for a pair of weights
+    ),
+)
+# In float32: 64 tokens by 64 outputs of 256 threads; as many channels are staged together as have 65 rows.
+KAN_CHANNELS = 65 // (SIZE.bases + 1)
+KAN_FMAS = KAN_CHANNELS * (SIZE.bases + 1) * 16
+KAN_VALUES = KAN_CHANNELS * 64 / 256
+KAN_OF_FLOATS = Shape(
+    "kan_kernel",
+    "kan_linear in float32",
+    "a product",
+    PRODUCT,
+    1,
+    spans=(KAN_FMAS, SIZE.channels * (SIZE.bases + 1) * 16),
+    units=SIZE.length * SIZE.channels * (SIZE.bases + 1) * 128,  # of two blocks of outputs
+    bytes=4 * Y,
+    inner=(
+        ("F2I", KAN_VALUES * (SIZE.bases + 1) / 2 / KAN_FMAS),  # two divisions for four weights
+        ("FMNMX", KAN_VALUES * SIZE.bases * 2 / KAN_FMAS),  # two for each basis
+        (EX2, KAN_VALUES / KAN_FMAS),
     ),
 )
 OF_SLICES = "selective_scan of slices, its first and last pass"
@@ -168,6 +187,7 @@ KERNELS = (
     CONV_OF_NEIGHBOURS,
     replace(CONV, op=OF_ANY_WIDTH),
     KAN,
+    KAN_OF_FLOATS,
 )
 
 TRAITS = "Selective_Scan_fwd_kernel_traits<128, 16, 1, true, true, true, true, Half, float>"

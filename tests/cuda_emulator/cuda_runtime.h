@@ -66,6 +66,7 @@ inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 #include "device_functions.h"
+#include "tensor_cores.h"
 
 struct CUstream_st;
 using cudaStream_t = CUstream_st*;

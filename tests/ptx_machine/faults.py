@@ -177,8 +177,8 @@ FAULTS = (
     Fault(
         "an alignment dropped",
         KAN,
-        r"\.shared \.align 16",
-        ".shared .align 4",
+        r"\.shared \.align 16( \.b8 \w+10kan_kernel)",
+        r".shared .align 4\1",
         "misaligned access of 16 bytes to shared memory",
         in_ptx=True,
     ),
@@ -260,7 +260,13 @@ FAULTS = (
         in_ptx=True,
     ),
     Fault(
-        "a maximum for a minimum", KAN, r"max\.f32", "min.f32", "relative error", in_ptx=True, in_slice=False
+        "a maximum for a minimum",
+        KAN,
+        r"(?s)(\.entry \w+10kan_kernel.*?)max\.f32",
+        r"\1min.f32",
+        "relative error",
+        in_ptx=True,
+        in_slice=False,
     ),
     Fault(
         "a product for a quotient", NORMALIZE, r"div\.rn\.f64", "mul.rn.f64", "AssertionError", in_ptx=True

@@ -48,16 +48,43 @@ def shuffle(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) ->
     return statements + (f" {names.register(predicate)} = in_range;" if predicate else "")
 
 
+MATRICES = {"m16n8k8": 8, "m16n8k16": 16}
+
+
+def multiply_matrices(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {d}, {a}, {b}, {c}`."""
+    shape = modifiers.one_of(*MATRICES)
+    words = [modifiers.take(word) for word in ("sync", "aligned", "row", "col")]
+    types = [kind.name for kind in modifiers.types()]
+    if shape is None or not all(words) or types != ["f32", "f16", "f16", "f32"]:
+        raise PtxError("only mma.sync of m16n8k8 and m16n8k16, float16 with float32 sums, is supported")
+    modifiers.finish()
+    to, a, b, c = (names.elements(operand) for operand in operands)
+    size = MATRICES[shape]
+    if [len(to), len(a), len(b), len(c)] != [4, size // 4, size // 8, 4]:
+        raise PtxError("registers of mma.sync that do not fit its shape")
+    word, number = TYPES["b32"], TYPES["f32"]
+    a_words, b_words = (", ".join(names.value(each, word) for each in part) for part in (a, b))
+    lines = [
+        f"const uint32_t a[] = {{{a_words}}}, b[] = {{{b_words}}};",
+        f"float sums[] = {{{', '.join(names.value(each, number) for each in c)}}};",
+        f"multiply_matrices(thread, {size}, a, b, sums);",
+        *(names.assign(each, f"sums[{index}]", number) for index, each in enumerate(to)),
+    ]
+    return " ".join(lines)
+
+
 TRANSLATIONS: dict[str, Translation] = {
     "bra": branch,
     "ret": leave,
     "exit": leave,
     "bar": barrier,
     "shfl": shuffle,
+    "mma": multiply_matrices,
     **memory.TRANSLATIONS,
     **arithmetic.TRANSLATIONS,
 }
-MAY_FAULT = {"bar", "shfl", "div", "rem", *memory.MAY_FAULT}
+MAY_FAULT = {"bar", "shfl", "mma", "div", "rem", *memory.MAY_FAULT}
 
 
 def statement_of(instruction: Instruction, names: Operands) -> str:

@@ -12,7 +12,7 @@ from tests.ptx_machine.operands import Operands, label_name, local_name, registe
 from tests.ptx_machine.ptx import Instruction, Kernel, Label
 from tests.ptx_machine.types import TYPES
 
-HEADERS = "\n".join(f'#include "{name}.h"' for name in ("arithmetic", "collectives", "memory"))
+HEADERS = "\n".join(f'#include "{name}.h"' for name in ("arithmetic", "collectives", "matrix", "memory"))
 NOTHING = Instruction(0, "its beginning", "", "", (), ())
 
 

@@ -1,15 +1,14 @@
 // A KAN layer: a matrix product whose left operand, SiLU and the B-splines of a block of channels, is made in shared
 // memory for a tile of tokens and never exists anywhere else.
 //
-// A block is 64 tokens by 64 outputs, a thread 4 by 4 of them. Its floor at C = O = 96, G = 8, L = 262144, float16:
-// 21.7 G fused multiply-adds, 0.76 ms on H100 (132 SMs, 128 a clock, 1.7 GHz) and 8.2 ms on Orin; 101 MB read and
-// written are 0.03 ms and 0.5 ms. Features are computed once for every 64 outputs, some 10 operations each against 64.
-// With tensor cores (float16 features and weights, float32 sums: mma.m16n8k16) the products would take a tenth of
-// that, the features would become what limits it, and their sum over channels would lose no digit that float16 x
-// had; the weights would then be rounded to float16, which this kernel does not do.
+// float16 goes to tensor cores (cuda_tensor_cores.cuh). For float32, whose results have to agree to 2e-6, a block is 64
+// tokens by 64 outputs, a thread 4 by 4 of them. Its floor at C = O = 96, G = 8, L = 262144: 21.7 G fused
+// multiply-adds, 0.76 ms on H100 (132 SMs, 128 a clock, 1.7 GHz) and 8.2 ms on Orin. Features are computed once for
+// every 64 outputs, some 10 operations each against 64.
 #include "ops/kan_linear/cuda.h"
 
-#include "cuda/math.cuh"
+#include "ops/kan_linear/cuda_features.cuh"
+#include "ops/kan_linear/cuda_tensor_cores.cuh"
 
 namespace msdk::cuda {
 namespace {
@@ -25,15 +24,8 @@ struct alignas(16) KanTile {
   float weights[kFeatures][kPitch];
 };
 
-// The cardinal cubic B-spline on [0, 4]: with q = |r - 2|, (max(2-q,0)^3 - 4 max(1-q,0)^3) / 6.
-__device__ __forceinline__ float cubic_bspline(float r) {
-  const float q = fabsf(r - 2.0f), a = fmaxf(2.0f - q, 0.0f), b = fmaxf(1.0f - q, 0.0f);
-  return (a * a * a - 4.0f * (b * b * b)) * (1.0f / 6.0f);
-}
-
-template <class T>
 __global__ void __launch_bounds__(kThreads, 3)
-    kan_kernel(const KanLinearArgs<T> a, const int64_t token_tiles, const int64_t output_tiles) {
+    kan_kernel(const KanLinearArgs<float> a, const int64_t token_tiles, const int64_t output_tiles) {
   MSDK_SHARED(KanTile, tile);
   int64_t index = blockIdx.x;
   const int64_t first_output = index % output_tiles * kTile;  // neighbouring blocks read the same tokens
@@ -51,7 +43,7 @@ __global__ void __launch_bounds__(kThreads, 3)
     for (int i = thread; i < channels * kTile; i += kThreads) {
       const int c = i / kTile, t = i % kTile;
       const bool inside = first_token + t < a.length;
-      const float x = inside ? to_float(a.x[(batch * a.in_channels + c0 + c) * a.length + first_token + t]) : 0.0f;
+      const float x = inside ? a.x[(batch * a.in_channels + c0 + c) * a.length + first_token + t] : 0.0f;
       const float position = (x - a.grid_min) * knots_per_unit + 3.0f;
       tile.features[c * rows_per_channel][t] = silu(x);
       for (int g = 0; g < a.bases; ++g) {
@@ -84,29 +76,40 @@ __global__ void __launch_bounds__(kThreads, 3)
 #pragma unroll
   for (int o = 0; o < kPerThread; ++o) {
     if (first_output + output + o >= a.out_channels) break;
-    T* y = a.y + (batch * a.out_channels + first_output + output + o) * a.length + first_token + token;
+    float* y = a.y + (batch * a.out_channels + first_output + output + o) * a.length + first_token + token;
 #pragma unroll
     for (int t = 0; t < kPerThread; ++t) {
-      if (first_token + token + t < a.length) y[t] = from_float<T>(sums[o][t]);
+      if (first_token + token + t < a.length) y[t] = sums[o][t];
     }
   }
 }
 
-}  // namespace
-
-template <class T>
-const char* kan_linear(const KanLinearArgs<T>& args, Stream stream) {
-  const int64_t token_tiles = divide_up(args.length, kTile), output_tiles = divide_up(args.out_channels, kTile);
+// Launches a kernel whose blocks are so many tokens by so many outputs.
+template <class T, class Kernel>
+const char* launch_tiles(Kernel kernel, const KanLinearArgs<T>& args, int tokens, int outputs, int threads,
+                         Stream stream) {
+  const int64_t token_tiles = divide_up(args.length, tokens), output_tiles = divide_up(args.out_channels, outputs);
   const int64_t blocks = product({args.batch, token_tiles, output_tiles});
   if (blocks == 0) return nullptr;
   if (args.bases < 4 || args.bases > kMaxSplineBases) return "kan_linear: the number of bases must be 4 to 64";
   if (blocks > INT32_MAX) return "kan_linear: too many tokens and outputs for one launch; split the batch";
-  if (const char* refused = prefer_shared_memory(kan_kernel<T>)) return refused;
-  return launch(kan_kernel<T>, dim3(static_cast<unsigned>(blocks)), dim3(kThreads), 0, stream, args, token_tiles,
-                output_tiles);
+  if (const char* refused = prefer_shared_memory(kernel)) return refused;
+  return launch(kernel, dim3(static_cast<unsigned>(blocks)), dim3(static_cast<unsigned>(threads)), 0, stream, args,
+                token_tiles, output_tiles);
 }
 
-template const char* kan_linear(const KanLinearArgs<float>&, Stream);
-template const char* kan_linear(const KanLinearArgs<Half>&, Stream);
+}  // namespace
+
+template <>
+const char* kan_linear(const KanLinearArgs<float>& args, Stream stream) {
+  return launch_tiles(kan_kernel, args, kTile, kTile, kThreads, stream);
+}
+
+template <>
+const char* kan_linear(const KanLinearArgs<Half>& args, Stream stream) {
+  constexpr int64_t most_channels = 1 << 24;  // 65 features of each are counted in 32 bits
+  if (args.in_channels > most_channels) return "kan_linear: at most 16777216 input channels in float16";
+  return launch_tiles(kan_product_kernel, args, kProductTokens, kProductOutputs, kProductThreads, stream);
+}
 
 }  // namespace msdk::cuda

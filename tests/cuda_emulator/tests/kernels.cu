@@ -1,6 +1,7 @@
 #include "kernels.h"
 
-#include "cuda/math.cuh"
+#include "cuda/sixteen.cuh"
+#include "cuda/tensor_cores.cuh"
 
 namespace kernels {
 namespace {
@@ -50,6 +51,24 @@ __global__ void look_back_kernel(const int* values, int* prefix, int* flags, int
   prefix[mine] = before + values[mine];
   __threadfence();
   atomicExch(&flags[mine], 1);
+}
+
+__global__ void small_product_kernel(const float* a, const float* b, float* sums, bool faulty) {
+  const int i = static_cast<int>(threadIdx.x) / 4, j = static_cast<int>(threadIdx.x) % 4;
+  unsigned a_words[4], b_words[2];
+  for (int word = 0; word < 4; ++word) {
+    const int row = (i + (word % 2 == (faulty ? 0 : 1) ? 8 : 0)), k = 2 * j + word / 2 * 8;
+    a_words[word] = msdk::cuda::two_halves(a[16 * row + k], a[16 * row + k + 1]);
+  }
+  for (int word = 0; word < 2; ++word) {
+    const int k = 2 * j + word * 8;
+    b_words[word] = msdk::cuda::two_halves(b[8 * k + i], b[8 * (k + 1) + i]);
+  }
+  float mine[4] = {1.0f, 2.0f, 3.0f, 4.0f};
+  msdk::cuda::multiply_16_8_16(mine, a_words, b_words);
+  for (int sum = 0; sum < 4; ++sum) {
+    sums[8 * (i + sum / 2 * 8) + 2 * j + sum % 2] = mine[sum] - static_cast<float>(sum + 1);
+  }
 }
 
 // Threads that have ended do not hold up a barrier.
@@ -130,6 +149,9 @@ __global__ void endless_spin_kernel(int* flag) {
 
 }  // namespace
 
+void small_product(const float* a, const float* b, float* sums, bool faulty) {
+  launch(small_product_kernel, dim3(1), dim3(32), 0, nullptr, a, b, sums, faulty);
+}
 void block_sums(const float* x, float* sums, int blocks, int threads) {
   launch(block_sums_kernel, dim3(blocks), dim3(threads), 0, nullptr, x, sums);
 }

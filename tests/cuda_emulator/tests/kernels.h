@@ -9,6 +9,8 @@ void look_back(const int* values, int* prefix, int* flags, int* ticket, int bloc
 void early_exit(int* out, int threads);
 void dynamic_reverse(int* values, int count);
 void thread_numbers(int* out);
+// a of 16 by 16 times b of 16 by 8, in whole numbers; faulty: the lanes hold rows of a in each other's place.
+void small_product(const float* a, const float* b, float* sums, bool faulty);
 
 void divergent_barrier();
 void two_barriers();

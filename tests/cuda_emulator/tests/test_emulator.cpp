@@ -27,6 +27,23 @@ void expect(bool holds, const Words&... words) {
   ++failures;
 }
 
+// How many elements of a 16 by 8 product are not exact.
+int wrong_elements(bool faulty) {
+  std::vector<float> a(16 * 16), b(16 * 8), sums(16 * 8, NAN);
+  for (int i = 0; i < 256; ++i) a[i] = static_cast<float>(i * 7 % 19 - 9);
+  for (int i = 0; i < 128; ++i) b[i] = static_cast<float>(i * 5 % 23 - 11);
+  kernels::small_product(a.data(), b.data(), sums.data(), faulty);
+  int wrong = 0;
+  for (int row = 0; row < 16; ++row) {
+    for (int column = 0; column < 8; ++column) {
+      float sum = 0;
+      for (int k = 0; k < 16; ++k) sum += a[16 * row + k] * b[8 * k + column];
+      wrong += sums[8 * row + column] != sum;
+    }
+  }
+  return wrong;
+}
+
 void test_right_kernels(const std::string& order) {
   std::vector<float> x(7 * 96), sums(7, NAN);
   std::iota(x.begin(), x.end(), 1.0f);
@@ -56,6 +73,9 @@ void test_right_kernels(const std::string& order) {
   std::vector<int> numbers(2 * 3 * 2 * 30, -1);
   kernels::thread_numbers(numbers.data());
   for (int i = 0; i < static_cast<int>(numbers.size()); ++i) expect(numbers[i] == i, "thread numbers, ", order);
+
+  expect(wrong_elements(false) == 0, "product on tensor cores, ", order);
+  expect(wrong_elements(true) > 0, "product on tensor cores with rows exchanged, ", order);
 
   std::vector<float> unwritten(32, 0);
   kernels::reads_unwritten_shared(unwritten.data());
