@@ -100,6 +100,8 @@ class _Conversion:
 
     def _convert(self, node: onnx.NodeProto) -> None:
         wanted = _input_types(node)
+        if node.op_type == "KanLinear" and node.domain == OPS_DOMAIN:
+            self._check_halves(node)
         for index, name in enumerate(node.input):
             if name in self.types:
                 node.input[index] = self._as(name, wanted(index), node)
@@ -111,6 +113,12 @@ class _Conversion:
                 _retype(attribute, result)
         self.nodes.append(node)
         self.types |= dict.fromkeys((name for name in node.output if name in self.floats), result)
+
+    def _check_halves(self, node: onnx.NodeProto) -> None:
+        """A GPU holds a KAN layer's weights as the sum of two halves, whose first must be finite."""
+        for name in node.input[1:]:
+            if name in self.weights:
+                _check_fits(self.weights[name], layer_of(node))
 
     def _as(self, name: str, wanted: int, reader: onnx.NodeProto) -> str:
         """The name of the value in the wanted type, made once."""
@@ -173,14 +181,18 @@ def _listed(node: onnx.NodeProto, key: str) -> list[str]:
 
 
 def _half(tensor: TensorProto, name: str, layer: str) -> TensorProto:
-    values = numpy_helper.to_array(tensor)
-    if (largest := np.abs(values).max(initial=0)) > LARGEST:
+    _check_fits(tensor, layer)
+    return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name)
+
+
+def _check_fits(tensor: TensorProto, layer: str) -> None:
+    """Raise ExportError for a value beyond 65504."""
+    if (largest := np.abs(numpy_helper.to_array(tensor)).max(initial=0)) > LARGEST:
         raise ExportError(
             f"float16 holds values up to {LARGEST:g}, and {tensor.name}, a weight of "
             f"{layer}, has {largest:g}: "
             "export with precision fp32"
         )
-    return numpy_helper.from_array(values.astype(np.float16), name)
 
 
 def _retype(attribute: onnx.AttributeProto, wanted: int) -> None:

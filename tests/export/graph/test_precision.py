@@ -17,7 +17,7 @@ import msdk_export.onnx_export
 from msdk_export import export
 from msdk_export.description import describe
 from msdk_export.graph.functions import attach_functions
-from msdk_export.graph.precision import layer_of
+from msdk_export.graph.precision import layer_of, to_float16
 from msdk_export.graph.precision_check import ROUNDING, check_range, simulated, worst_layer
 from msdk_export.graph.trace import to_onnx
 from msdk_export.models import MSDKMamba, MSDKMambaConfig, SegMamba, SegMambaConfig
@@ -25,6 +25,8 @@ from msdk_export.ops.registry import spec
 from msdk_rt import Segmenter
 from msdk_rt.backends.libraries import ops_library
 from msdk_rt.errors import ExportError
+from tests.support.cases import KanCase
+from tests.support.nodes import node_model
 
 KMAMBA = MSDKMambaConfig(in_channels=2, num_classes=3, dims=(4, 6), depths=(1, 1), d_state=3)
 SEGMAMBA = SegMambaConfig(2, 3, (4, 6, 8, 10), (1, 1, 1, 1), 12, d_state=3)
@@ -179,6 +181,17 @@ def test_a_weight_beyond_float16_is_named():
     heavy = network(stem__weight=lambda weight: weight[0, 0, 0, 0, 0].fill_(7e4))
     with pytest.raises(ExportError, match=r"stem\.weight, a weight of stem, has 70000: .*fp32"):
         to_onnx(heavy, description((8, 12, 8)), "float16")
+
+
+@pytest.mark.parametrize("role", ["base_weight", "spline_weight"])
+def test_a_kan_weight_that_no_half_holds_is_named(role):
+    """It stays float32 in the graph, but a GPU takes it as the sum of two halves."""
+    inputs = KanCase(B=1, C=2, O=3, L=5, G=8, grid_min=-1.0, grid_max=1.0, seed=3).inputs()
+    inputs[role].flat[1] = -70000
+    weights = ("base_weight", "spline_weight")
+    model = node_model("KanLinear", inputs, constants=weights, grid_min=-1.0, grid_max=1.0)
+    with pytest.raises(ExportError, match=rf"{role}, a weight of .*, has 70000: .*fp32"):
+        to_float16(model)
 
 
 def test_a_layer_that_overflows_is_named_and_nothing_is_written(tmp_path):
