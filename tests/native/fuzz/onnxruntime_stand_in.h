@@ -78,8 +78,8 @@ inline OrtApi api() {
     return OrtStatusPtr{};
   };
 
-  api.HasSessionConfigEntry = [](const OrtSessionOptions*, const char*, int* out) noexcept {
-    *out = 1;
+  api.HasSessionConfigEntry = [](const OrtSessionOptions*, const char* entry, int* out) noexcept {
+    *out = std::strcmp(entry, "msdk.cpu_ops") == 0;
     return OrtStatusPtr{};
   };
   api.GetSessionConfigEntry = [](const OrtSessionOptions*, const char*, char* value, size_t*) noexcept {
