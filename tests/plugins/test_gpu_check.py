@@ -261,7 +261,7 @@ class Doubling:
     """A Segmenter of two channels whose labels are computed on the host."""
 
     class manifest:
-        window, channels, resampling = (4, 5, 6), ("first", "second"), None
+        window, channels, resampling, brain_mask = (4, 5, 6), ("first", "second"), None, None
 
     def count_windows(self, shape):
         return (shape[0] - 2) // 2
