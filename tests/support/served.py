@@ -67,11 +67,15 @@ class Served:
     def left(self, seconds: float = 5.0) -> list[str]:
         """Files of jobs and images in the spool, where some are there after so many seconds."""
         end = time.monotonic() + seconds
-        while files := sorted(str(path) for path in self.spool.rglob("*") if path.is_file()):
+        while files := self._files():
             if time.monotonic() > end:
                 break
             time.sleep(0.02)
         return files
+
+    def _files(self) -> list[str]:
+        """In the spool now; a folder that the server removes meanwhile has none."""
+        return sorted(os.path.join(place, name) for place, _, names in os.walk(self.spool) for name in names)
 
 
 @dataclass
