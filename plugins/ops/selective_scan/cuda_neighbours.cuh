@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ops/selective_scan/cuda_plan.cuh"
+#include "ops/selective_scan/cuda_recurrence.cuh"
 
 namespace msdk::cuda {
 namespace {
@@ -169,28 +170,12 @@ class NeighbourWalk {
 
   // The states after a step of a tile.
   __device__ __forceinline__ void advance(const Tile& tile, int step, float delta, float u, float* h) const {
-    const float input = delta * u;
-#pragma unroll
-    for (int n = 0; n < kStatesAtOnce; n += 4) {
-      const float4 B = *reinterpret_cast<const float4*>(&tile.rows[step][n]);
-      h[n] = exp2_approx(delta * A2_[n]) * h[n] + input * B.x;
-      h[n + 1] = exp2_approx(delta * A2_[n + 1]) * h[n + 1] + input * B.y;
-      h[n + 2] = exp2_approx(delta * A2_[n + 2]) * h[n + 2] + input * B.z;
-      h[n + 3] = exp2_approx(delta * A2_[n + 3]) * h[n + 3] + input * B.w;
-    }
+    advance_states<kStatesAtOnce>(tile.rows[step], delta, u, A2_, h);
   }
 
   // y + C.h
   __device__ __forceinline__ float output(const Tile& tile, int step, const float* h, float y) const {
-#pragma unroll
-    for (int n = 0; n < kStatesAtOnce; n += 4) {
-      const float4 C = *reinterpret_cast<const float4*>(&tile.rows[step][kStatesAtOnce + n]);
-      y += h[n] * C.x;
-      y += h[n + 1] * C.y;
-      y += h[n + 2] * C.z;
-      y += h[n + 3] * C.w;
-    }
-    return y;
+    return with_output<kStatesAtOnce>(&tile.rows[step][kStatesAtOnce], h, y);
   }
 
  private:

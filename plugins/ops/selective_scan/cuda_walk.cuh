@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/selective_scan/cuda_plan.cuh"
+#include "ops/selective_scan/cuda_recurrence.cuh"
 
 namespace msdk::cuda {
 namespace {
@@ -157,28 +158,11 @@ struct Walk {
 
   // The states after a step of the tile.
   __device__ __forceinline__ void advance(int step, float delta, float u, const float* A2, float* h) const {
-    const float input = delta * u;
-#pragma unroll
-    for (int n = 0; n < kStates; n += 4) {
-      const float4 B = *reinterpret_cast<const float4*>(&tile.rows[step][n]);
-      h[n] = exp2_approx(delta * A2[n]) * h[n] + input * B.x;
-      h[n + 1] = exp2_approx(delta * A2[n + 1]) * h[n + 1] + input * B.y;
-      h[n + 2] = exp2_approx(delta * A2[n + 2]) * h[n + 2] + input * B.z;
-      h[n + 3] = exp2_approx(delta * A2[n + 3]) * h[n + 3] + input * B.w;
-    }
+    advance_states<kStates>(tile.rows[step], delta, u, A2, h);
   }
 
   __device__ __forceinline__ float output(int step, const float* h) const {
-    float y = 0.0f;
-#pragma unroll
-    for (int n = 0; n < kStates; n += 4) {
-      const float4 C = *reinterpret_cast<const float4*>(&tile.rows[step][kStates + n]);
-      y += h[n] * C.x;
-      y += h[n + 1] * C.y;
-      y += h[n + 2] * C.z;
-      y += h[n + 3] * C.w;
-    }
-    return y;
+    return with_output<kStates>(&tile.rows[step][kStates], h, 0.0f);
   }
 
   // Of `states` in the workspace, for this chunk and lane; states lie `channels` apart.
