@@ -10,6 +10,7 @@ from msdk_export.synthetic.deformation import random_positions, random_spacing, 
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.heads import HeadPainter
 from msdk_export.synthetic.template import Template
+from msdk_rt.inference.foreground import nonzero_box
 
 REAL_SHARE = 0.3  # of the cases that show the template's own T1
 HEAD_SHARE = 0.65  # of the cases that are not skull-stripped
@@ -31,17 +32,8 @@ def make_case(template: Template, seed: int) -> Case:
     random = Random(seed)
     spacing = random_spacing(random)
     positions = random_positions(random, tuple(template.t1.shape), spacing)
-    probabilities = sample(template.probabilities, positions)
-    probabilities[0] += 1 - probabilities.sum(0)
     distance = sample(template.distance[None], positions, outside="border")[0]
-
-    if random.happens(REAL_SHARE):
-        labels = probabilities.argmax(0)
-        t1 = sample(template.t1[None], positions)[0]
-        image = torch.where(labels > 0, t1, 0.0) / template.t1[template.probabilities[3] > 0.9].mean()
-    else:
-        labels = random_tissues(random, probabilities, spacing)
-        image = tissue_intensities(random, labels)
+    image, labels = _brain(random, template, positions, spacing)
     stripped = not random.happens(HEAD_SHARE)
     if stripped:
         image[distance > random.uniform(-0.5, 2.0)] = 0
@@ -58,18 +50,9 @@ def make_masked_case(template: Template, seed: int) -> Case:
     spacing = random_spacing(random)
     positions = random_positions(random, tuple(template.t1.shape), spacing)
     distance = sample(template.distance[None], positions, outside="border")[0]
-    box = _box(distance < LARGEST_RIM)
+    box = nonzero_box((distance < LARGEST_RIM).numpy()[None])
     positions, distance = positions[box], distance[box]
-    probabilities = sample(template.probabilities, positions)
-    probabilities[0] += 1 - probabilities.sum(0)
-
-    if random.happens(REAL_SHARE):
-        labels = probabilities.argmax(0)
-        t1 = sample(template.t1[None], positions)[0]
-        image = torch.where(labels > 0, t1, 0.0) / template.t1[template.probabilities[3] > 0.9].mean()
-    else:
-        labels = random_tissues(random, probabilities, spacing)
-        image = tissue_intensities(random, labels)
+    image, labels = _brain(random, template, positions, spacing)
     if random.happens(HEAD_SHARE):
         origin = torch.from_numpy(template.affine[:3, 3].copy()).float()
         around = HeadPainter(random, positions + origin, distance, max(spacing)).head()
@@ -82,22 +65,24 @@ def make_masked_case(template: Template, seed: int) -> Case:
     return Case(image.numpy(), labels.numpy().astype(np.uint8), spacing)
 
 
+def _brain(
+    random: Random, template: Template, positions: torch.Tensor, spacing: tuple[float, float, float]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The image and labels (D, H, W) of the brain at these positions: the template's own T1, or drawn."""
+    probabilities = sample(template.probabilities, positions)
+    probabilities[0] += 1 - probabilities.sum(0)
+    if random.happens(REAL_SHARE):
+        labels = probabilities.argmax(0)
+        t1 = sample(template.t1[None], positions)[0]
+        image = torch.where(labels > 0, t1, 0.0) / template.t1[template.probabilities[3] > 0.9].mean()
+    else:
+        labels = random_tissues(random, probabilities, spacing)
+        image = tissue_intensities(random, labels)
+    return image, labels
+
+
 def _rim(random: Random, shape: torch.Size, spacing: tuple[float, ...]) -> torch.Tensor:
     """(D, H, W): mm from the brain's surface at which a brain mask cuts, uneven as a mask is."""
     loose = random.happens(LOOSE_SHARE)
     middle = random.uniform(5.0, LARGEST_RIM) if loose else random.uniform(-1.0, 5.0)
     return middle + random.uniform(0.0, 1.5) * random.field(shape, 20.0 / max(spacing))[0]
-
-
-def _box(mask: torch.Tensor) -> tuple[slice, ...]:
-    """Slices around all voxels of a mask (D, H, W)."""
-    box = []
-    for axis in range(3):
-        found = (
-            mask.any(dim=(axis + 1) % 3, keepdim=True)
-            .any(dim=(axis + 2) % 3, keepdim=True)
-            .flatten()
-            .nonzero()
-        )
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
