@@ -6,10 +6,8 @@ gradient of a bfloat16 convolution reads memory that nobody wrote.
 """
 
 import csv
-import math
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,8 @@ from msdk_export.synthetic.coarse_heads import CoarseHead, CoarseTemplate, make_
 from msdk_export.synthetic.dataset import case_seeds
 from msdk_export.synthetic.template import load_template
 from msdk_export.training.environment import reproducible
+from msdk_export.training.optimisation import average_into, scheduled
+from msdk_export.training.state import write_tensors
 
 LEARNING_RATE = 3e-3
 WARMUP = 50
@@ -69,7 +69,7 @@ def _train(folder: Path, steps: int, seed: int, save_every: int, init: Path | No
     while step < steps:
         head = make_coarse_head(template, seeds[step])
         for group in optimiser.param_groups:
-            group["lr"] = _learning_rate(step, steps)
+            group["lr"] = scheduled(LEARNING_RATE, WARMUP, steps, step)
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(scaled(head.image)[None, None])
         loss = loss_of(logits[0, 0].float(), head)
@@ -77,15 +77,13 @@ def _train(folder: Path, steps: int, seed: int, save_every: int, init: Path | No
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        decay = min(EMA_DECAY, (1 + step) / (10 + step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(network.parameters()), 1 - decay)
+        average_into(averaged, network, EMA_DECAY, step)
         step += 1
         losses.append(loss.item())
         if step % save_every == 0 or step == steps:
             state = {"network": network.state_dict(), "averaged": averaged.state_dict()}
-            _replace(state_file, state | {"optimiser": optimiser.state_dict(), "step": step})
-            _replace(weights_file, averaged.state_dict())
+            write_tensors(state_file, state | {"optimiser": optimiser.state_dict(), "step": step})
+            write_tensors(weights_file, averaged.state_dict())
             seconds = (time.perf_counter() - started) / len(losses)
             scores = validate(averaged, template) if step % (8 * save_every) == 0 or step == steps else {}
             _log(
@@ -130,18 +128,6 @@ def validate(network: BrainMaskNet, template: CoarseTemplate) -> dict[str, float
         "beyond %": float(table[:, 1].mean()),
         "missing %": float(table[:, 2].mean()),
     }
-
-
-def _learning_rate(step: int, steps: int) -> float:
-    if step < WARMUP:
-        return LEARNING_RATE * (step + 1) / WARMUP
-    return LEARNING_RATE * (1 + math.cos(math.pi * (step - WARMUP) / (steps - WARMUP))) / 2
-
-
-def _replace(path: Path, state: dict[str, Any]) -> None:
-    staged = path.with_suffix(".new")
-    torch.save(state, staged)
-    staged.replace(path)
 
 
 def _log(path: Path, values: dict[str, float]) -> None:

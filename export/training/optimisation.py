@@ -78,23 +78,32 @@ class Optimisation:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.amp_dtype, enabled=self.amp_dtype is not None)
 
-    @torch.no_grad()
     def _average(self, step: int) -> None:
-        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
-        averaged: list[Tensor] = list(self.averaged.parameters())
-        current: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-        for mean, buffer in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
-            mean.copy_(buffer)
+        average_into(self.averaged, self.network, self.settings.ema_decay, step)
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:
     """Linear from 0 over warmup_steps, then half a cosine down to 0 at the end; step counts from 0."""
-    warmup = min(settings.warmup_steps, settings.steps)
+    return scheduled(settings.learning_rate, settings.warmup_steps, settings.steps, step)
+
+
+def scheduled(peak: float, warmup: int, steps: int, step: int) -> float:
+    """As learning_rate, without settings."""
+    warmup = min(warmup, steps)
     if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    progress = (step - warmup) / (settings.steps - warmup)
-    return settings.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / (steps - warmup)
+    return peak * (1 + math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def average_into(averaged: nn.Module, network: nn.Module, ema_decay: float, step: int) -> None:
+    """Move averaged parameters towards the network's, faster in the first steps; buffers are copied."""
+    decay = min(ema_decay, (1 + step) / (10 + step))
+    means: list[Tensor] = list(averaged.parameters())
+    torch._foreach_lerp_(means, list(network.parameters()), 1 - decay)
+    for mean, buffer in zip(averaged.buffers(), network.buffers(), strict=True):
+        mean.copy_(buffer)
 
 
 def in_float32(output: Scales | Tensor) -> Scales | Tensor:

@@ -15,10 +15,15 @@ FORMAT = 1
 
 def save_state(path: Path, state: dict[str, Any], identity: dict[str, Any]) -> None:
     """Write state (tensors and plain values) atomically, with the identity of its run. Raises OutputError."""
-    content = io.BytesIO()  # not the file itself: on a full disk torch.save raises its own RuntimeError
-    torch.save({"format": FORMAT, "identity": json.dumps(identity), "state": state}, content)
+    write_tensors(path, {"format": FORMAT, "identity": json.dumps(identity), "state": state})
+
+
+def write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values atomically, as torch.save does. Raises OutputError."""
+    written = io.BytesIO()  # not the file itself: on a full disk torch.save raises its own RuntimeError
+    torch.save(content, written)
     with atomic_write(path, "wb") as file:
-        file.write(content.getbuffer())
+        file.write(written.getbuffer())
 
 
 def load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any]:

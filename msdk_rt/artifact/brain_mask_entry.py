@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from msdk_rt.artifact.values import is_int, is_number
+
 LARGEST_WIDTH = 128
 MOST_LEVELS = 6
 SPACINGS = (0.5, 20.0)  # mm
@@ -42,25 +44,20 @@ def is_brain_mask(value: object) -> bool:
         return False
     low, high = SPACINGS
     return (
-        _is_number(value["spacing"])
+        is_number(value["spacing"])
         and low <= value["spacing"] <= high
-        and _is_number(value["threshold"])
+        and is_number(value["threshold"])
         and 0 < value["threshold"] < 1
         and _are_widths(value["widths"])
         and _are_weights(value["weights"], value["widths"])
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _are_widths(value: object) -> bool:
     return (
         isinstance(value, (list, tuple))
         and 1 <= len(value) <= MOST_LEVELS
-        and all(isinstance(width, int) and not isinstance(width, bool) for width in value)
-        and all(1 <= width <= LARGEST_WIDTH for width in value)
+        and all(is_int(width) and 1 <= width <= LARGEST_WIDTH for width in value)
     )
 
 

@@ -11,10 +11,10 @@ from msdk_rt.artifact.recipe_rules import (
     RECIPE_RULES,
     Rule,
     contradictions,
-    is_int,
     is_length,
     is_orientation,
 )
+from msdk_rt.artifact.values import is_int
 from msdk_rt.artifact.vocabulary import ACTIVATIONS, BLENDS, NORMALIZATIONS, PRECISIONS
 from msdk_rt.errors import shown
 

@@ -1,10 +1,10 @@
 """The rules of a manifest's recipe in format 2: how a volume becomes what the network saw, and back."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from msdk_rt.artifact import brain_mask_entry
+from msdk_rt.artifact.values import is_int, is_number
 from msdk_rt.artifact.vocabulary import (
     BLENDS,
     CHANNEL_NORMALIZATIONS,
@@ -20,7 +20,6 @@ from msdk_rt.errors import shown
 Rule = tuple[str, Callable[[Any], bool]]
 
 LARGEST_SPACING = 1e6  # millimetres
-LARGEST_INTENSITY = 1e30
 AXIS_CODES = ("RL", "AP", "SI")
 FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
@@ -41,16 +40,6 @@ def is_orientation(codes: object) -> bool:
 def is_file_axes(codes: object) -> bool:
     """True for the file's own axes X, Y and Z in some order, such as ZYX."""
     return isinstance(codes, str) and sorted(codes) == list(FILE_AXES)
-
-
-def is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """True for a number that float32 holds."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and abs(value) <= LARGEST_INTENSITY  # type: ignore[arg-type]
 
 
 def is_length(value: object) -> bool:

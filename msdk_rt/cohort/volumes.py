@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from statistics import fmean, median
 
-import numpy as np
-
 from msdk_rt.imaging.results import Segmentation
-from msdk_rt.inference.device.arrays import on_host
 
 FEWEST = 5  # volumes of which one can stand out
 MOST_DEVIATIONS = 3.5  # Iglewicz and Hoaglin, How to Detect and Handle Outliers, 1993
@@ -15,9 +12,8 @@ MOST_DEVIATIONS = 3.5  # Iglewicz and Hoaglin, How to Detect and Handle Outliers
 def voxel_counts(segmentation: Segmentation, labels: dict[str, int]) -> dict[str, dict[str, float]]:
     """Voxels and millilitres of every label, by name."""
     voxel_ml = segmentation.space.voxel_ml if segmentation.space else float("nan")
-    voxels = on_host(segmentation.labels)
-    counts = {name: int(np.count_nonzero(voxels == value)) for name, value in labels.items()}
-    return {name: {"voxels": count, "ml": round(count * voxel_ml, 3)} for name, count in counts.items()}
+    voxels = segmentation.voxels_of(labels)
+    return {name: {"voxels": count, "ml": round(count * voxel_ml, 3)} for name, count in voxels.items()}
 
 
 def robust_scores(volumes: Sequence[float]) -> list[float]:

@@ -3,11 +3,8 @@
 import warnings
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.imaging.results import Segmentation
-from msdk_rt.inference.device.arrays import on_host
 
 
 def warn_of_volumes(segmentation: Segmentation, plausible: Mapping[str, Sequence[float]] | None) -> None:
@@ -17,12 +14,10 @@ def warn_of_volumes(segmentation: Segmentation, plausible: Mapping[str, Sequence
     """
     if not plausible or segmentation.space is None or segmentation.described is None:
         return
-    labels = on_host(segmentation.labels)
+    voxels = segmentation.voxels_of({name: segmentation.described.labels[name] for name in plausible})
     odd = []
     for name, (least, most) in plausible.items():
-        millilitres = (
-            np.count_nonzero(labels == segmentation.described.labels[name]) * segmentation.space.voxel_ml
-        )
+        millilitres = voxels[name] * segmentation.space.voxel_ml
         if not least <= millilitres <= most:
             odd.append(f"{millilitres:.0f} ml of {name} (expected {least:g} to {most:g})")
     if odd:

@@ -1,5 +1,6 @@
 """The result for one volume."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,11 @@ class Segmentation:
     probabilities: Probabilities | None = None
     space: Space | None = None
     described: Described | None = None
+
+    def voxels_of(self, values: Mapping[str, int]) -> dict[str, int]:
+        """How many voxels have each of these values, by the names that they are given here."""
+        labels = on_host(self.labels)
+        return {name: int(np.count_nonzero(labels == value)) for name, value in values.items()}
 
     def save(self, path: str | Path) -> None:
         """Write the labels in the space of the input: .nii, .nii.gz, or, where that was a DICOM series,
