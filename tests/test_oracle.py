@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from tests.support import cases, oracle
+from tests.support import cases, grids, oracle
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_bases_are_scipys_cubic_b_splines():
 
 
 def test_scan_grid_pairs_every_value_with_every_other():
-    grid = cases.scan_grid(max_updates=10**12, seed=3)
+    grid = grids.scan_grid(max_updates=10**12, seed=3)
     kinds = {c: (c.L, c.N, c.D, c.R, c.K, c.has_z, c.extreme) for c in grid}
     axes = [
-        cases.LENGTHS,
-        cases.STATES,
-        cases.CHANNELS,
-        cases.RANKS,
+        grids.LENGTHS,
+        grids.STATES,
+        grids.CHANNELS,
+        grids.RANKS,
         (1, 2, 3, 4),
         (True, False),
         (True, False),
@@ -91,7 +91,7 @@ def test_scan_grid_pairs_every_value_with_every_other():
 
 def test_scan_grid_thins_large_cases_and_repeats_itself():
     limit = 200_000
-    grid = cases.scan_grid(max_updates=limit, seed=3)
-    assert grid == cases.scan_grid(max_updates=limit, seed=3)
+    grid = grids.scan_grid(max_updates=limit, seed=3)
+    assert grid == grids.scan_grid(max_updates=limit, seed=3)
     assert max(case.updates for case in grid) <= limit
-    assert {case.L for case in grid} == set(cases.LENGTHS)
+    assert {case.L for case in grid} == set(grids.LENGTHS)

@@ -8,15 +8,9 @@ import numpy as np
 
 from tests.gpu.device import Array, Device
 from tests.support import oracle
-from tests.support.cases import (
-    ScanCase,
-    conv_grid,
-    instance_norm_grid,
-    kan_grid,
-    scan_grid,
-    token_norm_grid,
-)
+from tests.support.cases import ScanCase
 from tests.support.emulated_ops import ACTIVATIONS
+from tests.support.grids import conv_grid, instance_norm_grid, kan_grid, scan_grid, token_norm_grid
 
 FLOAT16_OVERFLOW = 65000
 SMALL_UPDATES = 100_000

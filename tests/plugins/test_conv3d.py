@@ -7,7 +7,8 @@ import pytest
 
 from msdk_export.graph.functions import attach_functions
 from tests.support import oracle
-from tests.support.cases import Conv3dCase, conv3d_grid
+from tests.support.cases import Conv3dCase
+from tests.support.grids import conv3d_grid
 from tests.support.nodes import node_model, session
 
 CASES = conv3d_grid(seed=5)

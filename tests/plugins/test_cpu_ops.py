@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support import oracle
-from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
+from tests.support.cases import ScanCase
+from tests.support.grids import conv_grid, kan_grid, scan_grid
 from tests.support.nodes import node_model, run_node, session
 
 SCAN_CASES = scan_grid(max_updates=50_000_000, seed=1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from tests.support import emulated_ops, oracle
-from tests.support.cases import ScanCase, conv_grid, kan_grid, scan_grid
+from tests.support.cases import ScanCase
+from tests.support.grids import conv_grid, kan_grid, scan_grid
 
 SCAN_CASES = scan_grid(max_updates=200_000, seed=1)
 CONV_CASES = [case for case in conv_grid(seed=1) if case.B * case.K * case.D * case.L <= 400_000]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msdk_export.graph.functions import attach_functions
 from tests.gpu import op_checks
 from tests.support import emulated_ops, oracle
-from tests.support.cases import instance_norm_grid
+from tests.support.grids import instance_norm_grid
 from tests.support.nodes import node_model, run_node, session
 
 ACTIVATIONS = ("none", "relu", "leaky_relu")

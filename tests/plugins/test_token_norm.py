@@ -8,7 +8,7 @@ import pytest
 from msdk_export.graph.functions import attach_functions
 from tests.gpu import op_checks
 from tests.support import emulated_ops, oracle
-from tests.support.cases import token_norm_grid
+from tests.support.grids import token_norm_grid
 from tests.support.nodes import node_model, run_node, session
 
 

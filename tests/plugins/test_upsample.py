@@ -8,7 +8,8 @@ from onnx import numpy_helper
 
 from msdk_export.graph.functions import attach_functions
 from tests.support import oracle
-from tests.support.cases import UpsampleCase, upsample_grid
+from tests.support.cases import UpsampleCase
+from tests.support.grids import upsample_grid
 from tests.support.nodes import node_model, session
 
 CASES = upsample_grid(seed=7)

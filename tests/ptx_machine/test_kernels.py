@@ -11,14 +11,8 @@ from tests.gpu.device import Device, DeviceError
 from tests.ptx_machine.build import GPU, Change, build
 from tests.ptx_machine.every_kernel import EVERY_KERNEL
 from tests.ptx_machine.faults import FAULTS, report_of
-from tests.support.cases import (
-    ScanCase,
-    conv_grid,
-    instance_norm_grid,
-    kan_grid,
-    scan_grid,
-    token_norm_grid,
-)
+from tests.support.cases import ScanCase
+from tests.support.grids import conv_grid, instance_norm_grid, kan_grid, scan_grid, token_norm_grid
 
 DTYPES = (np.float32, np.float16)
 SCAN_CASES = [case for case in scan_grid(20_000, seed=1) if case.updates <= 20_000][::4]

@@ -11,11 +11,11 @@ from onnx.reference import ReferenceEvaluator
 from msdk_export import ops  # noqa: F401  registers torch.ops.msdk
 from msdk_export.graph.functions import attach_functions, strip_functions
 from msdk_export.ops.registry import translation_table
-from tests.support import cases, oracle
+from tests.support import cases, grids, oracle
 
-SCANS = [case for case in cases.scan_grid(max_updates=60_000, seed=21) if case.L <= 372][::3]
-CONVS = [case for case in cases.conv_grid(seed=22) if case.L <= 372][::4]
-KANS = [case for case in cases.kan_grid(seed=23) if case.L <= 372][::2]
+SCANS = [case for case in grids.scan_grid(max_updates=60_000, seed=21) if case.L <= 372][::3]
+CONVS = [case for case in grids.conv_grid(seed=22) if case.L <= 372][::4]
+KANS = [case for case in grids.kan_grid(seed=23) if case.L <= 372][::2]
 RANK = {"DirectionalConv1d": 4, "BidirectionalSelectiveScan": 3, "KanLinear": 3}
 PLUGIN = {"plugin_version": "1", "plugin_namespace": "msdk"}
 

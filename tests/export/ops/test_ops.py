@@ -11,9 +11,9 @@ from msdk_export.ops.directions import parse_directions, to_steps, to_tokens
 from msdk_export.ops.kan_linear import kan_linear
 from msdk_export.ops.selective_scan import bidirectional_selective_scan
 from msdk_rt.errors import InputError
-from tests.support import cases, oracle
+from tests.support import cases, grids, oracle
 
-SCANS = [case for case in cases.scan_grid(max_updates=300_000, seed=11) if case.L < 32768]
+SCANS = [case for case in grids.scan_grid(max_updates=300_000, seed=11) if case.L < 32768]
 LONG_SCAN = cases.ScanCase(
     B=1, K=2, D=16, L=32768, N=8, R=3, directions="backward,slices:32",
     has_z=True, scale=0.5, seed=14, extreme=False,
@@ -78,13 +78,13 @@ def test_scan_is_the_oracle(case):
     assert_close(y.numpy(), expected)
 
 
-@pytest.mark.parametrize("case", cases.conv_grid(seed=12), ids=str)
+@pytest.mark.parametrize("case", grids.conv_grid(seed=12), ids=str)
 def test_conv_is_the_oracle(case):
     u = directional_conv1d(*tensors(case), case.directions)
     assert_close(u.numpy(), oracle.directional_conv1d(**case.inputs(), directions=case.directions))
 
 
-@pytest.mark.parametrize("case", cases.kan_grid(seed=13), ids=str)
+@pytest.mark.parametrize("case", grids.kan_grid(seed=13), ids=str)
 def test_kan_is_the_oracle(case):
     y = kan_linear(*tensors(case), case.grid_min, case.grid_max)
     expected = oracle.kan_linear(**case.inputs(), grid_min=case.grid_min, grid_max=case.grid_max)
