@@ -100,7 +100,7 @@ class _Conversion:
 
     def _convert(self, node: onnx.NodeProto) -> None:
         wanted = _input_types(node)
-        if node.op_type == "KanLinear" and node.domain == OPS_DOMAIN:
+        if node.domain == OPS_DOMAIN:
             self._check_halves(node)
         for index, name in enumerate(node.input):
             if name in self.types:
@@ -115,9 +115,10 @@ class _Conversion:
         self.types |= dict.fromkeys((name for name in node.output if name in self.floats), result)
 
     def _check_halves(self, node: onnx.NodeProto) -> None:
-        """A GPU holds a KAN layer's weights as the sum of two halves, whose first must be finite."""
-        for name in node.input[1:]:
-            if name in self.weights:
+        """What a GPU takes as the sum of two halves must not be beyond the first."""
+        op = spec(node.op_type)
+        for name, word in zip(node.input, op.inputs, strict=False):  # the last ones may be left out
+            if word.split(":")[0] in op.halved and name in self.weights:
                 _check_fits(self.weights[name], layer_of(node))
 
     def _as(self, name: str, wanted: int, reader: onnx.NodeProto) -> str:

@@ -131,6 +131,7 @@ SPEC = OpSpec(
     name="KanLinear",
     inputs=["x", "base_weight:float", "spline_weight:float"],
     attributes={"grid_min": FLOAT, "grid_max": FLOAT},
+    halved=["base_weight", "spline_weight"],
     body=_body,
     torch_op=torch.ops.msdk.kan_linear.default,
     translate=_translate,

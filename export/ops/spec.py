@@ -27,8 +27,9 @@ class OpSpec:
     may be absent). attributes: their kinds, without those of a plugin. body: the op in standard ops, as ONNX
     text, for the value of the attribute `selector` ("" where none selects a body) and whether the last input
     is there. effect: of that input, a word for the body's overload. plugin: the op has a TensorRT plugin and
-    a CUDA kernel, and may be in a float16 graph. torch_op: the PyTorch op that becomes it. translate: how,
-    from the op's arguments to those of a node.
+    a CUDA kernel, and may be in a float16 graph. halved: its float32 inputs that a GPU takes there as sums of
+    two halves. torch_op: the PyTorch op that becomes it. translate: how, from the op's arguments to those of
+    a node.
     """
 
     name: str
@@ -38,6 +39,7 @@ class OpSpec:
     selector: str = ""
     effect: str = ""
     plugin: bool = True
+    halved: Sequence[str] = ()
     torch_op: Any = None
     translate: Callable[..., tuple[Sequence[Any], dict[str, Any]]] = field(default=_untranslated, repr=False)
 
