@@ -13,6 +13,7 @@ QUESTIONS = {
     "block": "one bidirectional Mamba block against PyTorch eager and torch.compile",
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
+    "unets": "a window of nnU-Net's and U-Mamba's networks against OpenVINO and PyTorch; errors to float64",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
     "heads": "the demo network on whole heads and stripped brains, as they are and changed",
     "nnunet": "cases of nnU-Net's from file to file: the commands, their stages, their memory",
