@@ -1,8 +1,9 @@
-"""`make wheels`: a source distribution, and from it a wheel for each platform, checked and weighed.
+"""`make wheels`: a source distribution, from it a wheel for each platform, and the viewer's wheel.
 
-Zig compiles for all of them; the wheels hold the CPU ops. auditwheel looks at those for Linux: which glibc
-they need. macholib looks at those for macOS, delvewheel at those for Windows: which libraries they need that
-the system does not have. With --twice each is built again, elsewhere, and the bytes must be the same.
+Each is checked and weighed. Zig compiles for all platforms; the wheels hold the CPU ops. auditwheel looks at
+those for Linux: which glibc they need. macholib looks at those for macOS, delvewheel at those for Windows:
+which libraries they need that the system does not have. With --twice each is built again, elsewhere, and the
+bytes must be the same.
 
 exit codes: 0 all built and in order, 1 not.
 """
@@ -22,6 +23,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "release" / "bin"
 DIST = ROOT / "dist"
+VIEWER = (
+    "viewer"  # msdk_rt_viewer, which the extras [view] and [serve] name: a script for browsers, no library
+)
 # Parts of macOS and Windows; Linux's are auditwheel's business.
 SYSTEM_LIBRARIES = re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1|objc\.A)\.dylib")
 
@@ -49,11 +53,11 @@ class Refused(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.release.wheels", description=__doc__)
     parser.add_argument(
-        "targets", nargs="*", help="what Zig compiles for; by default all of setup.py's TARGETS"
+        "targets", nargs="*", help=f"setup.py's TARGETS, which Zig compiles for, or {VIEWER}; by default all"
     )
     parser.add_argument("--twice", action="store_true", help="build each a second time and compare the bytes")
     options = parser.parse_args(arguments)
-    tags = known_targets()
+    tags = known_targets() | {VIEWER: "any"}
     if unknown := set(options.targets) - set(tags):
         parser.error(f"expected targets among {', '.join(tags)}, got {', '.join(sorted(unknown))}")
     os.environ["SOURCE_DATE_EPOCH"] = run("git", "log", "-1", "--format=%ct").strip()
@@ -90,7 +94,10 @@ def build_wheel(source: Path, target: str, into: Path) -> Path:
     """From the source distribution, so that the wheel has nothing that lies about in a checkout."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
-        run(TOOLS / "python", *command, "--wheel-dir", folder, source, MSDK_TARGET=target)
+        what, environment = source, {"MSDK_TARGET": target}
+        if target == VIEWER:
+            what, environment = ROOT / "plugins" / "viewer", {}
+        run(TOOLS / "python", *command, "--wheel-dir", folder, what, **environment)
         [built] = Path(folder).glob("*.whl")
         into.mkdir(exist_ok=True)
         return Path(shutil.copy(built, into))
@@ -100,6 +107,8 @@ def check(wheel: Path, tag: str) -> str:
     """What the platform's checker says. Raises Refused."""
     if not wheel.name.endswith(f"-py3-none-{tag}.whl"):
         raise Refused(f"expected tag {tag}, got {wheel.name}")
+    if tag == "any":
+        return "no library"
     if tag.startswith("manylinux"):
         said = run(TOOLS / "auditwheel", "show", wheel)
         found = re.search(r'consistent\s+with\s+the\s+following\s+platform\s+tag:\s+"([^"]+)"', said)
