@@ -20,6 +20,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.release.contents import Refused, best_kernels, check_contents
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "release" / "bin"
 DIST = ROOT / "dist"
@@ -29,6 +31,14 @@ VIEWER = (
 # Parts of macOS and Windows; Linux's are auditwheel's business.
 SYSTEM_LIBRARIES = re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1|objc\.A)\.dylib")
 
+
+# What is wrong with a bill of materials.
+CYCLONEDX = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.argv[1]) or "")
+"""
 
 # The oldest macOS, the library's own name, and those that it loads.
 MACHO = """
@@ -44,10 +54,6 @@ for kind in ("LC_ID_DYLIB", "LC_LOAD_DYLIB"):
     for _, name in of[kind]:
         print(name.rstrip(b"\\0").decode())
 """
-
-
-class Refused(Exception):
-    """A wheel that its platform would not take."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,18 +115,40 @@ def check(wheel: Path, tag: str) -> str:
         raise Refused(f"expected tag {tag}, got {wheel.name}")
     if tag == "any":
         return "no library"
+    check_contents(wheel)
+    check_bill(wheel)
     if tag.startswith("manylinux"):
         said = run(TOOLS / "auditwheel", "show", wheel)
         found = re.search(r'consistent\s+with\s+the\s+following\s+platform\s+tag:\s+"([^"]+)"', said)
         if not found or glibc(found[1]) > glibc(tag):
             raise Refused(f"auditwheel finds {found[1] if found else said}, not {tag}")
-        return f"auditwheel: {found[1]}"
+        return f"auditwheel: {found[1]}" + (check_kernels(wheel) if tag.endswith(os.uname().machine) else "")
     if tag.startswith("macosx"):
         return check_macos(wheel, tag)
     said = run(TOOLS / "delvewheel", "show", wheel)
     if "The following DLLs will be copied into the wheel.\n    None" not in said:
         raise Refused(f"delvewheel finds libraries that Windows does not have: {said}")
     return "delvewheel: needs Windows alone"
+
+
+def check_kernels(wheel: Path) -> str:
+    """Have the library for this machine say which kernels it runs on. Raises Refused unless the fastest."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        library = archive.extract("msdk_rt/lib/libmsdk_onnxruntime.so", folder)
+        script = "import sys; from tests.release.contents import *; print(kernels_of(sys.argv[1]))"
+        found = run(sys.executable, "-c", script, library).strip()
+    if found != best_kernels():
+        raise Refused(f"its ops run on the kernels {found}, this processor has {best_kernels()}")
+    return f", runs on {found}"
+
+
+def check_bill(wheel: Path) -> None:
+    """Have CycloneDX's own schema read the bill of materials. Raises Refused."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".cdx.json")]
+        bill = archive.read(name).decode()
+    if said := run(TOOLS / "python", "-c", CYCLONEDX, bill).strip():
+        raise Refused(f"{name} is no CycloneDX 1.6: {said}")
 
 
 def check_macos(wheel: Path, tag: str) -> str:
