@@ -10,6 +10,7 @@ QUESTIONS = {
     "conv_op": "the directed convolution against a grouped Conv and PyTorch, with flips",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
     "cpu_ops": "convolutions, upsampling and token norms against ONNX Runtime's own and PyTorch's",
+    "compilers": "the CPU ops of a released wheel, by Zig's Clang, against this checkout's, by GCC",
     "block": "one bidirectional Mamba block against PyTorch eager and torch.compile",
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
