@@ -14,6 +14,7 @@ QUESTIONS = {
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
+    "unet": "nnU-Net's own U-Nets against OpenVINO, ONNX Runtime and PyTorch, and their errors",
     "heads": "the demo network on whole heads and stripped brains, as they are and changed",
     "nnunet": "cases of nnU-Net's from file to file: the commands, their stages, their memory",
     "cohort": "many cases: reading and writing beside the network against one after the other",

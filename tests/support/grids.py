@@ -8,6 +8,7 @@ import numpy as np
 from tests.support.cases import (
     Conv3dCase,
     ConvCase,
+    ConvTranspose3dCase,
     InstanceNormCase,
     KanCase,
     ScanCase,
@@ -126,6 +127,19 @@ def conv3d_grid(seed: int = 0) -> list[Conv3dCase]:
         channels, outputs, seed = groups * channels, groups * outputs, int(rng.integers(2**31))
         cases.append(Conv3dCase(batch, channels, outputs, shape, kernels, strides, pads, groups, bias, seed))
     return cases
+
+
+def conv_transpose3d_grid(seed: int = 0) -> list[ConvTranspose3dCase]:
+    """As scan_grid."""
+    rng = np.random.default_rng(seed)
+    sides, widths, strides = (1, 2, 5, 12), (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 48), (1, 2)
+    rows = _pairwise(
+        [(1, 2), (1, 3, 8, 33), (1, 3, 4, 9), sides, sides, widths, *[strides] * 3, (None, 1, 5)], rng
+    )
+    return [
+        ConvTranspose3dCase(*row[:3], tuple(row[3:6]), tuple(row[6:9]), row[9], int(rng.integers(2**31)))
+        for row in rows
+    ]
 
 
 def upsample_grid(seed: int = 0) -> list[UpsampleCase]:
