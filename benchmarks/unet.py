@@ -47,13 +47,13 @@ CASES = (
 
 def pytorch_network(case: Case) -> Any:
     import torch
-    from dynamic_network_architectures.architectures import residual_unet, unet
+    from dynamic_network_architectures.architectures import unet
     from torch import nn
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
     stages = len(case.widths)
-    build = residual_unet.ResidualEncoderUNet if case.blocks else unet.PlainConvUNet
+    build = unet.ResidualEncoderUNet if case.blocks else unet.PlainConvUNet
     strides, convolutions = [1] + [2] * (stages - 1), case.blocks or [2] * stages
     network = build(
         1, stages, case.widths, nn.Conv3d, [3] * stages, strides, convolutions, len(LABELS),
