@@ -28,6 +28,8 @@ def write() -> None:
         ("A Mamba block", "block", _times),
         ("OpenVINO", "openvino_peer", _times),
         ("The network", "network", _times),
+        ("A window of nnU-Net's and U-Mamba's networks", "unets", _times),
+        ("Their errors to float64", "unet_errors", _figures),
         ("A whole volume", "volume", _times),
         ("A cohort", "cohort", _times),
         ("nnU-Net's cases", "nnunet", _figures),
