@@ -9,7 +9,7 @@ one of these words.
 import gc
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ from benchmarks.scan_op import bound
 from benchmarks.unet_cases import CASES, Case
 from msdk_export.graph.trace import module_to_onnx
 from msdk_export.graph_export import export_graph
+from msdk_export.parity.exact import ConvolutionsInSlabs
 from msdk_export.parity.measure import relative_error
+from msdk_rt.bench.profile import profile
 
 THREADS = 2
 MEANS = (0.0, 3.0)  # of a window whose deviation is 1
 LIMIT = 1e-3  # of a float32 contestant's relative error
-INPUT, OUTPUT = ["window"], ["y"]  # the name that bound() binds
+INPUT, OUTPUT = "image", "logits"
 
 
 def main(words: Sequence[str] = ()) -> None:
@@ -46,9 +48,8 @@ def _judge(case: Case) -> None:
     window = _window(case, MEANS[0])
     exported = _exported(network, window)
     _errors(title, case, network, exported)
-    ours = Contestant(
-        "msdk_rt", bound(exported, {"window": window}, THREADS, shape=_shape(network, window)), THREADS
-    )
+    shape = _shape(network, window)
+    ours = Contestant("msdk_rt", _bound(exported, window, shape), THREADS)
     peers = _standard_peers(network, window) if case.standard else []
     peers.append(_in_pytorch("PyTorch eager", network, window))
     if not case.standard:
@@ -61,6 +62,7 @@ def _judge(case: Case) -> None:
                 f"{title}: {contestant.name} is {error:.1e} from PyTorch, at most {LIMIT:g} is allowed"
             )
     measure("unets", title, [ours, *peers], seconds=6.0)
+    _profile(title, exported, window)
 
 
 def _window(case: Case, mean: float) -> np.ndarray:
@@ -73,6 +75,12 @@ def _shape(network: torch.nn.Module, window: np.ndarray) -> tuple[int, ...]:
         return tuple(network(torch.from_numpy(window)).shape)
 
 
+def _bound(
+    graph: onnx.ModelProto, window: np.ndarray, shape: tuple[int, ...], library: bool = True
+) -> Callable[[], np.ndarray]:
+    return bound(graph, {INPUT: window}, THREADS, library, shape, OUTPUT)
+
+
 def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
     """The graph that users get; its export has compared it with PyTorch."""
     with tempfile.TemporaryDirectory() as folder:
@@ -81,8 +89,8 @@ def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
             network,
             torch.from_numpy(window),
             path,
-            input_names=INPUT,
-            output_names=OUTPUT,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_batch=False,
         )
         return onnx.load(path)
@@ -90,9 +98,8 @@ def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
 
 def _standard_peers(network: torch.nn.Module, window: np.ndarray) -> list[Contestant]:
     """The network in standard ops, as PyTorch's exporter writes it."""
-    graph = module_to_onnx(network, [torch.from_numpy(window)], INPUT, OUTPUT, dynamic_batch=False)
-    inputs = {"window": window}
-    run = bound(graph, inputs, THREADS, library=False, shape=_shape(network, window))
+    graph = module_to_onnx(network, [torch.from_numpy(window)], [INPUT], [OUTPUT], dynamic_batch=False)
+    run = _bound(graph, window, _shape(network, window), library=False)
     peers = [Contestant("ONNX Runtime, standard ops", run, THREADS)]
     try:
         import openvino
@@ -101,7 +108,7 @@ def _standard_peers(network: torch.nn.Module, window: np.ndarray) -> list[Contes
         return peers
     version = openvino.__version__.split("-")[0]
     for name, precision in (("float32", "f32"), ("bfloat16", "bf16")):
-        run = in_openvino(graph, inputs, precision)
+        run = in_openvino(graph, {INPUT: window}, precision)
         peers.append(Contestant(f"OpenVINO {version}, {name}", run, THREADS))
     return peers
 
@@ -121,15 +128,23 @@ def _errors(title: str, case: Case, network: torch.nn.Module, exported: onnx.Mod
     for mean in MEANS:
         window = _window(case, mean)
         image = torch.from_numpy(window)
-        with torch.inference_mode():
+        with torch.inference_mode(), ConvolutionsInSlabs():
             own = network(image).numpy()
             exact = network.double()(image.double()).numpy()
             network.float()
-        found = bound(exported, {"window": window}, THREADS, shape=own.shape)()
+        found = _bound(exported, window, own.shape)()
         values = {"msdk_rt": relative_error(found, exact), "PyTorch float32": relative_error(own, exact)}
         values["msdk_rt's over PyTorch's"] = values["msdk_rt"] / values["PyTorch float32"]
         print(f"{title}, mean {mean:g}: " + ", ".join(f"{who} {value:.2g}" for who, value in values.items()))
         record("unet_errors", f"{title}, input of mean {mean:g}, relative error to float64", values, "")
+
+
+def _profile(title: str, exported: onnx.ModelProto, window: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(exported.SerializeToString())
+        costs = profile(path, ("CPUExecutionProvider",), THREADS, window)
+    record("unet_profile", title, {cost.op: 1e3 * cost.seconds for cost in costs}, "ms")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,10 @@ struct Lanes {
   static Vec interleave_low(Vec a, Vec b) { return shuffle<(kIndex / 2 + kIndex % 2 * kLanes)...>(a, b); }
   static Vec interleave_high(Vec a, Vec b) { return shuffle<((kLanes + kIndex) / 2 + kIndex % 2 * kLanes)...>(a, b); }
 
+  // a[0], a[2] .. b[0], b[2] .., and a[1], a[3] .. b[1], b[3] ...
+  static Vec even_of(Vec a, Vec b) { return shuffle<(2 * kIndex)...>(a, b); }
+  static Vec odd_of(Vec a, Vec b) { return shuffle<(2 * kIndex + 1)...>(a, b); }
+
  private:
   template <int... kFrom>
   static Vec shuffle(Vec a, Vec b) {
