@@ -52,6 +52,7 @@ test-python: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --no-progress --quiet .github/workflows
 	$(BIN)/lint-imports
 	mkdir -p build/typing && ln -sfn ../../export build/typing/msdk_export
 	$(BIN)/mypy
@@ -123,7 +124,7 @@ wheels: setup build/release/.installed
 	CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(BIN)/python -m tests.release.wheels $(WHEELS)
 
 release-check: setup build/release/.installed
-	$(BIN)/python -m tests.release.check
+	$(BIN)/python -m tests.release.check $(RELEASE)
 
 audit:
 	$(PYTHON) -m venv build/audit

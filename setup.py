@@ -7,9 +7,10 @@ Environment: MSDK_TARGET, one of TARGETS, compiles with Zig for that platform; w
 compiler builds for this machine.
 """
 
-import importlib.metadata
 import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from setuptools import Distribution, find_packages, setup
@@ -19,6 +20,8 @@ from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 PLUGINS = ROOT / "plugins"
+sys.path.insert(0, str(PLUGINS / "wheel"))
+import bundled  # noqa: E402
 
 # What Zig compiles for, and the tag of the wheel for it. `make wheels` builds all of them.
 TARGETS = {
@@ -38,10 +41,14 @@ def target() -> str | None:
     return wanted
 
 
+def build_folder() -> Path:
+    wanted = target()
+    return ROOT / "build" / (f"plugins-{wanted}" if wanted else "plugins")
+
+
 def configure() -> Path:
     """Have CMake make a build folder for plugins/."""
-    wanted = target()
-    folder = ROOT / "build" / (f"plugins-{wanted}" if wanted else "plugins")
+    wanted, folder = target(), build_folder()
     command = ["cmake", "-S", str(PLUGINS), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release"]
     if wanted:
         import ziglang
@@ -77,12 +84,11 @@ class SourceWithHeaders(sdist):
         headers = Path(base_dir) / "plugins" / "third_party" / "onnxruntime"
         install = ["cmake", "--install", str(configure()), "--component", "headers", "--prefix", str(headers)]
         subprocess.run(install, check=True)
-        licence = importlib.metadata.distribution("onnxruntime").locate_file("onnxruntime/LICENSE")
-        (headers / "LICENSE").write_text(Path(str(licence)).read_text(encoding="utf-8"), encoding="utf-8")
+        shutil.copy(PLUGINS / "wheel" / "onnxruntime.txt", headers / "LICENSE")
 
 
 class PlatformWheel(bdist_wheel):
-    """Tags the wheel py3-none-<platform>: native code inside, but no Python ABI."""
+    """Tags the wheel py3-none-<platform>: native code inside, but no Python ABI. Adds what is of others."""
 
     def finalize_options(self):
         super().finalize_options()
@@ -91,6 +97,13 @@ class PlatformWheel(bdist_wheel):
     def get_tag(self):
         wanted = target()
         return "py3", "none", TARGETS[wanted] if wanted else super().get_tag()[2]
+
+    def write_wheelfile(self, wheelfile_base, *arguments, **options):
+        super().write_wheelfile(wheelfile_base, *arguments, **options)
+        if Path(wheelfile_base).parent == Path(self.bdist_dir):  # not for an editable install
+            libraries = (Path(self.bdist_dir) / "msdk_rt" / "lib").iterdir()
+            name, version = self.distribution.get_name(), self.distribution.get_version()
+            bundled.write(Path(wheelfile_base), libraries, build_folder() / "bundled.json", name, version)
 
 
 class NativeDistribution(Distribution):

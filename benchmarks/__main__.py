@@ -10,13 +10,16 @@ QUESTIONS = {
     "conv_op": "the directed convolution against a grouped Conv and PyTorch, with flips",
     "kan_op": "three forms of a KAN layer: basis materialised, basis by basis, one fused op",
     "cpu_ops": "convolutions, upsampling and token norms against ONNX Runtime's own and PyTorch's",
+    "compilers": "the CPU ops of a released wheel, by Zig's Clang, against this checkout's, by GCC",
     "block": "one bidirectional Mamba block against PyTorch eager and torch.compile",
     "openvino_peer": "OpenVINO on the three ops in standard ONNX; needs pip install openvino",
     "network": "a whole window through the network against PyTorch; its profile and its memory",
+    "unets": "a window of nnU-Net's and U-Mamba's networks against OpenVINO and PyTorch; errors to float64",
     "volume": "the 1 mm MNI152 volume, whole, against PyTorch under MONAI's sliding window",
-    "unet": "nnU-Net's own U-Nets against OpenVINO, ONNX Runtime and PyTorch, and their errors",
     "heads": "the demo network on whole heads and stripped brains, as they are and changed",
     "nnunet": "cases of nnU-Net's from file to file: the commands, their stages, their memory",
+    "nnunet_agreement": "labels of 30 kinds of cases beside nnUNetPredictor's",
+    "nnunet_differences": "why labels of a whole head are not nnUNetPredictor's, voxel by voxel",
     "cohort": "many cases: reading and writing beside the network against one after the other",
     "resampling": "volumes and logits against nnU-Net's function; needs pip install nnunetv2",
     "server": "msdk-rt serve under load: cases an hour, and how long a client waits",
@@ -29,7 +32,7 @@ QUESTIONS = {
 
 
 def main() -> None:
-    listing = "\n".join(f"  {name:14} {question}" for name, question in QUESTIONS.items())
+    listing = "\n".join(f"  {name:18} {question}" for name, question in QUESTIONS.items())
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=f"{__doc__}\n\n{listing}",

@@ -92,15 +92,13 @@ def _direction(k: int, D: int, N: int, R: int) -> str:
           y{k} = Unsqueeze(tokens{k}, first)"""
 
 
-def in_openvino(
-    model: onnx.ModelProto, inputs: dict, threads: int = THREADS, precision: str = "f32"
-) -> Callable[[], np.ndarray]:
-    """A run in this precision, f32 or bf16, its inputs shared and not copied."""
+def in_openvino(model: onnx.ModelProto, inputs: dict, precision: str = "f32") -> Callable[[], np.ndarray]:
+    """A run on THREADS threads, its inputs shared and not copied. precision: "f32" or "bf16"."""
     import openvino
 
     core = openvino.Core()
     settings = {
-        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_NUM_THREADS": THREADS,
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
     }

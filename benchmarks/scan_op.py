@@ -5,6 +5,8 @@ updates, each one exp and one multiply-add. All contestants do the whole op: del
 directions, the gate.
 """
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -37,7 +39,7 @@ def onnx_scan(inputs: dict) -> Contestant:
     return Contestant("ONNX Scan", bound(model, inputs, THREADS, library=False), THREADS)
 
 
-def bound(model: onnx.ModelProto, inputs: dict, threads: int, library: bool = True, shape: tuple = ()):
+def bound(model: onnx.ModelProto, inputs: dict, threads: int, library: bool | Path = True, shape: tuple = ()):
     """A run with every tensor bound beforehand: no copy and no allocation is timed, as inside a network.
 
     shape: of the output; default: that of z.

@@ -16,6 +16,7 @@ import torch
 
 import msdk_rt
 from msdk_export.models import MSDKMamba, MSDKMambaConfig
+from tests.release.contents import check_contents
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = MSDKMambaConfig(in_channels=1, num_classes=3, dims=(6, 8), depths=(1, 1), d_state=3)
@@ -67,10 +68,16 @@ def check_content(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     assert f"msdk_rt/lib/{msdk_rt.ops_library().name}" in names
+    assert held(wheel)["ONNX Runtime API headers"]["licenses"] == [{"license": {"id": "MIT"}}]
     for package, folder in (("msdk_rt", ROOT / "msdk_rt"), ("msdk_export", ROOT / "export")):
         modules = {f"{package}/{path.relative_to(folder).as_posix()}" for path in folder.rglob("*.py")}
         assert modules == {name for name in names if re.fullmatch(rf"{package}/.*\.py", name)}
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"msdk_rt", "msdk_export"}
+
+
+def held(wheel):
+    """{name: entry of the bill of materials, which agrees with the libraries and the licences}."""
+    return {component["name"]: component for component in check_contents(wheel)["components"]}
 
 
 def install(wheel, folder):

@@ -52,8 +52,7 @@ def description_of(results: Results) -> dict[str, Any]:
         return entries | {"file_ending": ending}
     note(
         f"the network was trained on {shown(ending)} files, which are not read here: convert images to "
-        "NIfTI, "
-        "with the axes and intensities that they had in training; results are .nii.gz files"
+        "NIfTI, with the axes and intensities that they had in training; results are .nii.gz files"
     )
     return entries
 

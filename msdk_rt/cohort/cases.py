@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from msdk_rt.cohort.remote.mirror import Mirror
-from msdk_rt.imaging.formats import is_image_name, stem
+from msdk_rt.imaging.formats import stem
 
 SUFFIX = ".nii.gz"
+NIFTI = (SUFFIX, ".nii")  # of probabilities
 NPZ = ".npz"
 MOST_NAME_BYTES = 255  # of one name, on every common file system
 
@@ -60,7 +61,8 @@ def case_at(
     `brain.nii.gz`. Probabilities are NIfTI whatever the labels are; npz: nnU-Net's `brain.npz` instead.
     """
     base = stem(output)
-    suffix = output.name[len(base) :] if is_image_name(output) else SUFFIX
+    own = output.name[len(base) :]
+    suffix = own if own.lower() in NIFTI else SUFFIX
     maps = output.with_name(f"{base}{NPZ}" if npz else f"{base}_probabilities{suffix}")
     record = output.with_name(f"{output.name}.json")
     return Case(name, inputs, output, maps, record, picture, choices=choices)

@@ -12,7 +12,7 @@ from msdk_rt.cohort.part import WHOLE, Part
 from msdk_rt.cohort.series import Rules, is_dicom, parse_rules, spread
 from msdk_rt.errors import InputError, OutputError
 from msdk_rt.imaging.dicom.study import holds_one_study
-from msdk_rt.imaging.formats import RESULTS, foreign_suffix, is_image_name, is_result_name, listed
+from msdk_rt.imaging.formats import RESULTS, foreign_suffix, is_image_name, is_result_name, listed, writer_for
 from msdk_rt.imaging.volumes import holds_channels
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ def plan(
     each; or one file per channel. A DICOM folder or zip counts as a file. output: a file that ends in one of
     the suffixes that are written for one case, otherwise a folder. series: rules (msdk_rt.cohort.series).
     suffix: of the results in a folder. npz: probabilities are nnU-Net's files. Raises InputError,
-    OutputError.
+    OutputError, BackendError where the library that writes the results is missing.
     """
     _check_output(output)
     found, left_out = _find(inputs, channels, output, parse_rules(series, channels))
@@ -76,6 +76,8 @@ def plan(
         cases, taken = _without_shared_names(cases)
         left_out += taken
     check_distinct(cases)
+    if cases:
+        writer_for(cases[0].output).check_library()
     check_writable(folder or output.parent)
     return Plan(tuple(cases), tuple(left_out), folder=folder)
 

@@ -7,7 +7,7 @@ from msdk_rt.cohort.remote.url import location
 from msdk_rt.commands import batch_arguments
 from msdk_rt.commands.command import Command
 
-FORMATS = ("nii.gz", "nii", "seg.dcm", "rtstruct.dcm")
+FORMATS = ("nii.gz", "nii", "mha", "nrrd", "gipl", "seg.dcm", "rtstruct.dcm")
 EXAMPLES = """examples:
   msdk-rt run model.onnx t1.nii.gz -o labels.nii.gz
   msdk-rt run model.onnx t1.nii.gz t1ce.nii.gz t2.nii.gz flair.nii.gz -o labels.nii.gz
@@ -23,7 +23,8 @@ named <case>_0000.nii.gz, <case>_0001.nii.gz, ... in that order; a model with on
 <case>.nii.gz.
 
 A folder is a DICOM case if DICOM files lie in it, or if those in its folders are of one study. In a folder of
-cases, each DICOM folder or zip is one. DICOM needs the extra msdk_rt[dicom].
+cases, each DICOM folder or zip is one. DICOM needs the extra msdk_rt[dicom]; .mha, .nrrd and .gipl files,
+which are read and written by SimpleITK, the extra msdk_rt[itk].
 
 URLs (s3://, gs://, https:// to read, and what else fsspec knows) are of NIfTI files or of a folder of them.
 Each case is fetched into the folder for temporary files and its result is put back whole. Credentials are
@@ -49,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=location,
         required=True,
-        help="a .nii.gz, .nii, .seg.dcm or .rtstruct.dcm file for one case, or a folder; a path or a URL",
+        help="a .nii.gz, .nii, .mha, .nrrd, .gipl, .seg.dcm or .rtstruct.dcm file for one case, or a folder; "
+        "a path or a URL",
     )
     parser.add_argument(
         "--series",
@@ -104,5 +106,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 COMMAND = Command(
-    "run", "segment NIfTI volumes and DICOM series, each in its own space", EXAMPLES, add_arguments, run
+    "run",
+    "segment NIfTI volumes, other images and DICOM series, each in its own space",
+    EXAMPLES,
+    add_arguments,
+    run,
 )

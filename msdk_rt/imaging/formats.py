@@ -8,6 +8,7 @@ from msdk_rt.errors import OutputError
 from msdk_rt.imaging import nifti
 from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.dicom.format import Dicom
+from msdk_rt.imaging.itk import Itk
 from msdk_rt.imaging.space import Placed, Space
 from msdk_rt.inference.arrays import Array
 
@@ -49,6 +50,9 @@ class Format(Protocol):
         names one of several images in it, "" for the only one. Raises InputError.
         """
 
+    def check_library(self) -> None:
+        """Raise BackendError where a library that files of this format need is not installed."""
+
     def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         """Write (X, Y, Z) or (X, Y, Z, K) in this space, whole or not at all. Raises OutputError."""
 
@@ -56,12 +60,12 @@ class Format(Protocol):
         """Raise InputError unless `path` is a whole result of `maps` volumes for the image `source`."""
 
 
-FORMATS: tuple[Format, ...] = (nifti.Nifti(), Dicom())
+FORMATS: tuple[Format, ...] = (nifti.Nifti(), Itk(), Dicom())
 SUFFIXES = tuple(suffix for form in FORMATS for suffix in form.suffixes)
 RESULTS = tuple(suffix for form in FORMATS for suffix in form.results)
 # Other tools' image and archive formats: a name that ends in one of these was never meant as a folder.
 FOREIGN_SUFFIXES = (
-    *(".mha", ".mhd", ".nrrd", ".nhdr", ".mgh", ".mgz", ".mnc", ".gipl", ".gipl.gz", ".vtk", ".vti"),
+    *(".mhd", ".nhdr", ".mgh", ".mgz", ".mnc", ".gipl.gz", ".vtk", ".vti"),
     *(".hdr", ".img", ".hdr.gz", ".img.gz", ".nia", ".nii.bz2", ".nii.zst", ".nii.xz", ".dcm", ".ima"),
     *(".npy", ".npz", ".h5", ".hdf5", ".zarr", ".mat", ".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"),
     *(".zip", ".gz", ".bz2", ".zst", ".xz", ".tar", ".tgz", ".7z"),

@@ -104,6 +104,9 @@ class Nifti:
             raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
         result.voxels()
 
+    def check_library(self) -> None:
+        """nibabel is a dependency."""
+
     def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         """Affine and its unit, qform and sform codes, zooms and description are the input's, where it was a
         NIfTI file; data type, scaling and display range are the array's.

@@ -38,8 +38,8 @@ class Segmentation:
         return {name: int(np.count_nonzero(labels == value)) for name, value in values.items()}
 
     def save(self, path: str | Path) -> None:
-        """Write the labels in the space of the input: .nii, .nii.gz, or, where that was a DICOM series,
-        .seg.dcm and .rtstruct.dcm. Raises OutputError, InputError.
+        """Write the labels in the space of the input: .nii, .nii.gz, .mha, .nrrd, .gipl, or, where that was
+        a DICOM series, .seg.dcm and .rtstruct.dcm. Raises OutputError, InputError, BackendError.
         """
         save(on_host(self.labels), self._require_space(), path, self.described)
 

@@ -41,7 +41,7 @@ def read_voxels(image: nibabel.Nifti1Image, path: Path) -> tuple[Floats, str]:
     face of the volume has and it is not all zero: then the header's dimensions are not those of the voxels.
     """
     shape, dtype = image.shape, image.get_data_dtype()
-    _check_memory(shape, dtype, path)
+    check_memory(shape, dtype, path)
     proxy: Any = image.dataobj  # an ArrayProxy: the image was opened from a file
     least = max(LEAST_BEYOND, min(math.prod(face) for face in combinations(shape[:3], 2)) * dtype.itemsize)
     try:
@@ -60,7 +60,8 @@ def read_voxels(image: nibabel.Nifti1Image, path: Path) -> tuple[Floats, str]:
     return voxels, sentence
 
 
-def _check_memory(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+def check_memory(shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    """Raise InputError where such voxels, and float32 ones made of them, do not fit in memory."""
     needed, available = math.prod(shape) * (dtype.itemsize + 4), available_memory()
     if available is not None and needed > available:
         raise InputError(

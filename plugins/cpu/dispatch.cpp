@@ -1,5 +1,8 @@
 #include <cstdlib>
 #include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "cpu/kernels.h"
 
@@ -17,15 +20,38 @@ namespace baseline {
 extern const Kernels kKernels;
 }
 
+#if defined(__x86_64__)
+namespace {
+
+struct Instructions {
+  bool avx2 = false;    // with FMA
+  bool avx512 = false;  // F and DQ
+};
+
+// What the processor has and the system keeps the registers of. The compilers' __builtin_cpu_supports is not asked: it
+// is always false in what Zig links, whose runtime leaves its table empty.
+Instructions instructions() {
+  Instructions found;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE) || !(c & bit_FMA)) return found;
+  unsigned kept = 0, high = 0;
+  __asm__("xgetbv" : "=a"(kept), "=d"(high) : "c"(0));
+  constexpr unsigned kYmm = 0x06, kZmm = 0xe6;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  found.avx2 = (kept & kYmm) == kYmm && (b & bit_AVX2);
+  found.avx512 = found.avx2 && (kept & kZmm) == kZmm && (b & bit_AVX512F) && (b & bit_AVX512DQ);
+  return found;
+}
+
+}  // namespace
+#endif
+
 KernelSets available_kernels() {
   KernelSets sets;
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
-    sets.items[sets.count++] = &avx512::kKernels;
-  }
-  if (avx2) sets.items[sets.count++] = &avx2::kKernels;
+  const Instructions found = instructions();
+  if (found.avx512) sets.items[sets.count++] = &avx512::kKernels;
+  if (found.avx2) sets.items[sets.count++] = &avx2::kKernels;
 #endif
   sets.items[sets.count++] = &baseline::kKernels;
   return sets;

@@ -5,6 +5,7 @@
 // other session ONNX Runtime runs their bodies, which are in the model: a provider of another device would otherwise
 // hand these nodes to the CPU.
 
+#include "cpu/kernels.h"
 #include "onnxruntime/checks.h"
 #include "onnxruntime/node.h"
 #include "shared_library.h"
@@ -83,6 +84,9 @@ const OrtCustomOpDomain* domain_for(const OrtSessionOptions* options) {
 
 }  // namespace
 }  // namespace msdk::ort
+
+// The kernels that the ops run on in this process: avx512, avx2 or baseline.
+extern "C" MSDK_EXPORT const char* msdk_cpu_kernels() { return msdk::cpu::kernels().name; }
 
 extern "C" MSDK_EXPORT OrtStatus* RegisterCustomOps(OrtSessionOptions* options, const OrtApiBase* api_base) {
   const OrtApi* api = api_base->GetApi(msdk::ort::kApiVersion);

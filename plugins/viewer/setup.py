@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -48,4 +49,11 @@ class BuildWithNiivue(build_py):
         super().run()
 
 
-setup(cmdclass={"build_py": BuildWithNiivue})
+def version() -> str:
+    """Of msdk_rt, whose checkout this folder is in: the two are released together."""
+    project = (ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    (found,) = re.findall(r'^version = "(.+)"$', project, re.M)
+    return found
+
+
+setup(version=version(), cmdclass={"build_py": BuildWithNiivue})

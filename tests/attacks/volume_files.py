@@ -1,8 +1,10 @@
-"""NIfTI files around a sound header: W01 and on. Compression, links, and what is no volume at all."""
+"""Files around a sound header: W01 and on. Compression, links, what is no volume at all, other formats."""
 
 import gzip
 import os
 import zlib
+
+import numpy as np
 
 from tests.attacks.corpus import SEGMENT, Series
 from tests.attacks.volumes import OFFSET, compress, edit
@@ -92,3 +94,42 @@ def _(folder):
 @attack("The file is a pickle that would run code.", "InputError")
 def _(folder):
     (folder / "scan.nii").write_bytes(b"cos\nsystem\n(S'touch harm'\ntR." * 30)
+
+
+def itk_file(folder, name: str, packed: bool = False, edit: tuple[bytes, bytes] = (b"", b"")) -> None:
+    """A sound file of SimpleITK's, in which one place is then changed."""
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(np.arange(504, dtype=np.int16).reshape(7, 8, 9))
+    SimpleITK.WriteImage(image, str(folder / name), packed)
+    content = (folder / name).read_bytes()
+    assert edit[0] in content
+    (folder / name).write_bytes(content.replace(*edit, 1))
+
+
+@attack("A MetaImage takes its voxels from a file of the system.", "InputError", "model.onnx", "scan.mha")
+def _(folder):
+    itk_file(folder, "scan.mha", edit=(b"= LOCAL", b"= /etc/passwd"))
+
+
+@attack("An NRRD file takes its voxels from another file.", "InputError", "model.onnx", "scan.nrrd")
+def _(folder):
+    itk_file(folder, "scan.nrrd", edit=(b"encoding: ", b"data file: scan.nii\nencoding: "))
+
+
+@attack("A MetaImage promises 5 TB.", "InputError", "model.onnx", "scan.mha")
+def _(folder):
+    itk_file(folder, "scan.mha", edit=(b"DimSize = 9 8 7", b"DimSize = 16384 16384 9999"))
+
+
+@attack("Packed voxels of a MetaImage unpack to 64 MB, of 1 kB.", "InputError", "model.onnx", "scan.mha")
+def _(folder):
+    itk_file(folder, "scan.mha", packed=True)
+    header = (folder / "scan.mha").read_bytes().split(b"= LOCAL\n")[0]
+    (folder / "scan.mha").write_bytes(header + b"= LOCAL\n" + zlib.compress(bytes(64 << 20)))
+
+
+@attack("A MetaImage is called .nrrd.", "InputError", "model.onnx", "scan.nrrd")
+def _(folder):
+    itk_file(folder, "scan.mha")
+    (folder / "scan.mha").rename(folder / "scan.nrrd")

@@ -17,7 +17,7 @@
 #define __constant__
 #define __forceinline__ inline
 #define __noinline__
-#define __launch_bounds__(...)
+#define __launch_bounds__(...) __attribute__((aligned(::cuda_emulator::LaunchBounds<__VA_ARGS__>::kAlignment)))
 #define __align__(n) alignas(n)
 
 // Variables of a block's shared memory. Under nvcc these are __shared__ variables.

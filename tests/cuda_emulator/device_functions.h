@@ -44,8 +44,11 @@ inline float ex2_approx(float x) { return x == 0.0f ? 1.0f : approximate(std::ex
 template <class T, class F>
 T atomic(T* address, F&& change) {
   let_others_run();
-  const T old = *address;
-  *address = change(old);
+  atomic_access(address);
+  T old;
+  __atomic_load(address, &old, __ATOMIC_RELAXED);
+  T changed = change(old);
+  __atomic_store(address, &changed, __ATOMIC_RELAXED);
   return old;
 }
 
@@ -92,8 +95,7 @@ inline int __all_sync(unsigned mask, int predicate, CUDA_EMULATOR_SITE) {
   return __ballot_sync(mask, !predicate, file, line) == 0;
 }
 
-inline void __threadfence() {}
-inline void __threadfence_block() {}
+inline void __threadfence() { cuda_emulator::fence(); }
 inline void __nanosleep(unsigned) { cuda_emulator::let_others_run(); }
 
 template <class T>

@@ -1,18 +1,18 @@
 #include "emulator.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
+#include <iterator>
 #include <mutex>
 #include <new>
 #include <numeric>
 #include <random>
 #include <vector>
 
-#include "fiber_context.h"
+#include "running_block.h"
 
 namespace cuda_emulator {
 
@@ -31,38 +31,12 @@ uint64_t seed_of_environment() {
 
 uint64_t order_seed = seed_of_environment();
 
-enum class State { ready, at_barrier, at_collective, exited };
-
 void fiber_main();
-
-struct Fiber : Thread {
-  FiberContext context{fiber_main};
-  State state = State::ready;
-  Site site{};
-  WarpOp op{};
-  unsigned mask = 0;
-  int source = 0;
-  uint64_t value = 0;
-};
-
-struct SharedAllocation {
-  const void* key;
-  void* memory;
-  size_t bytes;
-};
-
-struct RunningBlock : Block {
-  std::vector<std::unique_ptr<Fiber>> fibers;
-  std::deque<int> ready;
-  int alive = 0, at_barrier = 0;
-  uint64_t barrier_sum = 0, barrier_result = 0;
-  size_t shared_bytes = 0;
-  std::vector<SharedAllocation> shared;
-};
 
 const std::function<void()>* running_kernel = nullptr;
 long idle_switches = 0;
 std::mt19937_64 rng;
+char launch_ends;  // a place where the threads of all launches tell what they did
 
 Fiber& self() { return *static_cast<Fiber*>(running); }
 RunningBlock& block_of(Fiber& fiber) { return *static_cast<RunningBlock*>(fiber.block); }
@@ -74,6 +48,12 @@ int number_of(const Fiber& fiber) {
 void make_ready(RunningBlock& block, Fiber& fiber) {
   fiber.state = State::ready;
   block.ready.push_back(number_of(fiber));
+}
+
+// What each of these has done comes before what any does next. place: theirs alone.
+void order(const std::vector<const Fiber*>& fibers, void* place) {
+  for (const Fiber* fiber : fibers) fiber->context.history.all().tell(place);
+  for (const Fiber* fiber : fibers) fiber->context.history.all().hear(place);
 }
 
 // Threads stand at the same barrier only if they came to it at the same place of the source.
@@ -88,6 +68,11 @@ void release_barrier_if_complete(RunningBlock& block) {
            number_of(*first), first->site.file, first->site.line);
     }
   }
+  std::vector<const Fiber*> together;
+  for (const auto& fiber : block.fibers) {
+    if (fiber->state == State::at_barrier) together.push_back(fiber.get());
+  }
+  order(together, &block.barrier);
   block.barrier_result = block.barrier_sum;
   block.barrier_sum = 0;
   block.at_barrier = 0;
@@ -131,6 +116,11 @@ void complete_collective(RunningBlock& block, int warp, unsigned mask) {
       results[lane] = together;
     }
   }
+  if (first && first->op == WarpOp::sync) {
+    std::vector<const Fiber*> all;
+    std::copy_if(lanes, lanes + kWarpSize, std::back_inserter(all), [](const Fiber* lane) { return lane; });
+    order(all, &block.warp_barriers[{warp, mask}]);
+  }
   for (int lane = 0; lane < kWarpSize; ++lane) {
     if (!lanes[lane]) continue;
     lanes[lane]->value = results[lane];
@@ -139,11 +129,11 @@ void complete_collective(RunningBlock& block, int warp, unsigned mask) {
   idle_switches = 0;
 }
 
-void fiber_main() {
-  FiberContext::begin();
-  (*running_kernel)();
-  Fiber& fiber = self();
+void end_thread(Fiber& fiber) {
+  const Unseen here;
   RunningBlock& block = block_of(fiber);
+  fiber.context.history.all().tell(&block.barrier);
+  fiber.context.history.all().tell(&launch_ends);
   fiber.state = State::exited;
   --block.alive;
   idle_switches = 0;
@@ -155,7 +145,13 @@ void fiber_main() {
       complete_collective(block, warp, block.fibers[number]->mask);
     }
   }
-  fiber.context.end();
+}
+
+void fiber_main() {
+  FiberContext::begin();
+  (*running_kernel)();
+  end_thread(self());
+  self().context.end();
 }
 
 std::unique_ptr<RunningBlock> start_block(uint64_t number, dim3 grid, dim3 dim, size_t shared_bytes) {
@@ -167,7 +163,7 @@ std::unique_ptr<RunningBlock> start_block(uint64_t number, dim3 grid, dim3 dim, 
   const int threads = static_cast<int>(dim.x * dim.y * dim.z);
   block->alive = threads;
   for (int i = 0; i < threads; ++i) {
-    auto fiber = std::make_unique<Fiber>();
+    auto fiber = std::make_unique<Fiber>(fiber_main);
     const unsigned u = static_cast<unsigned>(i);
     fiber->index = {u % dim.x, u / dim.x % dim.y, u / dim.x / dim.y};
     fiber->block = block.get();
@@ -222,7 +218,10 @@ bool step(RunningBlock& block, bool shuffled) {
 void run_in_launch_order() { order_seed = 0; }
 void run_shuffled(uint64_t seed) { order_seed = seed == 0 ? 1 : seed; }
 
-int lane() { return number_of(self()) % kWarpSize; }
+int lane() {
+  const Unseen here;
+  return number_of(self()) % kWarpSize;
+}
 
 void fail(Site site, const char* format, ...) {
   std::fprintf(stderr, "cuda_emulator: %s:%d: ", site.file ? site.file : "?", site.line);
@@ -234,7 +233,18 @@ void fail(Site site, const char* format, ...) {
   std::abort();
 }
 
+void atomic_access(void* address) {
+  const Unseen here;
+  self().context.history.atomic(address);
+}
+
+void fence() {
+  const Unseen here;
+  self().context.history.fence();
+}
+
 uint64_t block_barrier_count(uint64_t value, Site site) {
+  const Unseen here;
   Fiber& fiber = self();
   RunningBlock& block = block_of(fiber);
   fiber.state = State::at_barrier;
@@ -249,6 +259,7 @@ uint64_t block_barrier_count(uint64_t value, Site site) {
 void block_barrier(Site site) { block_barrier_count(0, site); }
 
 uint64_t warp_collective(WarpOp op, unsigned mask, uint64_t value, int source, Site site) {
+  const Unseen here;
   Fiber& fiber = self();
   if (!(mask >> lane() & 1)) fail(site, "lane %d calls a warp collective whose mask %08x leaves it out", lane(), mask);
   fiber.state = State::at_collective;
@@ -263,12 +274,14 @@ uint64_t warp_collective(WarpOp op, unsigned mask, uint64_t value, int source, S
 }
 
 void let_others_run() {
+  const Unseen here;
   Fiber& fiber = self();
   make_ready(block_of(fiber), fiber);
   fiber.context.wait();
 }
 
 void* shared_memory(const void* key, size_t bytes) {
+  const Unseen here;
   RunningBlock& block = block_of(self());
   for (const SharedAllocation& a : block.shared) {
     if (a.key == key) return a.memory;
@@ -287,6 +300,7 @@ void* shared_memory(const void* key, size_t bytes) {
 const char* launch(dim3 grid, dim3 dim, size_t shared_bytes, const std::function<void()>& kernel) {
   static std::mutex one_launch_at_a_time;
   const std::lock_guard<std::mutex> lock(one_launch_at_a_time);
+  const Unseen here;
   const uint64_t threads = uint64_t{dim.x} * dim.y * dim.z;
   if (grid.x == 0 || grid.x > 0x7fffffffu || grid.y == 0 || grid.y > 65535 || grid.z == 0 || grid.z > 65535 ||
       threads == 0 || threads > 1024 || dim.z > 64) {
@@ -320,6 +334,7 @@ const char* launch(dim3 grid, dim3 dim, size_t shared_bytes, const std::function
     resident.pop_back();
   }
   running_kernel = nullptr;
+  hear(&launch_ends);
   return nullptr;
 }
 

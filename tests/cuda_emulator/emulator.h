@@ -29,6 +29,15 @@ void run_shuffled(uint64_t seed);
 constexpr int kWarpSize = 32;
 constexpr size_t kMaxSharedBytes = 48 * 1024;  // what a launch gets on every GPU without asking for more
 
+// Does not compile with bounds that some GPU cannot keep. An alignment of the kernel's code, of no matter, is what can
+// stand where they do.
+template <int threads, int blocks = 1>
+struct LaunchBounds {
+  static_assert(threads > 0 && threads % kWarpSize == 0, "launch bounds are of whole warps");
+  static_assert(threads * blocks <= 1024, "launch bounds are at most the 1024 threads of an SM of sm_75");
+  static constexpr int kAlignment = 16;
+};
+
 struct Site {
   const char* file;
   int line;
@@ -57,6 +66,8 @@ uint64_t warp_collective(WarpOp op, unsigned mask, uint64_t value, int source, S
 void block_barrier(Site site);
 uint64_t block_barrier_count(uint64_t value, Site site);  // the sum of `value` over the threads that arrived
 void let_others_run();                                    // other blocks too, when shuffled
+void atomic_access(void* address);                        // what the running thread's atomic on it tells and hears
+void fence();
 
 void* shared_memory(const void* key, size_t bytes);  // of the running thread's block; new memory is poisoned
 

@@ -1,5 +1,6 @@
-// Where a fiber stands: a stack of its own, and the switches between it and the scheduler, which AddressSanitizer is
-// told of. Stacks are reused. One scheduler runs at a time.
+// Where a fiber stands: a stack of its own, and the switches between it and the scheduler, which AddressSanitizer and
+// ThreadSanitizer are told of. Stacks are reused, but under ThreadSanitizer, which would take the next one's accesses
+// for a race. One scheduler runs at a time.
 #pragma once
 
 #include <sys/mman.h>
@@ -9,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
+
+#include "happens_before.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define CUDA_EMULATOR_ASAN 1
@@ -39,16 +42,31 @@ class FiberContext {
     context_.uc_stack = {};
 #endif
   }
-  ~FiberContext() { spare_stacks_.push_back(stack_); }
+  ~FiberContext() {
+#ifdef CUDA_EMULATOR_TSAN
+    munmap(static_cast<char*>(stack_) - kGuardBytes, kStackBytes + kGuardBytes);
+#else
+    spare_stacks_.push_back(stack_);
+#endif
+  }
   FiberContext(const FiberContext&) = delete;
   FiberContext& operator=(const FiberContext&) = delete;
 
+  ThreadHistory history;
+
   // From the scheduler: runs the fiber until it waits or ends.
   void resume() {
+#ifdef CUDA_EMULATOR_TSAN
+    const Identity scheduler;
+    history.all().enter();
+#endif
 #ifdef CUDA_EMULATOR_ASAN
     __sanitizer_start_switch_fiber(&scheduler_fake_stack_, stack_, kStackBytes);
 #endif
     swapcontext(&scheduler_, &context_);
+#ifdef CUDA_EMULATOR_TSAN
+    scheduler.enter();
+#endif
 #ifdef CUDA_EMULATOR_ASAN
     __sanitizer_finish_switch_fiber(scheduler_fake_stack_, nullptr, nullptr);
 #endif

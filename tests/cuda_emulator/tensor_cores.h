@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda_fp16.h"
+#include "happens_before.h"
 
 namespace cuda_emulator {
 
@@ -19,6 +20,7 @@ inline void put_pair(unsigned word, float& first, float& second) {
 // sums. The lanes put their pieces together in memory of lane 0.
 inline void multiply_16_8_16(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2], CUDA_EMULATOR_SITE) {
   const auto all_lanes = [&](WarpOp op, uint64_t value) { return warp_collective(op, ~0u, value, 0, {file, line}); };
+  const Unseen pieces_of_others;
   Matrices mine;
   Matrices& whole = *reinterpret_cast<Matrices*>(all_lanes(WarpOp::shuffle, reinterpret_cast<uintptr_t>(&mine)));
   const int i = lane() / 4, j = lane() % 4;

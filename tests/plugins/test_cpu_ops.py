@@ -1,6 +1,7 @@
 """The ONNX Runtime CPU ops against the float64 oracle, on the grid of the op contract."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import sys
 import numpy as np
 import pytest
 
+import msdk_rt
+from tests.release.contents import best_kernels, kernels_of
 from tests.support import oracle
 from tests.support.cases import ScanCase
 from tests.support.grids import conv_grid, kan_grid, scan_grid
@@ -117,6 +120,11 @@ NINE_DIRECTIONS = ",".join(["forward"] * 9)
 def test_what_does_not_fit_is_named(inputs, attributes, message):
     with pytest.raises(Exception, match=re.escape(message)):
         run_node("BidirectionalSelectiveScan", inputs, **attributes)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors have one kernel set")
+def test_the_fastest_kernel_set_is_taken():
+    assert kernels_of(msdk_rt.ops_library()) == os.environ.get("MSDK_RT_CPU_KERNELS", best_kernels())
 
 
 @pytest.mark.parametrize("kernels", ["avx2", "baseline"])

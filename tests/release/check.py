@@ -1,31 +1,30 @@
 """`make release-check`: a release as its users will meet it, rehearsed on this machine.
 
-Looks at the version and the CHANGELOG. Puts what lies in dist/ into a local index and installs it from there
+Looks at the version and the CHANGELOG. Uploads what lies in dist/ to a local index and installs it from there
 into fresh environments: every Python from 3.10 on that is here, with the lowest and with the newest versions
-of its dependencies, and the source distribution once, without npm. Each segments a volume, which must get the
-labels that this checkout gives it; seconds and megabytes are told.
+of its dependencies; once with pip and nothing cached; and the source distribution once, without npm. Each
+segments a volume, which must get the labels that this checkout gives it; seconds and megabytes are told.
+Wheels are installed with a PATH that has neither compiler nor npm.
 
-exit codes: 0 all in order, 1 not. A Python that is not here is told and checked nowhere.
+exit codes: 0 all in order, 1 not. A Python that is not here is told; with --complete that is a failure.
 """
 
 import argparse
 import contextlib
 import functools
-import hashlib
-import http.server
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tomllib
 
+from tests.release.index import released_to_an_index
 from tests.release.wheels import DIST, ROOT, TOOLS, megabytes
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
@@ -43,18 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--pythons", nargs="+", default=PYTHONS, help=f"versions (default: {' '.join(PYTHONS)})"
     )
     parser.add_argument("--no-source", action="store_true", help="leave the source distribution out")
+    parser.add_argument("--complete", action="store_true", help="fail where anything was not checked")
     options = parser.parse_args(arguments)
-    failed = []
+    failed, unchecked = [], []
     with tempfile.TemporaryDirectory() as place, contextlib.ExitStack() as opened:
         folder = Path(place)
         version = told(failed, "version and CHANGELOG", check_words)
         if version is None:
             return 1
-        wheel, source = released(version)
-        index = opened.enter_context(serve(folder / "index", [wheel, *([source] if source else [])]))
+        files = released(version)
+        index = opened.enter_context(released_to_an_index(folder / "index", files))
+        print(f"uploaded to a local index: {', '.join(file.name for file in files)}", flush=True)
         model, scan, expected = example(folder)
         for python in options.pythons:
             if (interpreter := find_python(python)) is None:
+                unchecked.append(python)
                 print(f"Python {python:5}  not on this machine: NOT CHECKED", flush=True)
                 continue
             for name, resolution in RESOLUTIONS.items():
@@ -62,18 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     install_and_run, folder, interpreter, index, version, resolution, model, scan, expected
                 )
                 told(failed, f"Python {python:5} {name} versions", check)
+        check = functools.partial(install_by_pip, folder, index, version, model, scan, expected)
+        told(failed, "pip, nothing cached", check)
+        [source] = [file for file in files if file.name.endswith(".tar.gz")] or [None]
         if options.no_source or source is None:
+            unchecked.append("the source distribution")
             print("source distribution: NOT CHECKED" + ("" if source else ", none in dist/"))
         else:
             told(failed, "source distribution", lambda: build_source(folder, source, model, scan, expected))
-    return int(bool(failed))
+    return int(bool(failed or (options.complete and unchecked)))
 
 
 def told(failed: list[str], what: str, check):
     """The check's answer, printed; None where it failed."""
     try:
         answer = check()
-    except (Refused, subprocess.CalledProcessError) as error:
+    except (Refused, subprocess.CalledProcessError, TimeoutError) as error:
         failed.append(what)
         print(f"{what}: FAILED: {error}", flush=True)
         return None
@@ -97,38 +103,12 @@ def check_words() -> str:
     return version
 
 
-def released(version: str) -> tuple[Path, Path | None]:
-    """The wheel for this machine and the source distribution in dist/. Raises Refused."""
-    wheels = [
-        *DIST.glob(f"msdk_rt-{version}-py3-none-manylinux*_{os.uname().machine}.whl"),
-        *DIST.glob(f"msdk_rt-{version}-py3-none-linux_{os.uname().machine}.whl"),
-    ]
-    if not wheels:
+def released(version: str) -> list[Path]:
+    """This version's wheels and source distribution in dist/."""
+    files = sorted([*DIST.glob(f"msdk_rt-{version}*"), *DIST.glob(f"msdk_rt_viewer-{version}*")])
+    if not any(file.name.endswith(f"_{os.uname().machine}.whl") for file in files):
         raise SystemExit(f"dist/ has no wheel of {version} for this machine: make wheels, or make wheel")
-    return wheels[0], next(DIST.glob(f"msdk_rt-{version}.tar.gz"), None)
-
-
-@contextlib.contextmanager
-def serve(folder: Path, files: Sequence[Path]) -> Iterator[str]:
-    """The URL of an index (PEP 503) that holds these files."""
-    project = folder / "simple" / "msdk-rt"
-    project.mkdir(parents=True)
-    links = []
-    for file in files:
-        shutil.copy(file, project)
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        links.append(f'<a href="{file.name}#sha256={digest}">{file.name}</a>')
-    (project / "index.html").write_text("<!doctype html>\n" + "<br>\n".join(links))
-    handler = functools.partial(Silent, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/simple"
-        server.shutdown()
-
-
-class Silent(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words):
-        """Nothing is printed for a request."""
+    return files
 
 
 def example(folder: Path) -> tuple[Path, Path, bytes]:
@@ -168,12 +148,10 @@ def install_and_run(folder, interpreter, index, version, resolution, model, scan
     run(
         *(TOOLS / "uv", "pip", "install", "--quiet", "--python", environment / "bin" / "python"),
         *("--index", index, "--resolution", resolution, "--only-binary", ":all:", *requirements(version)),
+        PATH=str(environment / "bin"),
     )
     installed = time.perf_counter() - start
-    program = environment / "bin" / "msdk-rt"
-    if (said := run(program, "--version").split()[-1]) != version:
-        raise Refused(f"msdk-rt --version says {said}, expected {version}")
-    compare(segment(program, model, scan, place / "out"), expected)
+    check_installed(environment, version, model, scan, expected)
     seconds = time.perf_counter() - start
     size = megabytes(sum(path.lstat().st_size for path in environment.rglob("*") if path.is_file()))
     versions = ", ".join(
@@ -185,6 +163,33 @@ def install_and_run(folder, interpreter, index, version, resolution, model, scan
     )
     shutil.rmtree(place)
     return f"{seconds:.0f} s from install to labels ({installed:.0f} s of installing), {size}; {versions}"
+
+
+def install_by_pip(folder, index, version, model, scan, expected) -> str:
+    """As a user does it who never installed anything before. Returns what it took. Raises Refused."""
+    place = Path(tempfile.mkdtemp(dir=folder))
+    environment = place / "environment"
+    run(TOOLS / "uv", "venv", "--quiet", "--seed", "--python", sys.executable, environment)
+    pip = [environment / "bin" / "python", "-m", "pip"]
+    options = ["--quiet", "--no-cache-dir", "--only-binary", ":all:", "--extra-index-url", index]
+    start = time.perf_counter()
+    run(*pip, "install", *options, f"msdk_rt[cpu,view]=={version}", PATH=str(environment / "bin"))
+    installed = time.perf_counter() - start
+    check_installed(environment, version, model, scan, expected)
+    seconds = time.perf_counter() - start
+    downloaded = place / "downloaded"
+    run(*pip, "download", *options, "--dest", downloaded, f"msdk_rt[cpu,view]=={version}")
+    size = megabytes(sum(file.stat().st_size for file in downloaded.iterdir()))
+    shutil.rmtree(place)
+    return f"{seconds:.0f} s from install to labels ({installed:.0f} s of installing), {size} downloaded"
+
+
+def check_installed(environment, version, model, scan, expected) -> None:
+    """Ask the installed program for its version and for labels. Raises Refused."""
+    program = environment / "bin" / "msdk-rt"
+    if (said := run(program, "--version").split()[-1]) != version:
+        raise Refused(f"msdk-rt --version says {said}, expected {version}")
+    compare(segment(program, model, scan, environment / "out"), expected)
 
 
 def build_source(folder, source, model, scan, expected) -> str:

@@ -2,7 +2,8 @@
 //
 //   session ONNXRUNTIME OPS MODEL INPUT OUTPUT DIM...
 //
-// ONNXRUNTIME and OPS are shared libraries, INPUT and OUTPUT raw float32; the DIMs are the input's.
+// ONNXRUNTIME and OPS are shared libraries, INPUT and OUTPUT raw float32; the DIMs are the input's. Prints the kernels
+// that the ops run on.
 
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
@@ -22,16 +23,18 @@
 
 namespace {
 
-const OrtApiBase* load(const std::filesystem::path& library) {
+// A function of a shared library, which is loaded for it.
+template <class Function>
+Function function(const std::filesystem::path& library, const char* name) {
 #ifdef _WIN32
   HMODULE handle = LoadLibraryW(library.c_str());
-  void* found = handle ? reinterpret_cast<void*>(GetProcAddress(handle, "OrtGetApiBase")) : nullptr;
+  void* found = handle ? reinterpret_cast<void*>(GetProcAddress(handle, name)) : nullptr;
 #else
   void* handle = dlopen(library.c_str(), RTLD_NOW);
-  void* found = handle ? dlsym(handle, "OrtGetApiBase") : nullptr;
+  void* found = handle ? dlsym(handle, name) : nullptr;
 #endif
-  if (!found) throw std::runtime_error("no ONNX Runtime in " + library.string());
-  return reinterpret_cast<const OrtApiBase* (*)()>(found)();
+  if (!found) throw std::runtime_error("no " + std::string(name) + " in " + library.string());
+  return reinterpret_cast<Function>(found);
 }
 
 std::vector<float> read(const std::filesystem::path& file) {
@@ -45,7 +48,7 @@ void run(int count, char** words) {
   if (count < 7) throw std::runtime_error("usage: session ONNXRUNTIME OPS MODEL INPUT OUTPUT DIM...");
   std::vector<int64_t> dims;
   for (int i = 6; i < count; ++i) dims.push_back(std::stoll(words[i]));
-  const OrtApi* api = load(words[1])->GetApi(ORT_API_VERSION);
+  const OrtApi* api = function<const OrtApiBase* (*)()>(words[1], "OrtGetApiBase")()->GetApi(ORT_API_VERSION);
   if (!api) throw std::runtime_error("this ONNX Runtime is older than the headers");
   Ort::InitApi(api);
 
@@ -67,6 +70,7 @@ void run(int count, char** words) {
   const size_t size = found[0].GetTensorTypeAndShapeInfo().GetElementCount() * sizeof(float);
   std::ofstream(std::filesystem::path(words[5]), std::ios::binary)
       .write(reinterpret_cast<const char*>(found[0].GetTensorData<float>()), static_cast<std::streamsize>(size));
+  std::printf("%s\n", function<const char* (*)()>(words[2], "msdk_cpu_kernels")());
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
-"""`make wheels`: a source distribution, and from it a wheel for each platform, checked and weighed.
+"""`make wheels`: a source distribution, from it a wheel for each platform, and the viewer's wheel.
 
-Zig compiles for all of them; the wheels hold the CPU ops. auditwheel looks at those for Linux: which glibc
-they need. macholib looks at those for macOS, delvewheel at those for Windows: which libraries they need that
-the system does not have. With --twice each is built again, elsewhere, and the bytes must be the same.
+Each is checked and weighed. Zig compiles for all platforms; the wheels hold the CPU ops. auditwheel looks at
+those for Linux: which glibc they need. macholib looks at those for macOS, delvewheel at those for Windows:
+which libraries they need that the system does not have. With --twice each is built again, elsewhere, and the
+bytes must be the same.
 
 exit codes: 0 all built and in order, 1 not.
 """
@@ -19,12 +20,25 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.release.contents import Refused, best_kernels, check_contents
+
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "release" / "bin"
 DIST = ROOT / "dist"
+VIEWER = (
+    "viewer"  # msdk_rt_viewer, which the extras [view] and [serve] name: a script for browsers, no library
+)
 # Parts of macOS and Windows; Linux's are auditwheel's business.
 SYSTEM_LIBRARIES = re.compile(r"/usr/lib/lib(System\.B|c\+\+\.1|objc\.A)\.dylib")
 
+
+# What is wrong with a bill of materials.
+CYCLONEDX = """
+import sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.argv[1]) or "")
+"""
 
 # The oldest macOS, the library's own name, and those that it loads.
 MACHO = """
@@ -42,18 +56,14 @@ for kind in ("LC_ID_DYLIB", "LC_LOAD_DYLIB"):
 """
 
 
-class Refused(Exception):
-    """A wheel that its platform would not take."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.release.wheels", description=__doc__)
     parser.add_argument(
-        "targets", nargs="*", help="what Zig compiles for; by default all of setup.py's TARGETS"
+        "targets", nargs="*", help=f"setup.py's TARGETS, which Zig compiles for, or {VIEWER}; by default all"
     )
     parser.add_argument("--twice", action="store_true", help="build each a second time and compare the bytes")
     options = parser.parse_args(arguments)
-    tags = known_targets()
+    tags = known_targets() | {VIEWER: "any"}
     if unknown := set(options.targets) - set(tags):
         parser.error(f"expected targets among {', '.join(tags)}, got {', '.join(sorted(unknown))}")
     os.environ["SOURCE_DATE_EPOCH"] = run("git", "log", "-1", "--format=%ct").strip()
@@ -90,7 +100,10 @@ def build_wheel(source: Path, target: str, into: Path) -> Path:
     """From the source distribution, so that the wheel has nothing that lies about in a checkout."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
-        run(TOOLS / "python", *command, "--wheel-dir", folder, source, MSDK_TARGET=target)
+        what, environment = source, {"MSDK_TARGET": target}
+        if target == VIEWER:
+            what, environment = ROOT / "plugins" / "viewer", {}
+        run(TOOLS / "python", *command, "--wheel-dir", folder, what, **environment)
         [built] = Path(folder).glob("*.whl")
         into.mkdir(exist_ok=True)
         return Path(shutil.copy(built, into))
@@ -100,18 +113,42 @@ def check(wheel: Path, tag: str) -> str:
     """What the platform's checker says. Raises Refused."""
     if not wheel.name.endswith(f"-py3-none-{tag}.whl"):
         raise Refused(f"expected tag {tag}, got {wheel.name}")
+    if tag == "any":
+        return "no library"
+    check_contents(wheel)
+    check_bill(wheel)
     if tag.startswith("manylinux"):
         said = run(TOOLS / "auditwheel", "show", wheel)
         found = re.search(r'consistent\s+with\s+the\s+following\s+platform\s+tag:\s+"([^"]+)"', said)
         if not found or glibc(found[1]) > glibc(tag):
             raise Refused(f"auditwheel finds {found[1] if found else said}, not {tag}")
-        return f"auditwheel: {found[1]}"
+        return f"auditwheel: {found[1]}" + (check_kernels(wheel) if tag.endswith(os.uname().machine) else "")
     if tag.startswith("macosx"):
         return check_macos(wheel, tag)
     said = run(TOOLS / "delvewheel", "show", wheel)
     if "The following DLLs will be copied into the wheel.\n    None" not in said:
         raise Refused(f"delvewheel finds libraries that Windows does not have: {said}")
     return "delvewheel: needs Windows alone"
+
+
+def check_kernels(wheel: Path) -> str:
+    """Have the library for this machine say which kernels it runs on. Raises Refused unless the fastest."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        library = archive.extract("msdk_rt/lib/libmsdk_onnxruntime.so", folder)
+        script = "import sys; from tests.release.contents import *; print(kernels_of(sys.argv[1]))"
+        found = run(sys.executable, "-c", script, library).strip()
+    if found != best_kernels():
+        raise Refused(f"its ops run on the kernels {found}, this processor has {best_kernels()}")
+    return f", runs on {found}"
+
+
+def check_bill(wheel: Path) -> None:
+    """Have CycloneDX's own schema read the bill of materials. Raises Refused."""
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".cdx.json")]
+        bill = archive.read(name).decode()
+    if said := run(TOOLS / "python", "-c", CYCLONEDX, bill).strip():
+        raise Refused(f"{name} is no CycloneDX 1.6: {said}")
 
 
 def check_macos(wheel: Path, tag: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime
 
 from msdk_rt.backends.libraries import ops_library
+from tests.release.contents import best_kernels
 from tests.release.wheels import DIST, ROOT, TOOLS, run
 from tests.test_wheel import export_model
 
@@ -57,7 +58,16 @@ def under_wine(wheel: Path, model: Path, folder: Path) -> np.ndarray:
     program, output = compiled(folder), folder / "output.bin"
     command = [WINE, program, windows_onnxruntime(folder), ops, model, folder / "input.bin", output, *SHAPE]
     environment = {"WINEPREFIX": str(folder / "wine"), "WINEDEBUG": "-all"}
-    subprocess.run([str(word) for word in command], env=os.environ | environment, cwd=folder, check=True)
+    kernels = subprocess.run(
+        [str(word) for word in command],
+        env=os.environ | environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    if kernels != best_kernels():
+        raise SystemExit(f"runs on the kernels {kernels}, this processor has {best_kernels()}")
     return np.fromfile(output, np.float32)
 
 

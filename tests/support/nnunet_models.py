@@ -1,5 +1,6 @@
 """Models of nnU-Net's and of ours from the same results folders, and the cases on which they are compared."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -120,19 +121,25 @@ CASES = {
 
 
 class Models:
-    """Folders, artifacts and nnU-Net's predictors by model, made when they are asked for."""
+    """Folders, artifacts and nnU-Net's predictors by model, made when they are asked for.
 
-    def __init__(self, folder: Path):
+    What is whole in `folder` already is not made again. steps: of each network's training.
+    """
+
+    def __init__(self, folder: Path, steps: int = 40):
         self._folder = folder
-        self._made = {}
+        self._steps = steps
 
     def results(self, name: str) -> Path:
-        if name not in self._made:
+        place = self._folder / name.replace(", ", "_").replace(" ", "_")
+        path = place / "nnUNetTrainer__nnUNetPlans__conf"
+        if not path.exists():
             spec = dict(MODELS[name])
             plan, data = made.plans(**spec.pop("plan")), made.dataset(**spec.pop("data", {}))
-            path = self._folder / f"m{len(self._made)}" / "nnUNetTrainer__nnUNetPlans__conf"
-            self._made[name] = made.write_folder(path, plan, data, **spec)
-        return self._made[name]
+            unfinished = place / "training"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            made.write_folder(unfinished, plan, data, steps=self._steps, **spec).rename(path)
+        return path
 
     def artifact(self, name: str) -> Path:
         path = self.results(name).parent / "model.onnx"
@@ -140,10 +147,16 @@ class Models:
             msdk_rt.export(self.results(name), path)
         return path
 
-    def predictor(self, name: str, mirror: bool):
+    def predictor(self, name: str, mirror: bool, sums: torch.dtype | None = None):
+        """nnU-Net's; with `sums` one whose sums are in these numbers, see nnunet_summing."""
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-        predictor = nnUNetPredictor(use_mirroring=mirror, device=torch.device("cpu"), allow_tqdm=False)
+        from tests.support.nnunet_summing import Summing
+
+        if sums is None:
+            predictor = nnUNetPredictor(use_mirroring=mirror, device=torch.device("cpu"), allow_tqdm=False)
+        else:
+            predictor = Summing(sums, use_mirroring=mirror)
         predictor.initialize_from_trained_model_folder(str(self.results(name)), None)
         return predictor
 

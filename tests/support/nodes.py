@@ -1,6 +1,7 @@
 """One msdk node as a whole model, run by ONNX Runtime: for tests and benchmarks of a single op."""
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -38,9 +39,16 @@ def node_model(
 
 
 def session(
-    model: onnx.ModelProto, threads: int = 2, library: bool = True, cpu_ops: bool = True, **entries: str
+    model: onnx.ModelProto,
+    threads: int = 2,
+    library: bool | Path = True,
+    cpu_ops: bool = True,
+    **entries: str,
 ) -> onnxruntime.InferenceSession:
-    """A CPU session on `threads` threads, with or without the native ops. entries: session.NAME: value."""
+    """A CPU session on `threads` threads, with or without the native ops, or with another build of them.
+
+    entries: session.NAME: value.
+    """
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("msdk.cpu_ops", str(int(cpu_ops)))
     for name, value in entries.items():
@@ -48,7 +56,7 @@ def session(
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     if library:
-        options.register_custom_ops_library(str(msdk_rt.ops_library()))
+        options.register_custom_ops_library(str(msdk_rt.ops_library() if library is True else library))
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )

@@ -49,6 +49,7 @@ class Worker:
         """
         self._opening, self._request, self._sign, self._version = opening, request, sign, version
         self._processors = processors
+        self._held = contextlib.ExitStack()  # as long as the worker: the folder and the collected warnings
 
     async def open(self) -> Opened:
         """Open the Segmenter."""
@@ -59,12 +60,11 @@ class Worker:
                 f"does not see the results' folder {self._sign.parent} as the driver does: give a path that "
                 "all nodes share"
             )
-        held = contextlib.ExitStack()  # as long as the process
-        self._warned = held.enter_context(collecting_warnings())
+        self._warned = self._held.enter_context(collecting_warnings())
         try:
             if isinstance(self._sign, Url):
                 check_writable(self._sign.parent)
-            self._staging = Staging(held.enter_context(private_folder()))
+            self._staging = Staging(self._held.enter_context(private_folder()))
             opening = self._with_threads()
             self._segmenter = opening.open()
         except (MsdkError, OSError) as error:

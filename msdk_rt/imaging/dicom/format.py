@@ -7,6 +7,7 @@ from msdk_rt.errors import InputError, OutputError
 from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.dicom.container import holds_dicom
 from msdk_rt.imaging.dicom.image import DicomHeader, DicomImage
+from msdk_rt.imaging.dicom.library import dicom
 from msdk_rt.imaging.space import Placed, Space
 from msdk_rt.inference.arrays import Array
 
@@ -25,6 +26,10 @@ class Dicom:
 
     def open(self, path: Path, *, series: bool, choice: str) -> DicomImage:
         return DicomImage(path_of(path, InputError), choice)
+
+    def check_library(self) -> None:
+        with dicom():
+            import highdicom  # noqa: F401  it brings pydicom
 
     def write(self, array: Array, space: Space, path: Path, described: Described) -> None:
         if not isinstance(space.header, DicomHeader):

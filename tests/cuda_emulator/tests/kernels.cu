@@ -37,7 +37,7 @@ __global__ void warp_prefix_kernel(const int* x, int* prefix) {
 }
 
 // Blocks take a ticket, then wait for the prefix of the ticket before.
-__global__ void look_back_kernel(const int* values, int* prefix, int* flags, int* ticket) {
+__global__ void look_back_kernel(const int* values, int* prefix, int* flags, int* ticket, Fences fences) {
   MSDK_SHARED(int, mine);
   if (threadIdx.x == 0) mine = atomicAdd(ticket, 1);
   __syncthreads();
@@ -45,11 +45,11 @@ __global__ void look_back_kernel(const int* values, int* prefix, int* flags, int
   int before = 0;
   if (mine > 0) {
     while (atomicAdd(&flags[mine - 1], 0) == 0) __nanosleep(20);
-    __threadfence();
+    if (fences.of_readers) __threadfence();
     before = prefix[mine - 1];
   }
   prefix[mine] = before + values[mine];
-  __threadfence();
+  if (fences.of_writers) __threadfence();
   atomicExch(&flags[mine], 1);
 }
 
@@ -131,6 +131,38 @@ __global__ void powers_of_two_kernel(int* out) {
   out[i] = static_cast<int>(msdk::cuda::exp2_approx(static_cast<float>(i)));
 }
 
+// The block that takes the last ticket adds what all have left, as in a sum of two levels.
+__global__ void last_block_kernel(int* parts, int* ticket, int* sum, bool fenced) {
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  parts[i] = static_cast<int>(i);
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  if (fenced) __threadfence();
+  if (atomicAdd(ticket, 1) + 1 < static_cast<int>(gridDim.x)) return;
+  if (fenced) __threadfence();
+  *sum = 0;
+  for (unsigned part = 0; part < gridDim.x * blockDim.x; ++part) *sum += parts[part];
+}
+
+// Every thread hands its number on to the next lane, by a shuffle that orders nothing.
+__global__ void hand_on_kernel(int* out, bool synchronized) {
+  MSDK_DYNAMIC_SHARED(int, numbers);
+  const unsigned i = threadIdx.x;
+  numbers[i] = static_cast<int>(i);
+  __shfl_sync(0xffffffffu, 0, 0);
+  if (synchronized) __syncwarp();
+  out[i] = numbers[(i + 1) % blockDim.x];
+}
+
+__global__ void write_together_kernel(int* out, unsigned apart) { out[blockIdx.x * apart] = 1; }
+
+// Forgets the first of its sums.
+__global__ void forgotten_local_kernel(const float* x, float* sums, int count) {
+  float sum[2];
+  for (int i = 1; i < count; ++i) sum[i] = 0;
+  for (int i = 0; i < count; ++i) sums[i] = sum[i] + x[i];
+}
+
 struct Numbers {
   int values[64];
 };
@@ -158,8 +190,20 @@ void block_sums(const float* x, float* sums, int blocks, int threads) {
 void warp_prefix(const int* x, int* prefix, int lanes) {
   launch(warp_prefix_kernel, dim3(1), dim3(lanes), 0, nullptr, x, prefix);
 }
-void look_back(const int* values, int* prefix, int* flags, int* ticket, int blocks) {
-  launch(look_back_kernel, dim3(blocks), dim3(64), 0, nullptr, values, prefix, flags, ticket);
+void look_back(const int* values, int* prefix, int* flags, int* ticket, int blocks, Fences fences) {
+  launch(look_back_kernel, dim3(blocks), dim3(64), 0, nullptr, values, prefix, flags, ticket, fences);
+}
+void last_block(int* parts, int* ticket, int* sum, int blocks, bool fenced) {
+  launch(last_block_kernel, dim3(blocks), dim3(32), 0, nullptr, parts, ticket, sum, fenced);
+}
+void hand_on(int* out, bool synchronized) {
+  launch(hand_on_kernel, dim3(1), dim3(32), 32 * sizeof(int), nullptr, out, synchronized);
+}
+void write_together(int* out, unsigned apart) {
+  launch(write_together_kernel, dim3(2), dim3(1), 0, nullptr, out, apart);
+}
+void forgotten_local(const float* x, float* sums, int count) {
+  launch(forgotten_local_kernel, dim3(1), dim3(1), 0, nullptr, x, sums, count);
 }
 void early_exit(int* out, int threads) { launch(early_exit_kernel, dim3(1), dim3(threads), 0, nullptr, out); }
 void dynamic_reverse(int* values, int count) {

@@ -3,9 +3,17 @@
 
 namespace kernels {
 
+// Of blocks that wait for one another: between data and flag, and between flag and data.
+struct Fences {
+  bool of_writers = true, of_readers = true;
+};
+
 void block_sums(const float* x, float* sums, int blocks, int threads);
 void warp_prefix(const int* x, int* prefix, int lanes);
-void look_back(const int* values, int* prefix, int* flags, int* ticket, int blocks);
+void look_back(const int* values, int* prefix, int* flags, int* ticket, int blocks, Fences fences = {});
+void last_block(int* parts, int* ticket, int* sum, int blocks, bool fenced);
+void hand_on(int* out, bool synchronized);      // of 32
+void write_together(int* out, unsigned apart);  // two blocks, at places so far apart
 void early_exit(int* out, int threads);
 void dynamic_reverse(int* values, int count);
 void thread_numbers(int* out);
@@ -18,6 +26,7 @@ void shuffle_from_an_exited_lane();
 void shared_overflow();
 void reads_unwritten_shared(float* out);
 void powers_of_two(int* out);
+void forgotten_local(const float* x, float* sums, int count);  // at most 2
 void missing_barrier(int* out);
 void endless_spin(int* flag);
 

@@ -1,31 +1,17 @@
 // The emulator itself: right kernels give right results in every order, wrong ones are reported with file and line.
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <cmath>
 #include <cstdio>
-#include <functional>
-#include <iostream>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "cuda_fp16.h"
 #include "emulator.h"
+#include "expect.h"
 #include "kernels.h"
 
 namespace {
-
-int failures = 0;
-
-template <class... Words>
-void expect(bool holds, const Words&... words) {
-  if (holds) return;
-  std::cout << "FAILED: ";
-  (std::cout << ... << words) << std::endl;
-  ++failures;
-}
 
 // How many elements of a 16 by 8 product are not exact.
 int wrong_elements(bool faulty) {
@@ -81,6 +67,11 @@ void test_right_kernels(const std::string& order) {
   kernels::reads_unwritten_shared(unwritten.data());
   for (const float value : unwritten) expect(std::isnan(value), "shared memory is poisoned, ", order);
 
+  const std::vector<float> added = {1.0f, 1.0f};
+  std::vector<float> forgotten(2, NAN);
+  kernels::forgotten_local(added.data(), forgotten.data(), 2);
+  expect(std::fabs(forgotten[0]) > 1e30f && forgotten[1] == 1.0f, "a local that is never set shows, ", order);
+
   std::vector<int> powers(16, -1);
   kernels::powers_of_two(powers.data());
   bool as_if_exact = true;
@@ -92,31 +83,6 @@ void test_right_kernels(const std::string& order) {
   bool as_with_a_barrier = true;
   for (int i = 0; i < 64; ++i) as_with_a_barrier = as_with_a_barrier && raced[i] == 63 - i;
   expect(!as_with_a_barrier, "a missing barrier shows, ", order);
-}
-
-// Runs `body` in a child process, which must abort and say `message`.
-void expect_report(const char* name, const std::string& message, const std::function<void()>& body) {
-  std::fflush(nullptr);
-  int ends[2];
-  if (pipe(ends) != 0) std::abort();
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(ends[1], STDERR_FILENO);
-    close(ends[0]);
-    close(ends[1]);
-    body();
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string said;
-  char buffer[4096];
-  for (ssize_t n; (n = read(ends[0], buffer, sizeof buffer)) > 0;) said.append(buffer, static_cast<size_t>(n));
-  close(ends[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  const bool died = !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  expect(died && said.find(message) != std::string::npos, name, ": expected a report with '", message, "', got '", said,
-         "'");
 }
 
 void test_wrong_kernels() {

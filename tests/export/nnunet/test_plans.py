@@ -49,7 +49,7 @@ def test_old_plans_are_read_as_nnunet_reads_them(name):
 @pytest.mark.filterwarnings("ignore:.*old nnU-Net plans format")
 def test_a_folder_with_old_plans_is_exported(tmp_path):
     plans = old_plans(schemes=["CTNormalization"])
-    data = made.dataset(file_ending=".mha")
+    data = made.dataset(file_ending=".tif")
     data["modality"] = data.pop("channel_names")
     written = copy.deepcopy(plans)
 
@@ -59,7 +59,7 @@ def test_a_folder_with_old_plans_is_exported(tmp_path):
 
     folder = tmp_path / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     made.write_folder(folder, written, data | {"channel_names": data["modality"]}, network=network, steps=0)
-    with pytest.warns(msdk_rt.ExportWarning, match=r"trained on '.mha' files, which are not read here"):
+    with pytest.warns(msdk_rt.ExportWarning, match=r"trained on '.tif' files, which are not read here"):
         manifest = msdk_rt.export(folder, tmp_path / "model.onnx")
     assert manifest.file_ending is None
     assert manifest.normalization[0]["scheme"] == "ct"

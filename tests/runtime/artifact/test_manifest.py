@@ -147,7 +147,7 @@ WRONG_IN_FORMAT_2 = [
     ("mirror_axes", 1, "mirror_axes must be"),
     ("regions", {"class0": [1], "class1": [2]}, "regions must have the names of labels, of a sigmoid model"),
     ("regions", {"class0": []}, "regions must be null, or for each sigmoid channel"),
-    ("file_ending", ".mha", "file_ending must be null or .nii.gz or .nii"),
+    ("file_ending", ".mhd", "file_ending must be null or .nii.gz or .nii or .mha or .nrrd or .gipl"),
 ]
 
 

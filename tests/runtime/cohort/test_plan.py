@@ -86,11 +86,13 @@ def test_results_inside_the_input_folder(artifact, tmp_path, capsys):
     assert "is the input folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["labels.mha", "out.nii.zip", "labels.nrrd", "LABELS.MGZ", "out.img"])
+@pytest.mark.parametrize("name", ["labels.mhd", "out.nii.zip", "labels.npz", "LABELS.MGZ", "out.img"])
 def test_an_image_that_cannot_be_written_is_no_folder(artifact, tmp_path, capsys, name):
     scan = write_scan(tmp_path / "a.nii.gz")
     assert run(artifact, scan, "-o", tmp_path / name) == 1
-    assert "Results are .nii.gz or .nii or .seg.dcm or .rtstruct.dcm files" in capsys.readouterr().err
+    assert "Results are .nii.gz or .nii or .mha or .nrrd or .gipl or .seg.dcm or .rtstruct.dcm" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / name).exists()
 
 

@@ -37,7 +37,7 @@ SICK = {
     "complex.nii.gz": (lambda path: write_scan(path, dtype=np.complex64), "holds complex64 voxels"),
     "nnunet_0001.nii.gz": (write_scan, "is channel 1 by its name, and the model takes _0000 = m0"),
     ".hidden.nii.gz": (write_scan, "is hidden"),
-    "scan.mha": (lambda path: path.write_text("ObjectType = Image"), "is no image by its name"),
+    "scan.mhd": (lambda path: path.write_text("ObjectType = Image"), "is no image by its name"),
     LONG: (write_scan, "so long a name that its result's would have 256 bytes"),
     "line\nbreak.nii.gz": (write_scan, "has control characters in its name"),
     os.fsdecode(b"caf\xe9.nii.gz"): (write_scan, "has a name that is not UTF-8"),

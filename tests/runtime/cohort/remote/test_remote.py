@@ -235,7 +235,7 @@ def test_every_entry_of_a_store_is_accounted_for(artifact, stored, tmp_path, cap
         ((IN, "-o", "https://127.0.0.1/out"), "https://127.0.0.1/out can only be read"),
         ((IN, "-o", IN), f"{IN} is an input: give another output"),
         (("s3://cohort/a.zip", "-o", "out"), "s3://cohort/a.zip is an archive: DICOM is read from paths"),
-        ((IN, "-o", "s3://cohort/out.mha"), "cannot write s3://cohort/out.mha: .mha is no format"),
+        ((IN, "-o", "s3://cohort/out.mhd"), "cannot write s3://cohort/out.mhd: .mhd is no format"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(given, told, artifact, stored, capsys, monkeypatch, tmp_path):
