@@ -39,14 +39,7 @@ def onnx_scan(inputs: dict) -> Contestant:
     return Contestant("ONNX Scan", bound(model, inputs, THREADS, library=False), THREADS)
 
 
-def bound(
-    model: onnx.ModelProto,
-    inputs: dict,
-    threads: int,
-    library: bool | Path = True,
-    shape: tuple = (),
-    output: str = "y",
-):
+def bound(model: onnx.ModelProto, inputs: dict, threads: int, library: bool | Path = True, shape: tuple = ()):
     """A run with every tensor bound beforehand: no copy and no allocation is timed, as inside a network.
 
     shape: of the output; default: that of z.
@@ -56,7 +49,7 @@ def bound(
     for name, array in inputs.items():
         binding.bind_cpu_input(name, array)
     y = np.empty(shape or inputs["z"].shape, np.float32)
-    binding.bind_output(output, "cpu", element_type=np.float32, shape=y.shape, buffer_ptr=y.ctypes.data)
+    binding.bind_output("y", "cpu", element_type=np.float32, shape=y.shape, buffer_ptr=y.ctypes.data)
 
     def run(keep_alive=(inputs, y)):
         node.run_with_iobinding(binding)

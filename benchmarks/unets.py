@@ -6,6 +6,7 @@ OpenVINO (float32 and bfloat16) and ONNX Runtime; U-Mamba's against torch.compil
 one of these words.
 """
 
+import functools
 import gc
 import sys
 import tempfile
@@ -19,15 +20,16 @@ import torch
 from benchmarks import report
 from benchmarks.measure import Contestant, measure, record
 from benchmarks.openvino_peer import in_openvino
-from benchmarks.scan_op import bound
 from benchmarks.unet_cases import CASES, Case
 from msdk_export.graph.trace import module_to_onnx
 from msdk_export.graph_export import export_graph
 from msdk_export.parity.exact import ConvolutionsInSlabs
 from msdk_export.parity.measure import relative_error
+from msdk_rt.backends.onnxruntime import open_session, run_session
 from msdk_rt.bench.profile import profile
 
 THREADS = 2
+PROVIDERS = ("CPUExecutionProvider",)
 MEANS = (0.0, 3.0)  # of a window whose deviation is 1
 LIMIT = 1e-3  # of a float32 contestant's relative error
 INPUT, OUTPUT = "image", "logits"
@@ -48,8 +50,7 @@ def _judge(case: Case) -> None:
     window = _window(case, MEANS[0])
     exported = _exported(network, window)
     _errors(title, case, network, exported)
-    shape = _shape(network, window)
-    ours = Contestant("msdk_rt", _bound(exported, window, shape), THREADS)
+    ours = Contestant("msdk_rt", _in_onnxruntime(exported, window), THREADS)
     peers = _standard_peers(network, window) if case.standard else []
     peers.append(_in_pytorch("PyTorch eager", network, window))
     if not case.standard:
@@ -70,15 +71,13 @@ def _window(case: Case, mean: float) -> np.ndarray:
     return noise + np.float32(mean)
 
 
-def _shape(network: torch.nn.Module, window: np.ndarray) -> tuple[int, ...]:
-    with torch.inference_mode():
-        return tuple(network(torch.from_numpy(window)).shape)
-
-
-def _bound(
-    graph: onnx.ModelProto, window: np.ndarray, shape: tuple[int, ...], library: bool = True
-) -> Callable[[], np.ndarray]:
-    return bound(graph, {INPUT: window}, THREADS, library, shape, OUTPUT)
+def _in_onnxruntime(graph: onnx.ModelProto, window: np.ndarray) -> Callable[[], np.ndarray]:
+    """A run as in the runtime, in a session with its settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(graph.SerializeToString())
+        session = open_session(path, PROVIDERS, THREADS)
+    return functools.partial(run_session, session, window)
 
 
 def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
@@ -99,7 +98,7 @@ def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
 def _standard_peers(network: torch.nn.Module, window: np.ndarray) -> list[Contestant]:
     """The network in standard ops, as PyTorch's exporter writes it."""
     graph = module_to_onnx(network, [torch.from_numpy(window)], [INPUT], [OUTPUT], dynamic_batch=False)
-    run = _bound(graph, window, _shape(network, window), library=False)
+    run = _in_onnxruntime(graph, window)
     peers = [Contestant("ONNX Runtime, standard ops", run, THREADS)]
     try:
         import openvino
@@ -132,7 +131,7 @@ def _errors(title: str, case: Case, network: torch.nn.Module, exported: onnx.Mod
             own = network(image).numpy()
             exact = network.double()(image.double()).numpy()
             network.float()
-        found = _bound(exported, window, own.shape)()
+        found = _in_onnxruntime(exported, window)()
         values = {"msdk_rt": relative_error(found, exact), "PyTorch float32": relative_error(own, exact)}
         values["msdk_rt's over PyTorch's"] = values["msdk_rt"] / values["PyTorch float32"]
         print(f"{title}, mean {mean:g}: " + ", ".join(f"{who} {value:.2g}" for who, value in values.items()))
@@ -143,7 +142,7 @@ def _profile(title: str, exported: onnx.ModelProto, window: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         path.write_bytes(exported.SerializeToString())
-        costs = profile(path, ("CPUExecutionProvider",), THREADS, window)
+        costs = profile(path, PROVIDERS, THREADS, window)
     record("unet_profile", title, {cost.op: 1e3 * cost.seconds for cost in costs}, "ms")
 
 
