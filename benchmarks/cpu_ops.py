@@ -55,6 +55,21 @@ def convolution(
     )
 
 
+def transposed(channels: int, outputs: int, side: int) -> Case:
+    x, skip = normal(1, channels, side, side, side), normal(1, outputs, *[2 * side] * 3)
+    weight = normal(channels, outputs, 2, 2, 2) / np.float32(channels**0.5)
+    return Case(
+        name=f"ConvTranspose3d before a skip, {channels} to {outputs} channels, {side}^3 to {2 * side}^3",
+        op="ConvTranspose3d",
+        inputs={"x": x, "weight": weight, "bias": normal(outputs), "skip": skip},
+        constants=("weight", "bias"),
+        attributes={"strides": [2] * 3},
+        pytorch=lambda x, w, b, skip: torch.cat([functional.conv_transpose3d(x, w, b, 2), skip], 1),
+        work=2e-9 * x.size * weight[0].size,
+        unit="GFLOP",
+    )
+
+
 def upsampling(channels: int, side: int) -> Case:
     x, skip = normal(1, channels, side, side, side), normal(1, channels, *[2 * side] * 3)
     return Case(
@@ -118,6 +133,8 @@ def main() -> None:
         convolution(384, 384, 8),
         convolution(4, 48, 128, kernel=7, stride=2),
         convolution(48, 48, 64, group=48),
+        transposed(64, 32, 64),
+        transposed(256, 128, 16),
         upsampling(24, 64),
         norm(48, 64**3),
     ):

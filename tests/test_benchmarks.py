@@ -41,6 +41,7 @@ def test_pytorch_agrees_with_the_convolution():
         cpu_ops.convolution(3, 5, 6),
         cpu_ops.convolution(2, 3, 8, kernel=7, stride=2),
         cpu_ops.convolution(4, 4, 5, group=4),
+        cpu_ops.transposed(4, 3, 5),
         cpu_ops.upsampling(2, 3),
         cpu_ops.norm(5, 33),
     ],

@@ -10,6 +10,7 @@ from typing import Any
 
 from msdk_export.ops import (
     conv3d,
+    conv_transpose3d,
     directional_conv1d,
     instance_norm,
     kan_linear,
@@ -25,6 +26,7 @@ _MODULES = (
     selective_scan,
     kan_linear,
     conv3d,
+    conv_transpose3d,
     trilinear_upsample,
     token_norm,
     instance_norm,

@@ -101,6 +101,7 @@ _FLOPS = {
     "Conv3d": _conv,
     "FusedConv": _conv,
     "ConvTranspose": _conv_transpose,
+    "ConvTranspose3d": _conv_transpose,
     "MatMul": _matmul,
     "DirectionalConv1d": _directional_conv,
     "BidirectionalSelectiveScan": _scan,

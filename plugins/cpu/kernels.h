@@ -3,6 +3,7 @@
 
 #include "cpu/kernel_set.h"
 #include "ops/conv3d/cpu_kernels.h"
+#include "ops/conv_transpose3d/cpu_kernels.h"
 #include "ops/directional_conv1d/cpu_kernels.h"
 #include "ops/instance_norm/cpu_kernels.h"
 #include "ops/kan_linear/cpu_kernels.h"
@@ -21,6 +22,7 @@ struct Kernels {
   SelectiveScanKernels selective_scan;
   KanLinearKernels kan_linear;
   Conv3dKernels conv3d;
+  ConvTranspose3dKernels conv_transpose3d;
   TokenNormKernels token_norm;
   TrilinearUpsampleKernels trilinear_upsample;
   InstanceNormKernels instance_norm;

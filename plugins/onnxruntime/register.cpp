@@ -14,6 +14,7 @@ namespace msdk::ort {
 
 // In the ops' onnxruntime.cpp.
 void add_conv3d(Ort::CustomOpDomain& domain);
+void add_conv_transpose3d(Ort::CustomOpDomain& domain);
 void add_directional_conv1d(Ort::CustomOpDomain& domain);
 void add_instance_norm(Ort::CustomOpDomain& domain);
 void add_kan_linear(Ort::CustomOpDomain& domain);
@@ -53,6 +54,7 @@ const OrtCustomOpDomain* domain() {
     add_kan_linear(ops);
     if constexpr (kWanted == StandIns::kOfCpu) {
       add_conv3d(ops);
+      add_conv_transpose3d(ops);
       add_trilinear_upsample(ops);
     }
 #ifdef MSDK_CUDA

@@ -16,6 +16,7 @@
 
 #include "cpu/kernels.h"
 #include "ops/conv3d/cpu.h"
+#include "ops/conv_transpose3d/cpu.h"
 #include "ops/directional_conv1d/cpu.h"
 #include "ops/kan_linear/cpu.h"
 #include "ops/selective_scan/cpu.h"

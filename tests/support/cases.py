@@ -176,6 +176,36 @@ class Conv3dCase:
 
 
 @dataclass(frozen=True)
+class ConvTranspose3dCase:
+    B: int
+    C: int
+    O: int  # noqa: E741  the op's own name for its output channels
+    sides: tuple[int, int, int]
+    strides: tuple[int, int, int]
+    skip_channels: int | None
+    seed: int
+
+    @property
+    def attributes(self) -> dict:
+        return {"strides": self.strides}
+
+    def inputs(self) -> dict[str, np.ndarray | None]:
+        """x, weight, bias and skip, float32."""
+        rng = np.random.default_rng(self.seed)
+        larger = tuple(side * stride for side, stride in zip(self.sides, self.strides, strict=True))
+        skip = None
+        if self.skip_channels is not None:
+            skip = rng.standard_normal((self.B, self.skip_channels, *larger), dtype=np.float32)
+        weight = rng.standard_normal((self.C, self.O, *self.strides), dtype=np.float32)
+        return {
+            "x": rng.standard_normal((self.B, self.C, *self.sides), dtype=np.float32),
+            "weight": weight * np.float32(self.C**-0.5),
+            "bias": rng.standard_normal(self.O, dtype=np.float32),
+            "skip": skip,
+        }
+
+
+@dataclass(frozen=True)
 class UpsampleCase:
     B: int
     C: int

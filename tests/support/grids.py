@@ -8,6 +8,7 @@ import numpy as np
 from tests.support.cases import (
     Conv3dCase,
     ConvCase,
+    ConvTranspose3dCase,
     InstanceNormCase,
     KanCase,
     ScanCase,
@@ -105,7 +106,7 @@ def kan_grid(seed: int = 0) -> list[KanCase]:
 
 
 def conv3d_grid(seed: int = 0) -> list[Conv3dCase]:
-    """As scan_grid: 3x3x3 convolutions as networks have them, and any kernels, strides and paddings."""
+    """As scan_grid: 3x3x3 as networks have them, any kernels, strides and paddings, 3x3x3 of stride 2."""
     rng = np.random.default_rng(seed)
     sides = (1, 2, 5, 16, 17, 33)
     cases = []
@@ -125,7 +126,35 @@ def conv3d_grid(seed: int = 0) -> list[Conv3dCase]:
         shape = tuple(int(k + rng.integers(0, 20)) for k in kernels)
         channels, outputs, seed = groups * channels, groups * outputs, int(rng.integers(2**31))
         cases.append(Conv3dCase(batch, channels, outputs, shape, kernels, strides, pads, groups, bias, seed))
+    for batch, channels, outputs, *shape, bias in _pairwise(
+        [
+            (1, 2),
+            (1, 3, 20),
+            (1, 8, 11),
+            *[(1, 2, 3, 4, 7, 10)] * 2,
+            (1, 2, 15, 16, 31, 32, 33, 70),
+            (True, False),
+        ],
+        rng,
+    ):
+        halving = ((3,) * 3, (2,) * 3, (1,) * 6, 1)
+        cases.append(
+            Conv3dCase(batch, channels, outputs, tuple(shape), *halving, bias, int(rng.integers(2**31)))
+        )
     return cases
+
+
+def conv_transpose3d_grid(seed: int = 0) -> list[ConvTranspose3dCase]:
+    """As scan_grid."""
+    rng = np.random.default_rng(seed)
+    sides, widths, strides = (1, 2, 5, 12), (1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 48), (1, 2)
+    rows = _pairwise(
+        [(1, 2), (1, 3, 8, 33), (1, 3, 4, 9), sides, sides, widths, *[strides] * 3, (None, 1, 5)], rng
+    )
+    return [
+        ConvTranspose3dCase(*row[:3], tuple(row[3:6]), tuple(row[6:9]), row[9], int(rng.integers(2**31)))
+        for row in rows
+    ]
 
 
 def upsample_grid(seed: int = 0) -> list[UpsampleCase]:

@@ -131,6 +131,21 @@ def conv3d(x, weight, bias, strides, pads, group=1):
     return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None, None]
 
 
+def conv_transpose3d(x, weight, bias, strides, skip=None):
+    """ONNX's ConvTranspose whose kernel is its stride: x (B,C,D,H,W), weight (C,O,*strides), bias (O) -> y.
+
+    y (B,O+S,D',H',W') has skip (B,S,D',H',W') behind what x gives.
+    """
+    x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))
+    assert weight.shape[2:] == tuple(strides)
+    y = np.zeros((len(x), weight.shape[1], *np.multiply(x.shape[2:], strides)))
+    for tap in np.ndindex(*strides):
+        box = tuple(slice(t, None, s) for t, s in zip(tap, strides, strict=True))
+        y[(..., *box)] = np.einsum("co,bcdhw->bodhw", weight[(..., *tap)], x)
+    y += bias[:, None, None, None]
+    return y if skip is None else np.concatenate([y, skip], 1)
+
+
 def trilinear_upsample(x, addend=None):
     """x (B,C,D,H,W) with every side doubled, plus addend (B,C,2D,2H,2W) or None -> y (B,C,2D,2H,2W)."""
     y = np.asarray(x, np.float64)

@@ -13,29 +13,7 @@ namespace {
 constexpr int64_t kCopiesBytes = 192 << 10, kLeastVoxels = 128;
 constexpr int kTasksPerThread = 4;
 // Pairs of channels up to which weights may take four times their memory: beyond it they, not x, are what is read.
-constexpr int64_t kMostPairs = 128 * 128;
-
-// How a convolution is done: `tile` is T of Winograd's F(T, 3) along depth and height, or 0: tap by tap.
-struct Method {
-  int tile;
-  int outputs;  // of a block
-  int64_t blocks, block_floats;
-  const Conv3dKernel* kernel;
-
-  Method(const Conv3dArgs& a, const Kernels& isa) {
-    const bool same = all_are(a.kernel, 3) && all_are(a.stride, 1) && all_are(a.before, 1) && all_are(a.after, 1);
-    tile = !same || a.groups > 1 ? 0 : a.in_channels * a.out_channels <= kMostPairs ? 4 : 2;
-    kernel = tile == 0 ? &isa.conv3d.direct : tile == 2 ? &isa.conv3d.winograd_2 : &isa.conv3d.winograd_4;
-    outputs = a.out_channels == a.groups && tile == 0 ? 1 : isa.conv3d.outputs;
-    blocks = a.groups * ((a.out_channels / a.groups + outputs - 1) / outputs);
-    const int64_t taps = tile ? 3 * (tile + 2) * (tile + 2) : a.kernel[0] * a.kernel[1] * a.kernel[2];
-    block_floats = a.in_channels / a.groups * taps * outputs;
-  }
-
-  static bool all_are(const int64_t (&sides)[3], int64_t value) {
-    return sides[0] == value && sides[1] == value && sides[2] == value;
-  }
-};
+constexpr int64_t kMostPairs = 256 * 256;
 
 // Three taps at the points of F(T, 3): values of the polynomial with these coefficients, each over the product of its
 // point's distances from the others; the last point is infinity.
@@ -48,6 +26,42 @@ constexpr double kPoints4[6][3] = {{1 / (kNear2 * kFar2), 0, 0},
                                    {kOfFar, kFar * kOfFar, kFar2 * kOfFar},
                                    {kOfFar, -kFar * kOfFar, kFar2 * kOfFar},
                                    {0, 0, 1}};
+// With stride 2: the outer taps at the points 0, 1 and infinity, the middle one for each of two voxels of y.
+constexpr double kPointsStrided[5][3] = {{1, 0, 0}, {1, 0, 1}, {0, 0, 1}, {0, 1, 0}, {0, 1, 0}};
+
+// How a convolution is done: `tile` is T, the voxels of y that Winograd's kernels give at once along depth and along
+// height from `side` points, or 0: tap by tap.
+struct Method {
+  int tile = 0, side = 0;
+  int outputs;  // of a block
+  int64_t blocks, block_floats;
+  const Conv3dKernel* kernel;
+  const double (*points)[3] = nullptr;
+
+  Method(const Conv3dArgs& a, const Kernels& isa) {
+    const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1;
+    const bool few = a.in_channels * a.out_channels <= kMostPairs;
+    if (same && all_are(a.stride, 1)) {
+      tile = few ? 4 : 2, side = tile + 2;
+      kernel = few ? &isa.conv3d.winograd_4 : &isa.conv3d.winograd_2;
+      points = few ? kPoints4 : kPoints2;
+    } else if (same && few && all_are(a.stride, 2)) {
+      tile = 2, side = 5;
+      kernel = &isa.conv3d.winograd_strided;
+      points = kPointsStrided;
+    } else {
+      kernel = &isa.conv3d.direct;
+    }
+    outputs = a.out_channels == a.groups && tile == 0 ? 1 : isa.conv3d.outputs;
+    blocks = a.groups * ((a.out_channels / a.groups + outputs - 1) / outputs);
+    const int64_t taps = tile ? 3 * side * side : a.kernel[0] * a.kernel[1] * a.kernel[2];
+    block_floats = a.in_channels / a.groups * taps * outputs;
+  }
+
+  static bool all_are(const int64_t (&sides)[3], int64_t value) {
+    return sides[0] == value && sides[1] == value && sides[2] == value;
+  }
+};
 
 // The weight of a pair of channels and a tap along width at a point along depth and one along height.
 float at_points(const float* taps, const double (&depth)[3], const double (&height)[3]) {
@@ -68,7 +82,7 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   split.planes = method.tile ? 1 : a.out[0];
   split.rows_of_plane = a.out[1];
   if (const int64_t tile = method.tile) {
-    split.rows_of_plane = (a.in[0] + tile - 1) / tile * ((a.in[1] + tile - 1) / tile);
+    split.rows_of_plane = (a.out[0] + tile - 1) / tile * ((a.out[1] + tile - 1) / tile);
   }
   const int64_t width = a.out[2] + 1;
   const int64_t one = method.kernel->scratch_floats(a, 1), two = method.kernel->scratch_floats(a, 2);
@@ -95,8 +109,7 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
   const Method method(a, isa);
   const int64_t channels = a.in_channels / a.groups, taps = a.kernel[0] * a.kernel[1] * a.kernel[2];
   const int64_t outputs = a.out_channels / a.groups, of_block = method.outputs;
-  const int64_t blocks_of_group = method.blocks / a.groups, side = method.tile + 2;
-  const double (*points)[3] = method.tile == 4 ? kPoints4 : kPoints2;
+  const int64_t blocks_of_group = method.blocks / a.groups, side = method.side;
   std::vector<float> packed(static_cast<size_t>(method.blocks * method.block_floats));
   for (int64_t o = 0; o < a.out_channels; ++o) {
     const int64_t in_group = o % outputs, block = o / outputs * blocks_of_group + in_group / of_block;
@@ -110,7 +123,7 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
       for (int64_t point = 0; point < side * side; ++point) {
         for (int tap = 0; tap < 3; ++tap) {
           to[((point * channels + c) * 3 + tap) * of_block] =
-              at_points(from + tap, points[point / side], points[point % side]);
+              at_points(from + tap, method.points[point / side], method.points[point % side]);
         }
       }
     }

@@ -20,7 +20,8 @@ struct Conv3dKernel {
 struct Conv3dKernels {
   int outputs;                          // channels of a block
   Conv3dKernel direct;                  // a task stays within a plane of y
-  Conv3dKernel winograd_2, winograd_4;  // rows are of tiles of 2 x 2, of 4 x 4 rows of y
+  Conv3dKernel winograd_2, winograd_4;  // stride 1: rows are of tiles of 2 x 2, of 4 x 4 rows of y
+  Conv3dKernel winograd_strided;        // stride 2: of 2 x 2
 };
 
 }  // namespace msdk::cpu

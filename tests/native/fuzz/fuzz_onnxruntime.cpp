@@ -31,6 +31,16 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
             {bytes.between(1, 9), channels, kernel, kernel, kernel},
             {bytes.between(1, 9)}};
   }
+  if (op == "ConvTranspose3d") {
+    const int64_t outputs = bytes.between(1, 9);
+    Shape x{batch, channels, bytes.between(1, 3), bytes.between(1, 4), bytes.between(1, 20)};
+    Shape weight{channels, outputs, bytes.between(1, 2), bytes.between(1, 2), bytes.between(1, 2)};
+    std::vector<Shape> shapes{x, weight, {outputs}};
+    if (bytes.byte() % 2) {
+      shapes.push_back({batch, bytes.between(0, 2), x[2] * weight[2], x[3] * weight[3], x[4] * weight[4]});
+    }
+    return shapes;
+  }
   if (op == "TrilinearUpsample") {
     const int64_t depth = bytes.between(1, 4), height = bytes.between(1, 4), width = bytes.between(1, 20);
     std::vector<Shape> shapes{{batch, channels, depth, height, width}};
@@ -112,6 +122,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const int64_t scans = 1 + std::count(directions.begin(), directions.end(), ',');
   std::vector<Shape> shapes = right_shapes(bytes, name, scans);
+  if (name == "ConvTranspose3d" && bytes.byte() % 8) {
+    info.lists["strides"].assign(shapes[1].begin() + 2, shapes[1].end());  // its kernel
+  }
   for (int64_t changes = bytes.between(0, 5) - 3; changes > 0; --changes) {
     spoil(bytes, shapes[bytes.byte() % shapes.size()]);
   }

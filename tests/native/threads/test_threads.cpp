@@ -15,6 +15,7 @@
 
 #include "cpu/kernels.h"
 #include "ops/conv3d/cpu.h"
+#include "ops/conv_transpose3d/cpu.h"
 #include "ops/directional_conv1d/cpu.h"
 #include "ops/directions.h"
 #include "ops/instance_norm/cpu.h"
@@ -144,6 +145,12 @@ struct Inputs {
                         conv_bias.data(), x.data(), w.data()},
                        parallel, isa);
     y.insert(y.end(), w.begin(), w.begin() + x.size());
+    k.resize(4 * k.size());
+    const ConvTranspose3dArgs transposed{
+        kBatch,      kChannels,        kOutputs, 0,       {length / 12, 3, 4}, {2, 1, 2}, x.data(),
+        taps.data(), conv_bias.data(), nullptr,  k.data()};
+    cpu::conv_transpose3d(transposed, cpu::pack_conv_transpose3d(transposed, isa).data(), parallel, isa);
+    y.insert(y.end(), k.begin(), k.end());
     for (const int64_t groups : {int64_t{1}, kChannels}) {  // by Winograd and tap by tap
       const Conv3dArgs conv{kBatch,
                             kChannels,

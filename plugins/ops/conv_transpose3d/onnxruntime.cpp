@@ -1,0 +1,94 @@
+// ConvTranspose3d as ONNX Runtime sees it: ONNX's ConvTranspose whose kernel is its stride, and a Concat with a skip,
+// for the CPU alone. Weights that are constants are packed once.
+
+#include <vector>
+
+#include "onnxruntime/add.h"
+#include "onnxruntime/checks.h"
+#include "ops/conv_transpose3d/cpu.h"
+
+namespace msdk::ort {
+namespace {
+
+constexpr int64_t kLongestKernel = 2;
+constexpr const char* kAxes[] = {"depth", "height", "width"};
+
+struct ConvTranspose3dCall {
+  ConvTranspose3dArgs args;
+  const float* packed;  // null: args.weight is still to be packed
+};
+
+class ConvTranspose3d {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "ConvTranspose3d";
+  static constexpr size_t kInputs = 4, kOptionalInputs = 1;
+  static constexpr bool is_parameter(size_t) { return false; }
+
+  explicit ConvTranspose3d(const OrtKernelInfo* info) : strides_(ints_attribute(info, "strides", 3)) {
+    int constant = 0;
+    const OrtValue* weight = nullptr;
+    Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, 1, &constant, &weight));
+    if (!constant) return;
+    const std::vector<int64_t> shape = Ort::ConstValue{weight}.GetTensorTypeAndShapeInfo().GetShape();
+    packed_ = cpu::pack_conv_transpose3d(with_weight(shape, static_cast<const float*>(data_of(weight))));
+  }
+
+  ConvTranspose3dCall arguments(const Ort::KernelContext& context) const {
+    const auto weight = input<float>(context, 1, "weight", {kAny, kAny, kAny, kAny, kAny});
+    ConvTranspose3dCall call{with_weight(weight.shape, weight.data), packed_.empty() ? nullptr : packed_.data()};
+    ConvTranspose3dArgs& args = call.args;
+    const auto x = input<float>(context, 0, "x", {kAny, args.in_channels, kAny, kAny, kAny});
+    args.batch = x[0];
+    args.x = x.data;
+    int64_t out[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      args.in[axis] = x[axis + 2];
+      check_at_most((std::string("x along ") + kAxes[axis]).c_str(), args.in[axis], INT32_MAX);
+      out[axis] = args.in[axis] * args.kernel[axis];
+    }
+    args.bias = input<float>(context, 2, "bias", {args.out_channels}).data;
+    if (has_input(context, 3)) {
+      const auto skip = input<float>(context, 3, "skip", {args.batch, kAny, out[0], out[1], out[2]});
+      args.skip_channels = skip[1];
+      args.skip = skip.data;
+    }
+    args.y = output<float>(context, {args.batch, args.out_channels + args.skip_channels, out[0], out[1], out[2]});
+    return call;
+  }
+
+  static void on_cpu(const ConvTranspose3dCall& call, const cpu::Parallel& parallel) {
+    const std::vector<float> packed = call.packed ? std::vector<float>() : cpu::pack_conv_transpose3d(call.args);
+    cpu::conv_transpose3d(call.args, call.packed ? call.packed : packed.data(), parallel);
+  }
+
+ private:
+  ConvTranspose3dArgs with_weight(const std::vector<int64_t>& shape, const float* weight) const {
+    check_shape("weight", shape, {kAny, kAny, kAny, kAny, kAny});
+    check_at_most("input channels of weight", shape[0], INT32_MAX);
+    check_at_most("output channels of weight", shape[1], INT32_MAX);
+    ConvTranspose3dArgs args{};
+    args.in_channels = shape[0];
+    args.out_channels = shape[1];
+    args.weight = weight;
+    for (int axis = 0; axis < 3; ++axis) {
+      args.kernel[axis] = shape[axis + 2];
+      const std::string along = std::string(" along ") + kAxes[axis];
+      check_at_most(("kernel" + along).c_str(), args.kernel[axis], kLongestKernel);
+      if (strides_[axis] != args.kernel[axis]) {
+        fail("stride" + along + ": expected the kernel's " + std::to_string(args.kernel[axis]) + ", got " +
+             std::to_string(strides_[axis]));
+      }
+    }
+    return args;
+  }
+
+  std::vector<int64_t> strides_;
+  std::vector<float> packed_;
+};
+
+}  // namespace
+
+void add_conv_transpose3d(Ort::CustomOpDomain& domain) { add_on<ConvTranspose3d, Cpu>(domain); }
+
+}  // namespace msdk::ort
