@@ -3,8 +3,9 @@
 The libraries are plain C++ that ONNX Runtime and TensorRT load by path: they know nothing of Python, so
 one wheel serves every Python version. All other metadata is in pyproject.toml.
 
-Environment: MSDK_TARGET, one of TARGETS, compiles with Zig for that platform; without it the machine's own
-compiler builds for this machine.
+Environment: MSDK_TARGET, one of TARGETS, compiles with Zig for that platform; one of CUDA_TARGETS compiles
+with GCC and nvcc, and the wheel's version gets the local label +cuda. Without it the machine's own compiler
+builds for this machine.
 """
 
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from setuptools import Distribution, find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_py import build_py
+from setuptools.command.egg_info import egg_info
 from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
@@ -31,13 +33,15 @@ TARGETS = {
     "aarch64-macos.11.0": "macosx_11_0_arm64",
     "x86_64-macos.10.15": "macosx_10_15_x86_64",
 }
+# With the CUDA libraries, for this machine's glibc: tests/release/cuda.py finds it and tags the wheel.
+CUDA_TARGETS = {"x86_64-linux-cuda": "linux_x86_64", "aarch64-linux-cuda": "linux_aarch64"}
 
 
 def target() -> str | None:
     """MSDK_TARGET; None for this machine."""
-    wanted = os.environ.get("MSDK_TARGET") or None
-    if wanted is not None and wanted not in TARGETS:
-        raise SystemExit(f"MSDK_TARGET: expected one of {', '.join(TARGETS)}, got {wanted}")
+    wanted, known = os.environ.get("MSDK_TARGET") or None, TARGETS | CUDA_TARGETS
+    if wanted is not None and wanted not in known:
+        raise SystemExit(f"MSDK_TARGET: expected one of {', '.join(known)}, got {wanted}")
     return wanted
 
 
@@ -50,7 +54,11 @@ def configure() -> Path:
     """Have CMake make a build folder for plugins/."""
     wanted, folder = target(), build_folder()
     command = ["cmake", "-S", str(PLUGINS), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release"]
-    if wanted:
+    if wanted in CUDA_TARGETS:
+        command += ["-DMSDK_CUDA=ON", "-DCMAKE_SHARED_LINKER_FLAGS=-s"]
+        if wanted.startswith("aarch64"):
+            command += ["--toolchain", str(PLUGINS / "cmake" / "toolchains" / "aarch64.cmake")]
+    elif wanted:
         import ziglang
 
         zig = Path(ziglang.__file__).with_name("zig")
@@ -87,6 +95,15 @@ class SourceWithHeaders(sdist):
         shutil.copy(PLUGINS / "wheel" / "onnxruntime.txt", headers / "LICENSE")
 
 
+class LabelledVersion(egg_info):
+    """The version, with a local label where the wheel is no one for PyPI."""
+
+    def finalize_options(self):
+        if target() in CUDA_TARGETS:
+            self.tag_build = "+cuda"
+        super().finalize_options()
+
+
 class PlatformWheel(bdist_wheel):
     """Tags the wheel py3-none-<platform>: native code inside, but no Python ABI. Adds what is of others."""
 
@@ -96,7 +113,7 @@ class PlatformWheel(bdist_wheel):
 
     def get_tag(self):
         wanted = target()
-        return "py3", "none", TARGETS[wanted] if wanted else super().get_tag()[2]
+        return "py3", "none", (TARGETS | CUDA_TARGETS)[wanted] if wanted else super().get_tag()[2]
 
     def write_wheelfile(self, wheelfile_base, *arguments, **options):
         super().write_wheelfile(wheelfile_base, *arguments, **options)
@@ -115,7 +132,12 @@ class NativeDistribution(Distribution):
 
 setup(
     distclass=NativeDistribution,
-    cmdclass={"build_py": BuildWithPlugins, "sdist": SourceWithHeaders, "bdist_wheel": PlatformWheel},
+    cmdclass={
+        "build_py": BuildWithPlugins,
+        "sdist": SourceWithHeaders,
+        "egg_info": LabelledVersion,
+        "bdist_wheel": PlatformWheel,
+    },
     package_dir={"msdk_rt": "msdk_rt", "msdk_export": "export"},
     packages=[
         *find_packages(include=["msdk_rt", "msdk_rt.*"]),

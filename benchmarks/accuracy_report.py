@@ -195,7 +195,10 @@ def _nnunet(agreement: list[dict], differences: list[dict]) -> list[str]:
         lines.append("")
     if differences:
         (case,) = cases(differences)
-        rows = [f"| {what} | {value:.4g} |" for what, value in _values(differences, case).items()]
+        rows = [
+            f"| {what} | {value:,.0f} |" if value >= 1 else f"| {what} | {value:.2g} |"
+            for what, value in _values(differences, case).items()
+        ]
         lines += [
             WHY.format(case=case, origin=origin(differences[-1])),
             "| | |",

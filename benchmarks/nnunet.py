@@ -1,8 +1,9 @@
 """Cases of nnU-Net's from file to file: the commands as a user starts them, and their stages.
 
 `nnUNetv2_predict` and `msdk-rt run` segment a folder with one case, with THREADS threads each, start-up
-included; then the same work by stage in one process, without start-up. Two cases (benchmarks.nnunet_cases):
-a head whose windows take the time, and a CT with 25 classes whose resampling does. Labels must agree.
+included; then the same work by stage in one process, without start-up. The cases (benchmarks.nnunet_cases): a
+head whose windows take the time, and a CT with 25 classes whose resampling does. Labels must agree. Memory is
+also measured with 117 classes.
 
     python -m benchmarks.nnunet prepare FOLDER   train the networks, once
     python -m benchmarks.nnunet commands FOLDER [CASE] [mirror]
@@ -132,7 +133,8 @@ def time_commands(case: nnunet_cases.Case, mirror: bool = False, memory: bool = 
     print(f"  ratio {ratio:.2f}", flush=True)
     record("nnunet", title, {f"{contestant}, {what}": value for contestant, value in values.items()}, unit)
     record("nnunet", title, {f"{what}, ratio": ratio}, "")
-    _record_agreement(title, alike)
+    if case.trained:
+        _record_agreement(title, alike)
 
 
 def time_stages(case: nnunet_cases.Case, mirror: bool = False) -> None:
@@ -178,7 +180,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         for kind in nnunet_cases.KINDS:
             case = nnunet_cases.make(kind, Path(name))
-            for mirror in (False, True):
+            for mirror in (False, True) if case.trained else ():
                 time_commands(case, mirror)
                 time_stages(case, mirror)
             time_commands(case, memory=True)

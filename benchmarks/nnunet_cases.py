@@ -1,7 +1,8 @@
-"""Two results folders of nnU-Net's whose networks were trained, and an image for each.
+"""Results folders of nnU-Net's, and an image for each; the networks of `head` and `ct` were trained.
 
 `head`: the MNI152 template, a T1 head of 1 mm; background, fluid, grey and white matter; mm 1.2.
 `ct`: 512 x 512 slices with 24 organs of different density, which no scanner made; the network sees 2.5 mm.
+`parts`: the head again, with 117 classes and weights at random: its memory is measured, and nothing else.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tests.support import nnunet_folder
 STEPS = 300
 PATCH = 48  # voxels along a side of a patch in training
 ORGANS = 24
+PARTS = 116
 AIR, FLESH, DENSEST = -1000, 40, 900  # Hounsfield units
 MATTER = 0.5  # a voxel is of the tissue whose share is above
 CONFIGURATION = "3d_fullres"
@@ -25,7 +27,10 @@ Sample = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Case:
-    """A results folder as nnU-Net finds it, our artifact of it, and a folder with one image."""
+    """A results folder as nnU-Net finds it, our artifact of it, and a folder with one image.
+
+    trained: labels mean something, and can be compared.
+    """
 
     name: str
     title: str
@@ -33,6 +38,7 @@ class Case:
     results: Path
     artifact: Path
     images: Path
+    trained: bool
 
     @property
     def image(self) -> Path:
@@ -48,20 +54,23 @@ class Kind:
     labels: dict[str, int]
     sample: Callable[[], Sample]
     image: Callable[[], tuple[np.ndarray, np.ndarray]]
+    steps: int = STEPS
 
 
 def make(name: str, folder: Path) -> Case:
     """The case in `folder`; what is there already is not trained again."""
     kind = KINDS[name]
     results = folder / f"Dataset{kind.dataset}_{name}" / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
-    case = Case(name, kind.title, kind.dataset, results, folder / f"{name}.onnx", folder / name)
+    case = Case(
+        name, kind.title, kind.dataset, results, folder / f"{name}.onnx", folder / name, kind.steps > 0
+    )
     if not case.artifact.exists():
         nnunet_folder.write_case(case.images, name, *kind.image())
         nnunet_folder.write_folder(
             results,
             nnunet_folder.plans(name=CONFIGURATION, **kind.plan),
             nnunet_folder.dataset(labels=kind.labels),
-            steps=STEPS,
+            steps=kind.steps,
             sample=kind.sample(),
         )
         msdk_rt.export(results, case.artifact)
@@ -162,6 +171,15 @@ KINDS = {
         labels={"background": 0, "fluid": 1, "grey matter": 2, "white matter": 3},
         sample=_head_sample,
         image=_head_image,
+    ),
+    "parts": Kind(
+        title="T1 head of 1 mm (197 x 233 x 189), 117 classes, weights at random, seen at 1.2 mm",
+        dataset=903,
+        plan={"patch": (64, 64, 64), "spacing": (1.2, 1.2, 1.2), "features": (16, 32, 64, 128)},
+        labels={"background": 0} | {f"part {index}": index for index in range(1, PARTS + 1)},
+        sample=_head_sample,
+        image=_head_image,
+        steps=0,
     ),
     "ct": Kind(
         title="CT (512 x 512 x 200), 25 classes, seen at 2.5 mm in windows of 64^3",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from benchmarks import accuracy_report, nnunet_cases
 from benchmarks.measure import RESULTS, append_rows, record
@@ -35,9 +36,12 @@ class Result:
     labels: np.ndarray
 
 
-def nnunet(case: nnunet_cases.Case, sums: torch.dtype, numbers: torch.dtype = torch.float32) -> Result:
-    """What nnU-Net's steps give with sums in these numbers; float16 are its own."""
-    predictor = Summing(sums, numbers, use_mirroring=False)
+def nnunet(case: nnunet_cases.Case, sums: torch.dtype | None, numbers: torch.dtype = torch.float32) -> Result:
+    """What nnU-Net's steps give with sums in these numbers. None: nnUNetPredictor as it is."""
+    if sums is None:
+        predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    else:
+        predictor = Summing(sums, numbers, use_mirroring=False)
     predictor.initialize_from_trained_model_folder(str(case.results), (0,))
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
     data, properties = plans.image_reader_writer_class().read_images([str(case.image)])
@@ -69,7 +73,7 @@ def ours(case: nnunet_cases.Case) -> tuple[np.ndarray, np.ndarray]:
 def run(folder: Path) -> None:
     case = nnunet_cases.make(CASE, folder)
     labels, logs = ours(case)
-    own = nnunet(case, torch.float16)
+    own = nnunet(case, None)
     in_float32 = nnunet(case, torch.float32)
     referee = nnunet(case, torch.float64, torch.float64)
 

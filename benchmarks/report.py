@@ -30,6 +30,7 @@ def write() -> None:
         ("The network", "network", _times),
         ("A window of nnU-Net's and U-Mamba's networks", "unets", _times),
         ("Their errors to float64", "unet_errors", _figures),
+        ("Where their time goes", "unet_profile", _values),
         ("A whole volume", "volume", _times),
         ("A cohort", "cohort", _times),
         ("nnU-Net's cases", "nnunet", _figures),

@@ -141,8 +141,11 @@ CONV_OF_NEIGHBOURS = replace(
 # 128 tokens by 96 outputs of 256 threads; 32 rows at once, each of two channels. A weight is two halves, so
 # that a lane's 64 products of an instruction count half.
 KAN_ROWS = 32
-KAN_TURNS = -(-SIZE.channels // 2 * (SIZE.bases + 1) // KAN_ROWS)
+KAN_PAIRS = SIZE.channels // 2
+KAN_TURNS = -(-KAN_PAIRS * (SIZE.bases + 1) // KAN_ROWS)
 KAN_PRODUCTS = 2 * KAN_ROWS * 128 * 96 // 256  # of a lane in a turn
+# A lane makes the features of a channel of every pair, again where a pair goes on in the next turn.
+KAN_CUT_PAIRS = sum(turn * KAN_ROWS % (SIZE.bases + 1) != 0 for turn in range(1, KAN_TURNS))
 KAN = Shape(
     "kan_product_kernel",
     "kan_linear",
@@ -153,27 +156,26 @@ KAN = Shape(
     units=SIZE.outputs * KAN_TURNS * 2 * KAN_ROWS,
     bytes=2 * Y,
     inner=(
-        ("FMNMX", KAN_ROWS / 2 * 4 * SIZE.bases / (SIZE.bases + 1) / KAN_PRODUCTS),  # two for each spline
-        ("STS", KAN_ROWS * 96 / 256 * 2 / KAN_PRODUCTS),  # two for a pair of weights
+        (EX2, (KAN_PAIRS + KAN_CUT_PAIRS) / (KAN_TURNS * KAN_PRODUCTS)),
+        ("LDG", KAN_ROWS * 96 / 256 * 2 / KAN_PRODUCTS),  # a pair of weights is two loads
     ),
 )
-# In float32: 64 tokens by 64 outputs of 256 threads; as many channels are staged together as have 65 rows.
-KAN_CHANNELS = 65 // (SIZE.bases + 1)
-KAN_FMAS = KAN_CHANNELS * (SIZE.bases + 1) * 16
-KAN_VALUES = KAN_CHANNELS * 64 / 256
+# In float32: 64 tokens by 64 outputs of 256 threads; as many channels are staged together as have 64 rows.
+KAN_CHANNELS = 64 // (SIZE.bases + 1)
+KAN_FMAS = -(-KAN_CHANNELS * (SIZE.bases + 1) // 4) * 4 * 16  # rows by fours
+KAN_CHANNEL_FMAS = KAN_FMAS / KAN_CHANNELS
 KAN_OF_FLOATS = Shape(
     "kan_kernel",
     "kan_linear in float32",
     "a product",
     PRODUCT,
     1,
-    spans=(KAN_FMAS, SIZE.channels * (SIZE.bases + 1) * 16),
-    units=SIZE.length * SIZE.channels * (SIZE.bases + 1) * 128,  # of two blocks of outputs
+    spans=(KAN_FMAS, SIZE.channels * KAN_CHANNEL_FMAS),
+    units=int(SIZE.length * SIZE.channels * KAN_CHANNEL_FMAS / 16 * 128),  # of two blocks of outputs
     bytes=4 * Y,
     inner=(
-        ("F2I", KAN_VALUES * (SIZE.bases + 1) / 2 / KAN_FMAS),  # two divisions for four weights
-        ("FMNMX", KAN_VALUES * SIZE.bases * 2 / KAN_FMAS),  # two for each basis
-        (EX2, KAN_VALUES / KAN_FMAS),
+        (EX2, KAN_CHANNELS * 64 / 256 / KAN_FMAS),
+        ("LDG", 64 * 64 / 256 / KAN_FMAS),  # a weight of every output that a thread has
     ),
 )
 OF_SLICES = "selective_scan of slices, its first and last pass"

@@ -6,10 +6,11 @@ OpenVINO (float32 and bfloat16) and ONNX Runtime; U-Mamba's against torch.compil
 one of these words.
 """
 
+import functools
 import gc
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +20,19 @@ import torch
 from benchmarks import report
 from benchmarks.measure import Contestant, measure, record
 from benchmarks.openvino_peer import in_openvino
-from benchmarks.scan_op import bound
 from benchmarks.unet_cases import CASES, Case
 from msdk_export.graph.trace import module_to_onnx
 from msdk_export.graph_export import export_graph
+from msdk_export.parity.exact import ConvolutionsInSlabs
 from msdk_export.parity.measure import relative_error
+from msdk_rt.backends.onnxruntime import open_session, run_session
+from msdk_rt.bench.profile import profile
 
 THREADS = 2
+PROVIDERS = ("CPUExecutionProvider",)
 MEANS = (0.0, 3.0)  # of a window whose deviation is 1
 LIMIT = 1e-3  # of a float32 contestant's relative error
-INPUT, OUTPUT = ["window"], ["y"]  # the name that bound() binds
+INPUT, OUTPUT = "image", "logits"
 
 
 def main(words: Sequence[str] = ()) -> None:
@@ -46,9 +50,7 @@ def _judge(case: Case) -> None:
     window = _window(case, MEANS[0])
     exported = _exported(network, window)
     _errors(title, case, network, exported)
-    ours = Contestant(
-        "msdk_rt", bound(exported, {"window": window}, THREADS, shape=_shape(network, window)), THREADS
-    )
+    ours = Contestant("msdk_rt", _in_onnxruntime(exported, window), THREADS)
     peers = _standard_peers(network, window) if case.standard else []
     peers.append(_in_pytorch("PyTorch eager", network, window))
     if not case.standard:
@@ -61,6 +63,7 @@ def _judge(case: Case) -> None:
                 f"{title}: {contestant.name} is {error:.1e} from PyTorch, at most {LIMIT:g} is allowed"
             )
     measure("unets", title, [ours, *peers], seconds=6.0)
+    _profile(title, exported, window)
 
 
 def _window(case: Case, mean: float) -> np.ndarray:
@@ -68,9 +71,13 @@ def _window(case: Case, mean: float) -> np.ndarray:
     return noise + np.float32(mean)
 
 
-def _shape(network: torch.nn.Module, window: np.ndarray) -> tuple[int, ...]:
-    with torch.inference_mode():
-        return tuple(network(torch.from_numpy(window)).shape)
+def _in_onnxruntime(graph: onnx.ModelProto, window: np.ndarray) -> Callable[[], np.ndarray]:
+    """A run as in the runtime, in a session with its settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(graph.SerializeToString())
+        session = open_session(path, PROVIDERS, THREADS)
+    return functools.partial(run_session, session, window)
 
 
 def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
@@ -81,8 +88,8 @@ def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
             network,
             torch.from_numpy(window),
             path,
-            input_names=INPUT,
-            output_names=OUTPUT,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             dynamic_batch=False,
         )
         return onnx.load(path)
@@ -90,9 +97,8 @@ def _exported(network: torch.nn.Module, window: np.ndarray) -> onnx.ModelProto:
 
 def _standard_peers(network: torch.nn.Module, window: np.ndarray) -> list[Contestant]:
     """The network in standard ops, as PyTorch's exporter writes it."""
-    graph = module_to_onnx(network, [torch.from_numpy(window)], INPUT, OUTPUT, dynamic_batch=False)
-    inputs = {"window": window}
-    run = bound(graph, inputs, THREADS, library=False, shape=_shape(network, window))
+    graph = module_to_onnx(network, [torch.from_numpy(window)], [INPUT], [OUTPUT], dynamic_batch=False)
+    run = _in_onnxruntime(graph, window)
     peers = [Contestant("ONNX Runtime, standard ops", run, THREADS)]
     try:
         import openvino
@@ -101,7 +107,7 @@ def _standard_peers(network: torch.nn.Module, window: np.ndarray) -> list[Contes
         return peers
     version = openvino.__version__.split("-")[0]
     for name, precision in (("float32", "f32"), ("bfloat16", "bf16")):
-        run = in_openvino(graph, inputs, precision)
+        run = in_openvino(graph, {INPUT: window}, precision)
         peers.append(Contestant(f"OpenVINO {version}, {name}", run, THREADS))
     return peers
 
@@ -121,15 +127,23 @@ def _errors(title: str, case: Case, network: torch.nn.Module, exported: onnx.Mod
     for mean in MEANS:
         window = _window(case, mean)
         image = torch.from_numpy(window)
-        with torch.inference_mode():
+        with torch.inference_mode(), ConvolutionsInSlabs():
             own = network(image).numpy()
             exact = network.double()(image.double()).numpy()
             network.float()
-        found = bound(exported, {"window": window}, THREADS, shape=own.shape)()
+        found = _in_onnxruntime(exported, window)()
         values = {"msdk_rt": relative_error(found, exact), "PyTorch float32": relative_error(own, exact)}
         values["msdk_rt's over PyTorch's"] = values["msdk_rt"] / values["PyTorch float32"]
         print(f"{title}, mean {mean:g}: " + ", ".join(f"{who} {value:.2g}" for who, value in values.items()))
         record("unet_errors", f"{title}, input of mean {mean:g}, relative error to float64", values, "")
+
+
+def _profile(title: str, exported: onnx.ModelProto, window: np.ndarray) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        path.write_bytes(exported.SerializeToString())
+        costs = profile(path, PROVIDERS, THREADS, window)
+    record("unet_profile", title, {cost.op: 1e3 * cost.seconds for cost in costs}, "ms")
 
 
 if __name__ == "__main__":

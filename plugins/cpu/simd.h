@@ -48,10 +48,41 @@ static inline Vec max(Vec x, Vec y) {
 #endif
 }
 
+static inline Vec sqrt(Vec x) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  return (Vec)_mm512_sqrt_ps((__m512)x);
+#elif defined(__AVX__) && MSDK_LANES == 8
+  return (Vec)_mm256_sqrt_ps((__m256)x);
+#elif defined(__SSE__) && MSDK_LANES == 4
+  return (Vec)_mm_sqrt_ps((__m128)x);
+#else
+  Vec root = {};
+  for (int lane = 0; lane < kLanes; ++lane) root[lane] = __builtin_sqrtf(x[lane]);
+  return root;
+#endif
+}
+
 static inline Vec min(Vec x, Vec y) { return -max(-x, -y); }
 
 // Runs the statement for g = 0 .. G-1, unrolled: independent chains side by side keep the FMA units busy.
 #define MSDK_EACH(G) _Pragma("GCC unroll 16") for (int g = 0; g < (G); ++g)
+
+// Clang looks far ahead for loads, and takes chains side by side apart. AVX2 has 16 registers: it would spill values in
+// innermost loops and load constants again for each chain. all_at_once keeps it from beginning what follows before all
+// of v is there; nothing_ahead from loading for what follows. GCC needs neither, nor do 32 registers.
+#if defined(__clang__) && defined(__AVX2__) && MSDK_LANES == 8
+template <int G>
+static inline void all_at_once(Vec* v) {
+  if constexpr (G == 2) __asm__("" : "+x"(v[0]), "+x"(v[1]));
+  if constexpr (G == 3) __asm__("" : "+x"(v[0]), "+x"(v[1]), "+x"(v[2]));
+  if constexpr (G == 4) __asm__("" : "+x"(v[0]), "+x"(v[1]), "+x"(v[2]), "+x"(v[3]));
+}
+static inline void nothing_ahead(Vec& v) { __asm__ volatile("" : "+x"(v) : : "memory"); }
+#else
+template <int G>
+static inline void all_at_once(Vec*) {}
+static inline void nothing_ahead(Vec&) {}
+#endif
 
 // Takes the nearest whole number out of x, which keeps the rest, at most 1/2 either way; and p * 2^whole.
 #if defined(__AVX512DQ__) && MSDK_LANES == 16
@@ -66,10 +97,16 @@ static inline Vec scale_by_power(Vec p, Whole whole) { return (Vec)_mm512_scalef
 #else
 typedef VecInt Whole;  // the whole number in its low bits, to be added to an exponent
 static inline Whole take_whole(Vec& x) {
+#if defined(__AVX2__) && MSDK_LANES == 8
+  const __m256i whole = _mm256_cvtps_epi32((__m256)x);  // no constant, and the same numbers
+  x = x - (Vec)_mm256_cvtepi32_ps(whole);
+  return (Whole)whole;
+#else
   const float round = 12582912.0f;  // 1.5 * 2^23: adding it leaves round(x) in the low mantissa bits
   const Vec shifted = x + round;
   x = x - (shifted - round);
   return (VecInt)shifted;
+#endif
 }
 static inline Vec scale_by_power(Vec p, Whole whole) { return (Vec)((VecInt)p + (whole << 23)); }
 #endif
@@ -82,10 +119,15 @@ static inline void exp2_each(Vec* x) {
   Vec p[G];
   if constexpr (kClamp) MSDK_EACH(G) x[g] = max(x[g], splat(-126.0f));
   MSDK_EACH(G) whole[g] = take_whole(x[g]);
+  all_at_once<G>(x);
   MSDK_EACH(G) p[g] = x[g] * 1.3264727630e-3f + 9.6715126462e-3f;
+  all_at_once<G>(p);
   MSDK_EACH(G) p[g] = p[g] * x[g] + 5.5507337418e-2f;
+  all_at_once<G>(p);
   MSDK_EACH(G) p[g] = p[g] * x[g] + 2.4022242085e-1f;
+  all_at_once<G>(p);
   MSDK_EACH(G) p[g] = p[g] * x[g] + 6.9314697760e-1f;
+  all_at_once<G>(p);
   MSDK_EACH(G) p[g] = p[g] * x[g] + 1.0f;
   MSDK_EACH(G) x[g] = scale_by_power(p[g], whole[g]);
 }

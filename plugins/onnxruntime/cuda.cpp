@@ -12,7 +12,7 @@ Workspace::Workspace(const Ort::KernelContext& context, size_t bytes) {
   const auto where = context.GetInput(0).GetTensorMemoryInfo();
   OrtAllocator* allocator = nullptr;
   Ort::ThrowOnError(api.KernelContext_GetAllocator(context.GetOrtKernelContext(), where, &allocator));
-  allocator_ = Ort::Allocator(allocator);
+  allocator_.reset(allocator);
   Ort::ThrowOnError(api.KernelContext_GetScratchBuffer(context.GetOrtKernelContext(), where, bytes, &data_));
   if (!data_) throw Ort::Exception("no device memory for a workspace of " + std::to_string(bytes) + " bytes", ORT_FAIL);
 }

@@ -1,6 +1,8 @@
 // The msdk ops on ONNX Runtime's CUDA provider: their CUDA kernels on the provider's own stream.
 #pragma once
 
+#include <memory>
+
 #include "cuda/driver.h"
 #include "cuda/stream.h"
 #include "onnxruntime/ort.h"
@@ -15,7 +17,7 @@ class Workspace {
  public:
   Workspace(const Ort::KernelContext& context, size_t bytes);
   ~Workspace() {
-    if (data_) allocator_.Free(data_);
+    if (data_) allocator_->Free(allocator_.get(), data_);
   }
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
@@ -23,7 +25,10 @@ class Workspace {
   void* data() const { return data_; }
 
  private:
-  Ort::Allocator allocator_{nullptr};
+  struct Release {
+    void operator()(OrtAllocator* allocator) const { Ort::GetApi().ReleaseAllocator(allocator); }
+  };
+  std::unique_ptr<OrtAllocator, Release> allocator_;  // Ort::Allocator of 1.23 takes none over
   void* data_ = nullptr;
 };
 

@@ -1,4 +1,4 @@
-// mma.sync of the emulator. Included by cuda_runtime.h.
+// mma.sync and ldmatrix of the emulator. Included by cuda_runtime.h.
 #pragma once
 
 #include "cuda_fp16.h"
@@ -38,6 +38,18 @@ inline void multiply_16_8_16(float (&sums)[4], const unsigned (&a)[4], const uns
     for (int k = 0; k < 16; ++k) sums[sum] += whole.a[row][k] * whole.b[k][column];
   }
   all_lanes(WarpOp::sync, 0);
+}
+
+// ldmatrix.sync.aligned.m8n8.x4.shared.b16: lane 8i + j gives row j of matrix i, and gets word lane % 4 of row lane / 4
+// of each.
+inline void load_matrices(unsigned (&words)[4], const unsigned* row, CUDA_EMULATOR_SITE) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
+    fail({file, line}, "a row of ldmatrix that is not aligned to 16 bytes");
+  for (int matrix = 0; matrix < 4; ++matrix) {
+    const uint64_t from =
+        warp_collective(WarpOp::shuffle, ~0u, reinterpret_cast<uintptr_t>(row), 8 * matrix + lane() / 4, {file, line});
+    words[matrix] = reinterpret_cast<const unsigned*>(from)[lane() % 4];
+  }
 }
 
 }  // namespace cuda_emulator

@@ -1,7 +1,8 @@
 """The scan and the convolution in float16 at batch 1, two directions, D = 96, timed by CUDA events.
 
-Peers are timed with them, and every time is shown beside its floor: the least time that the GPU's
-special-function units and memory need (rates.py).
+The KAN layer from 96 to 96 channels with 8 bases, in float16 and float32, has no peer. The others'
+peers are timed with them. Every time is shown beside its floor: the least time that the GPU's
+special-function units, float32 units and memory need (rates.py).
 """
 
 import ctypes
@@ -11,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.gpu.op_checks import ConvCall, Ops, rounded
-from tests.gpu.rates import Rates, Work, conv_work, scan_work
-from tests.support.cases import ConvCase, ScanCase
+from tests.gpu.op_checks import ConvCall, KanCall, Ops, rounded
+from tests.gpu.rates import Rates, Work, conv_work, kan_work, scan_work
+from tests.support.cases import ConvCase, KanCase, ScanCase
 
 LENGTHS = (4096, 32768, 262144)
 AGREEMENT = 2e-2  # relative error of a peer's result in float16: it must compute the same thing
-SCAN, CONV = "scan", "conv"
+SCAN, CONV, KAN, KAN_IN_FLOAT32 = "scan", "conv", "kan", "kan in float32"
+KAN_TYPES = {KAN: np.float16, KAN_IN_FLOAT32: np.float32}
 HALF = 2  # bytes
 
 
@@ -48,7 +50,19 @@ def conv_case(length: int) -> ConvCase:
     return ConvCase(B=1, K=2, D=96, L=length, W=4, directions="forward,backward", seed=32)
 
 
+def kan_case(length: int) -> KanCase:
+    return KanCase(B=1, C=96, O=96, L=length, G=8, grid_min=-1.0, grid_max=1.0, seed=33)
+
+
+def kan_call(ops: Ops, op: str, length: int) -> KanCall:
+    case = kan_case(length)
+    inputs = rounded(case.inputs(), ("x",), KAN_TYPES[op])
+    return KanCall(ops, **inputs, grid_min=case.grid_min, grid_max=case.grid_max)
+
+
 def work_of(op: str, length: int) -> Work:
+    if op in KAN_TYPES:
+        return kan_work(kan_case(length), np.dtype(KAN_TYPES[op]).itemsize)
     return scan_work(scan_case(length), HALF) if op == SCAN else conv_work(conv_case(length), HALF)
 
 
@@ -66,6 +80,8 @@ def benchmark(ops: Ops, lengths=LENGTHS, left_out: tuple[str, ...] = ()) -> Iter
         call = ConvCall(ops, **inputs, directions="forward,backward")
         yield summary(CONV, "msdk", length, milliseconds_of(ops.device.runtime, call))
         yield from peers_of(CONV, length, inputs, call.u.get(), left_out)
+        for op in KAN_TYPES:
+            yield summary(op, "msdk", length, milliseconds_of(ops.device.runtime, kan_call(ops, op, length)))
 
 
 def milliseconds_of(runtime, call, warm_up: int = 5, runs: int = 50) -> list[float]:
@@ -173,7 +189,7 @@ def comparison(rows: list[dict[str, str | float]], missing: list[Missing]) -> st
     """The longest sequences in a sentence: ours against its floor, peers against ours, what is missing."""
     length = max(row["length"] for row in rows)
     said = []
-    for op in (SCAN, CONV):
+    for op in dict.fromkeys(row["op"] for row in rows):
         ours, *others = [row for row in rows if (row["op"], row["length"]) == (op, length)]
         said.append(
             f"{op} {ours['median_ms']:.3f} ms at L = {length}, {ours['over_floor']:.2f} times its floor, "

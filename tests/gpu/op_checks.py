@@ -61,13 +61,9 @@ class Ops:
         return call.u.get()
 
     def kan(self, x, base_weight, spline_weight, grid_min: float, grid_max: float) -> np.ndarray:
-        out_channels, channels, bases = spline_weight.shape
-        y = self.device.empty((x.shape[0], out_channels, x.shape[2]), x.dtype)
-        arrays = [self.device.put(array) for array in (x, base_weight, spline_weight)]
-        sizes = (ctypes.c_int64 * 5)(x.shape[0], channels, out_channels, x.shape[2], bases)
-        grid = ctypes.c_float(grid_min), ctypes.c_float(grid_max)
-        self.library.check_kan(is_half(x), sizes, *grid, *arrays, y, None)
-        return y.get()
+        call = KanCall(self, x, base_weight, spline_weight, grid_min, grid_max)
+        call.enqueue()
+        return call.y.get()
 
     def token_norm(self, x, weight, bias, epsilon: float) -> np.ndarray:
         y = self.device.empty(x.shape, x.dtype)
@@ -128,6 +124,22 @@ class ConvCall:
 
     def enqueue(self, stream=None) -> None:
         self._library.check_conv(*self._arguments, stream)
+
+
+class KanCall:
+    """One KAN layer with its tensors on the device, to be enqueued as often as wanted."""
+
+    def __init__(self, ops: Ops, x, base_weight, spline_weight, grid_min: float, grid_max: float):
+        out_channels, channels, bases = spline_weight.shape
+        self.y = ops.device.empty((x.shape[0], out_channels, x.shape[2]), x.dtype)
+        sizes = (ctypes.c_int64 * 5)(x.shape[0], channels, out_channels, x.shape[2], bases)
+        grid = ctypes.c_float(grid_min), ctypes.c_float(grid_max)
+        arrays = [ops.device.put(array) for array in (x, base_weight, spline_weight)]
+        self._library = ops.library
+        self._arguments = is_half(x), sizes, *grid, *arrays, self.y
+
+    def enqueue(self, stream=None) -> None:
+        self._library.check_kan(*self._arguments, stream)
 
 
 def pointer_of(array: Array) -> int:

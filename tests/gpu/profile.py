@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.gpu.benchmark import LENGTHS, conv_case, scan_case
+from tests.gpu.benchmark import KAN_TYPES, LENGTHS, conv_case, kan_call, scan_case
 from tests.gpu.device import Device
 from tests.gpu.environment import run
 from tests.gpu.op_checks import ConvCall, Ops, rounded
@@ -98,6 +98,8 @@ def once(ops: Ops) -> None:
     ops.scan(scan, "forward,backward", 1.0).enqueue()
     conv = rounded(conv_case(length).inputs(), ("x",), np.float16)
     ConvCall(ops, **conv, directions="forward,backward").enqueue()
+    for op in KAN_TYPES:
+        kan_call(ops, op, length).enqueue()
     ops.device.runtime.check_synchronize()
 
 

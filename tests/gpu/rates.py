@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.gpu.device import Device
-from tests.support.cases import ConvCase, ScanCase
+from tests.support.cases import ConvCase, KanCase, ScanCase
 
 EXPONENTIALS_A_CLOCK = 16  # of one SM's special-function units, on every GPU since sm_75
+MULTIPLY_ADDS_A_CLOCK = 128  # of one SM in float32, since sm_86; half as many on sm_75 and sm_80
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,22 @@ class Rates:
         return cls(sms.value, clock.value or unknown, bandwidth.value or unknown)
 
     def floor_ms(self, work: "Work") -> float:
-        """The longer time of the exponentials and the bytes; of one, if the other is unknown."""
+        """The longest time of the exponentials, the multiply-adds and the bytes, of what is known."""
         exponentials = work.exponentials / (EXPONENTIALS_A_CLOCK * self.sms * self.clock)
-        return 1e3 * np.fmax(exponentials, work.bytes / self.bandwidth)
+        multiply_adds = work.multiply_adds / (MULTIPLY_ADDS_A_CLOCK * self.sms * self.clock)
+        return 1e3 * np.fmax(np.fmax(exponentials, multiply_adds), work.bytes / self.bandwidth)
 
 
 @dataclass(frozen=True)
 class Work:
-    """The least work of any implementation: one ex2 an update, each tensor read or written once."""
+    """The least work of any implementation: one ex2 an update, each tensor read or written once.
+
+    multiply_adds: in float32; those of tensor cores, whose rates differ, are not counted.
+    """
 
     exponentials: int
     bytes: int
+    multiply_adds: int = 0
 
 
 def scan_work(case: ScanCase, element: int) -> Work:
@@ -51,3 +57,10 @@ def scan_work(case: ScanCase, element: int) -> Work:
 def conv_work(case: ConvCase, element: int) -> Work:
     tokens = case.B * case.L
     return Work(tokens * case.K * case.D, tokens * (case.K + 1) * case.D * element)
+
+
+def kan_work(case: KanCase, element: int) -> Work:
+    """Of the KAN layer, which multiplies on tensor cores in float16."""
+    tokens = case.B * case.L
+    products = tokens * case.C * (case.G + 1) * case.O if element == 4 else 0
+    return Work(tokens * case.C, tokens * (case.C + case.O) * element, products)

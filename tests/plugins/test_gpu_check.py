@@ -116,6 +116,8 @@ def test_the_floor_is_that_of_the_page_on_the_kernels():
     h100 = rates.Rates(sms=132, clock=1.7e9, bandwidth=3.35e12)
     assert h100.floor_ms(benchmark.work_of("scan", 262144)) == pytest.approx(0.224, abs=5e-4)
     assert h100.floor_ms(benchmark.work_of("conv", 262144)) == pytest.approx(0.045, abs=5e-4)
+    assert h100.floor_ms(benchmark.work_of("kan", 262144)) == pytest.approx(0.030, abs=5e-4)
+    assert h100.floor_ms(benchmark.work_of("kan in float32", 262144)) == pytest.approx(0.757, abs=5e-4)
 
 
 def test_times_are_told_beside_their_floors_and_peers():

@@ -243,6 +243,8 @@ def compared(modifiers: Modifiers, operands: tuple[str, ...], names: Operands, k
 
 def convert(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
     """`cvt.to.from`: between integers, between floats, and from one to the other."""
+    if modifiers.take("f16x2"):
+        return two_halves(modifiers, operands, names)
     to, source = modifiers.types()
     whole = modifiers.one_of(*WHOLE)
     saturate = modifiers.take("sat")
@@ -255,6 +257,15 @@ def convert(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) ->
     if source.is_float:
         value = f"flushed<{flush}>({value})"
     return result(operands, names, to, converted(value, to, source, whole, saturate, nearest))
+
+
+def two_halves(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`cvt.rn.f16x2.f32 d, a, b`: a in the upper half of d, b in the lower one."""
+    if not modifiers.take("rn") or not modifiers.take("f32"):
+        raise PtxError("only cvt.rn.f16x2.f32 makes two float16")
+    modifiers.finish()
+    upper, lower = (f"to_half({names.value(operand, TYPES['f32'])})" for operand in operands[1:])
+    return names.assign(operands[0], f"uint32_t({upper}) << 16 | {lower}", TYPES["b32"])
 
 
 def converted(value: str, to: Type, source: Type, whole: str | None, saturate: bool, nearest: bool) -> str:

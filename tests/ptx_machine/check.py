@@ -9,6 +9,7 @@ mutants. PTX for other architectures is compared with what was run, and run as w
 import argparse
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +25,13 @@ from tests.ptx_machine.build import (
     PLUGINS,
     SOURCES,
     BuildError,
-    Change,
     build,
     host_object,
     nvcc,
     ptx_of,
 )
 from tests.ptx_machine.every_kernel import EVERY_KERNEL
+from tests.ptx_machine.examine import NOTICED, Examiner
 from tests.ptx_machine.faults import FAULTS, report_of
 from tests.ptx_machine.mutations import some_mutants
 
@@ -67,17 +68,13 @@ def faults(folder: Path) -> str:
 
 
 def mutants(folder: Path, report: Report, count: int, seed: int) -> str:
-    """Kernels with one instruction changed at random; the share that the checks notice."""
-    caught = 0
-    total = 0
-    for source, (library, check) in EVERY_KERNEL.items():
-        text = ptx_of(host_object(source, ARCHITECTURE)) or ""
-        for mutant in some_mutants(text, count, seed):
-            change = Change(edit=mutant.edit, edited=source)
-            built = build(folder / f"mutant-{total}", ["check_device", library], change)
-            found = report_of(source, built, check)
-            total += 1
-            caught += found is not None
+    """Kernels with one instruction changed at random: how many the checks notice, and why not the others."""
+    verdicts: Counter[str] = Counter()
+    for source in EVERY_KERNEL:
+        examiner = Examiner(source, folder)
+        for mutant in some_mutants(ptx_of(host_object(source, ARCHITECTURE)) or "", count, seed):
+            verdict = examiner.verdict_on(mutant)
+            verdicts[verdict] += 1
             report.add(
                 "mutants",
                 {
@@ -85,10 +82,12 @@ def mutants(folder: Path, report: Report, count: int, seed: int) -> str:
                     "line": mutant.line,
                     "was": mutant.was,
                     "is now": mutant.is_now.strip(),
-                    "noticed": "yes" if found else "NO",
+                    "verdict": verdict,
                 },
             )
-    return f"{caught} of {total} noticed (seed {seed}); the others are in the report"
+    total, found = sum(verdicts.values()), verdicts.pop(NOTICED)
+    others = ", ".join(f"{many} {verdict}" for verdict, many in verdicts.most_common())
+    return f"{found} of {total} noticed (seed {seed}); {others}"
 
 
 def same_ptx(architecture: int) -> bool:

@@ -100,9 +100,12 @@ def report_of(source: Path, folder: Path, check: Check | None = None) -> str | N
 
     check: in place of the source's own of CHECKS.
     """
-    check = check or CHECKS[source][1]
+    return report_on(Device(folder), check or CHECKS[source][1])
+
+
+def report_on(device: Device, check: Check) -> str | None:
     try:
-        check(Device(folder))
+        check(device)
     except (DeviceError, AssertionError) as error:
         return f"{type(error).__name__}: {error}"
     return None

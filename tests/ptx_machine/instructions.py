@@ -31,6 +31,11 @@ def barrier(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) ->
     return "block_barrier(thread);"
 
 
+def trap(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    modifiers.finish()
+    return 'fault(thread, "a trap");'
+
+
 SHUFFLES = {"up": "kUp", "down": "kDown", "bfly": "kButterfly", "idx": "kIndex"}
 
 
@@ -74,17 +79,30 @@ def multiply_matrices(modifiers: Modifiers, operands: tuple[str, ...], names: Op
     return " ".join(lines)
 
 
+def load_matrices(modifiers: Modifiers, operands: tuple[str, ...], names: Operands) -> str:
+    """`ldmatrix.sync.aligned.m8n8.x4.shared.b16 {d}, [a]`."""
+    words = [modifiers.take(word) for word in ("sync", "aligned", "m8n8", "x4", "shared", "b16")]
+    modifiers.finish()
+    to = names.elements(operands[0])
+    if not all(words) or len(to) != 4:
+        raise PtxError("only ldmatrix of four matrices from shared memory is supported")
+    sets = " ".join(names.assign(each, f"words[{index}]", TYPES["b32"]) for index, each in enumerate(to))
+    return f"uint32_t words[4]; load_matrices(thread, {names.address(operands[1])}, words); {sets}"
+
+
 TRANSLATIONS: dict[str, Translation] = {
     "bra": branch,
     "ret": leave,
     "exit": leave,
+    "trap": trap,
     "bar": barrier,
     "shfl": shuffle,
     "mma": multiply_matrices,
+    "ldmatrix": load_matrices,
     **memory.TRANSLATIONS,
     **arithmetic.TRANSLATIONS,
 }
-MAY_FAULT = {"bar", "shfl", "mma", "div", "rem", *memory.MAY_FAULT}
+MAY_FAULT = {"trap", "bar", "shfl", "mma", "ldmatrix", "div", "rem", *memory.MAY_FAULT}
 
 
 def statement_of(instruction: Instruction, names: Operands) -> str:

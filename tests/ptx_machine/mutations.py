@@ -39,8 +39,15 @@ class Mutant:
     is_now: str
 
     def edit(self, ptx: str) -> str:
+        return self._with(ptx, self.is_now)
+
+    def trap(self, ptx: str) -> str:
+        """PTX that ends with a fault where the line is reached."""
+        return self._with(ptx, "trap;")
+
+    def _with(self, ptx: str, text: str) -> str:
         lines = ptx.splitlines()
-        lines[self.line - 1] = self.is_now
+        lines[self.line - 1] = text
         return "\n".join(lines)
 
 

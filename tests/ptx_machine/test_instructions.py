@@ -76,6 +76,11 @@ def flushed(x: np.ndarray) -> np.ndarray:
     return np.where(abs(x) < np.float32(2**-126), np.copysign(np.float32(0), x), x)
 
 
+def half_bits(x: np.ndarray) -> np.ndarray:
+    """Of float32 rounded to float16; all NaN are one."""
+    return np.where(np.isnan(x), np.uint16(0x7FFF), x.astype(np.float16).view(np.uint16))
+
+
 INTEGERS = [
     Case("add.s32 %d, %a, %b;", "s32", "s32", integers(lambda a, b, c: a + b, "s32")),
     Case("sub.s64 %d, %a, %b;", "s64", "s64", integers(lambda a, b, c: a - b, "s64")),
@@ -153,6 +158,12 @@ CONVERSIONS = [
     Case("cvt.sat.u8.s32 %d, %a;", "s32", "u8", lambda a, b, c: np.clip(a, 0, 255).astype(np.uint8)),
     Case("cvt.f32.f16 %d, %a;", "f16", "f32", lambda a, b, c: a.astype(np.float32)),
     Case("cvt.rn.f16.f32 %d, %a;", "f32", "f16", lambda a, b, c: a.astype(np.float16)),
+    Case(
+        "cvt.rn.f16x2.f32 %d, %a, %b;",
+        "f32",
+        "u32",
+        lambda a, b, c: half_bits(a).astype(np.uint32) << 16 | half_bits(b),
+    ),
     Case("cvt.rn.f16.f32 %d, 0f477FF000;", "f32", "f16", lambda a, b, c: np.full(len(a), np.inf)),  # 65520
 ]  # fmt: skip
 CASES = [*INTEGERS, *FLOATS, *CONVERSIONS]

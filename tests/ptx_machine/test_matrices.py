@@ -1,4 +1,6 @@
-"""Products of small matrices on tensor cores, with whole numbers, so that every sum is exact."""
+"""Small matrices of tensor cores: loaded; multiplied, with whole numbers, so that every sum is exact."""
+
+import re
 
 import numpy as np
 import pytest
@@ -90,3 +92,56 @@ def test_rows_in_each_others_place_are_seen(device, folder, K):
 def test_another_shape_is_refused(folder, shape, words):
     with pytest.raises(PtxError, match=words):
         HandWritten(text_of(16, shape), folder)
+
+
+# Every lane writes 16 bytes of shared memory and gives their address, `off` bytes further.
+LOAD = """
+.entry load_matrices(.param .u64 x, .param .u64 out, .param .u32 off) {
+  .reg .b32 %r<9>; .reg .b32 %w<4>; .reg .b64 %rd<9>;
+  .shared .align 16 .b8 rows[528];
+  mov.u32 %r1, %tid.x;
+  ld.param.u64 %rd1, [x]; mul.wide.u32 %rd2, %r1, 16; add.s64 %rd1, %rd1, %rd2;
+  ld.param.u64 %rd3, [out]; add.s64 %rd3, %rd3, %rd2;
+  ld.param.u32 %r2, [off];
+  shl.b32 %r3, %r1, 4; mov.u32 %r4, rows; add.s32 %r4, %r4, %r3;
+  ld.global.v4.b32 {%w0, %w1, %w2, %w3}, [%rd1];
+  st.shared.v4.b32 [%r4], {%w0, %w1, %w2, %w3};
+  BARRIER
+  add.s32 %r4, %r4, %r2;
+  ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%w0, %w1, %w2, %w3}, [%r4];
+  st.global.v4.b32 [%rd3], {%w0, %w1, %w2, %w3};
+}
+"""
+
+
+def loaded(device: Device, folder, barrier: str = "bar.warp.sync -1;", off: int = 0):
+    words = np.arange(128, dtype=np.uint32).reshape(32, 4)
+    out = device.empty((32, 4), np.uint32)
+    sentence = HandWritten(LOAD.replace("BARRIER", barrier), folder).launch(32, device.put(words), out, off)
+    return sentence, out.get()
+
+
+def test_a_lane_gets_a_word_of_each_matrix(device, folder):
+    sentence, words = loaded(device, folder)
+    assert sentence == ""
+    expected = [[4 * (8 * matrix + lane // 4) + lane % 4 for matrix in range(4)] for lane in range(32)]
+    np.testing.assert_array_equal(words, expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"off": 4}, "a row of ldmatrix that is not aligned to 16 bytes"),
+        ({"off": 16}, "where no thread has written"),
+        ({"barrier": ""}, "race in shared memory|where no thread has written"),
+    ],
+)
+def test_a_wrong_load_is_reported(device, folder, wrong, words):
+    sentence, _ = loaded(device, folder, **wrong)
+    assert re.search(words, sentence), sentence
+
+
+@pytest.mark.parametrize("form", ["x2.shared", "x4.trans.shared", "x4"])
+def test_another_load_is_refused(folder, form):
+    with pytest.raises(PtxError, match="ldmatrix"):
+        HandWritten(LOAD.replace("BARRIER", "").replace("x4.shared", form), folder)

@@ -91,6 +91,13 @@ def test_a_fault_says_where(device, folder):
     assert sentence.endswith("ld.shared.u32 %r7, [words+508]")
 
 
+@pytest.mark.parametrize("reached", [True, False])
+def test_a_trap_is_reported_where_a_thread_comes_to_it(device, folder, reached):
+    trap = f"setp.gt.u32 %p1, %r2, {62 if reached else 63}; @%p1 trap;"
+    sentence, _ = exchange(device, folder, WRITE, f"{BLOCK} {trap}", READ, 0)
+    assert ("a trap: block (0, 0, 0), thread (63, 0, 0)" in sentence) == bool(sentence) == reached
+
+
 TICKETS = """
 .entry tickets(.param .u64 counter, .param .u64 out) {
   .reg .b32 %r<4>; .reg .b64 %rd<5>;

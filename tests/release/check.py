@@ -105,7 +105,7 @@ def check_words() -> str:
 
 def released(version: str) -> list[Path]:
     """This version's wheels and source distribution in dist/."""
-    files = sorted([*DIST.glob(f"msdk_rt-{version}*"), *DIST.glob(f"msdk_rt_viewer-{version}*")])
+    files = sorted([*DIST.glob(f"msdk_rt-{version}[-.]*"), *DIST.glob(f"msdk_rt_viewer-{version}-*")])
     if not any(file.name.endswith(f"_{os.uname().machine}.whl") for file in files):
         raise SystemExit(f"dist/ has no wheel of {version} for this machine: make wheels, or make wheel")
     return files

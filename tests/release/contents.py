@@ -43,12 +43,8 @@ def check_contents(wheel: Path) -> dict[str, Any]:
     """A wheel's bill of materials, which agrees with its libraries and its licences. Raises Refused."""
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
-    [metadata] = [name for name in files if name.endswith(".dist-info/METADATA")]
-    info = metadata.removesuffix("METADATA")
-    listed = HeaderParser().parsestr(files[metadata].decode()).get_all("License-File")
-    carried = {name.removeprefix(f"{info}licenses/") for name in files if name.startswith(f"{info}licenses/")}
-    if set(listed) != carried:
-        raise Refused(f"METADATA names the licences {sorted(listed)}, the wheel has {sorted(carried)}")
+    carried = check_licences(wheel)
+    info = next(name for name in files if name.endswith(".dist-info/METADATA")).removesuffix("METADATA")
     bills = [name for name in files if name.startswith(f"{info}sboms/")]
     if bills != [f"{info}sboms/msdk_rt.cdx.json"]:
         raise Refused(f"expected sboms/msdk_rt.cdx.json, got {bills}")
@@ -58,6 +54,19 @@ def check_contents(wheel: Path) -> dict[str, Any]:
     if len(carried) - 1 != len([one for one in components if one["name"] not in WITHOUT_TEXT]):
         raise Refused(f"{[one['name'] for one in components]} have the licences {sorted(carried)}")
     return bill
+
+
+def check_licences(wheel: Path) -> list[str]:
+    """The licences in a wheel, which are those that its METADATA names. Raises Refused."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
+        listed = HeaderParser().parsestr(archive.read(metadata).decode()).get_all("License-File", [])
+    place = metadata.replace("METADATA", "licenses/")
+    carried = sorted(name.removeprefix(place) for name in names if name.startswith(place))
+    if sorted(listed) != carried:
+        raise Refused(f"METADATA names the licences {sorted(listed)}, the wheel has {carried}")
+    return carried
 
 
 def check_libraries(bill: dict[str, Any], libraries: dict[str, bytes]) -> None:

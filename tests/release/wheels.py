@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.release.contents import Refused, best_kernels, check_contents
+from tests.release.contents import Refused, best_kernels, check_contents, check_licences
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / "build" / "release" / "bin"
@@ -114,7 +114,7 @@ def check(wheel: Path, tag: str) -> str:
     if not wheel.name.endswith(f"-py3-none-{tag}.whl"):
         raise Refused(f"expected tag {tag}, got {wheel.name}")
     if tag == "any":
-        return "no library"
+        return f"licences: {', '.join(check_licences(wheel))}"
     check_contents(wheel)
     check_bill(wheel)
     if tag.startswith("manylinux"):

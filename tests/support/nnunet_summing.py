@@ -11,7 +11,7 @@ class Summing(nnUNetPredictor):
     """nnUNetPredictor whose weighted windows are summed, and resampled back, in `sums`.
 
     It does both in float16, whatever the device. numbers: what the network computes in. The weights are the
-    float16 numbers that they are there; all else is its own code.
+    float16 numbers that they are there; all else is its own code. float16 is what nnUNetPredictor does.
     """
 
     def __init__(self, sums: torch.dtype, numbers: torch.dtype = torch.float32, **options):
@@ -21,12 +21,12 @@ class Summing(nnUNetPredictor):
     def _internal_predict_sliding_window_return_logits(self, data, slicers, do_on_device=True):
         self.network.to(self._numbers)
         window = tuple(self.configuration_manager.patch_size)
-        weights = compute_gaussian(window, SIGMA_SCALE, PEAK, device=self.device).to(self._sums)
+        weights = compute_gaussian(window, SIGMA_SCALE, PEAK, device=self.device)
         heads = self.label_manager.num_segmentation_heads
         total = torch.zeros((heads, *data.shape[1:]), dtype=self._sums)
         weight = torch.zeros(data.shape[1:], dtype=self._sums)
         for place in slicers:
             logits = self._internal_maybe_mirror_and_predict(data[place][None].to(self._numbers))[0]
-            total[place] += logits.to(self._sums) * weights
+            total[place] += logits * weights
             weight[place[1:]] += weights
         return total / weight

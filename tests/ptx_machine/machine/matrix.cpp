@@ -2,6 +2,7 @@
 
 #include "arithmetic.h"
 #include "collectives.h"
+#include "memory.h"
 
 namespace ptx_machine {
 namespace {
@@ -37,6 +38,17 @@ void multiply_matrices(Thread& thread, int K, const uint32_t* a, const uint32_t*
       const Pair row = rows[sum / 2], column = columns[sum % 2];
       sums[sum] += row.first * column.first + row.second * column.second;
     }
+  }
+}
+
+void load_matrices(Thread& thread, uint32_t address, uint32_t* words) {
+  constexpr uint32_t row_bytes = 16;
+  if (address % row_bytes != 0) fault(thread, "a row of ldmatrix that is not aligned to 16 bytes");
+  for (uint32_t matrix = 0; matrix < 4; ++matrix) {
+    bool in_range = false;
+    const uint32_t holder = 8 * matrix + thread.lane() / 4;
+    const uint32_t row = shuffle(thread, Shuffle::kIndex, address, holder, kWarp - 1, kAllLanes, in_range);
+    words[matrix] = load<Space::kShared, Use::kRead, uint32_t, 1>(thread, row + 4 * (thread.lane() % 4))[0];
   }
 }
 
