@@ -37,6 +37,23 @@ def test_both_forms_read_alike(tmp_path, channels):
         np.testing.assert_array_equal(one.classes, other.classes)
 
 
+def test_a_dataset_of_another_format_reads_alike(tmp_path):
+    sitk = pytest.importorskip("SimpleITK")
+    first = read(nnunet(tmp_path / "a"))
+    folder = nnunet(tmp_path / "b", file_ending=".mha")
+    for path in folder.rglob("*.nii.gz"):
+        image = sitk.ReadImage(str(path))
+        sitk.WriteImage(image, str(path).replace(".nii.gz", ".mha"), useCompression=True)
+        path.unlink()
+    second = read(folder)
+    read_case = ReadCase(first.channels, first.labels)
+    for one, other in zip(first.training, second.training, strict=True):
+        one, other = read_case(one), read_case(other)
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.classes, other.classes)
+        assert other.spacing == pytest.approx(one.spacing)
+
+
 def test_a_case_is_what_the_runtime_would_see(tmp_path):
     dataset = read(nnunet(tmp_path))
     files = dataset.training[0]
@@ -117,7 +134,7 @@ def test_an_explicit_validation_list(tmp_path, form):
         (nnunet, {"labels": {"background": 0, "whole": [1, 4]}}, r"'whole' is \[1, 4\]"),
         (nnunet, {"labels": {"background": 0, "a": 1, "b": 1}}, "different values"),
         (nnunet, {"numTraining": 5}, "numTraining is 5, and labelsTr holds 4"),
-        (nnunet, {"file_ending": ".mha"}, "file_ending is '.mha'"),
+        (nnunet, {"file_ending": ".png"}, "file_ending is '.png'"),
         (nnunet, {"file_ending": ".nii", "numTraining": 0}, "no training case"),
         (nnunet, {"channel_names": {"0": "t1", "1": "t2"}}, "no file at .*case_0_0001.nii.gz"),
     ],
