@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from benchmarks import accuracy_report, nnunet_cases
 from benchmarks.measure import RESULTS, append_rows, record
 from msdk_rt import Segmenter
-from tests.support.nnunet_summing import Summing
+from tests.support.nnunet_summing import nnunet_predictor
 
 QUESTION = "nnunet_differences"
 CASE = "head"
@@ -38,10 +37,7 @@ class Result:
 
 def nnunet(case: nnunet_cases.Case, sums: torch.dtype | None, numbers: torch.dtype = torch.float32) -> Result:
     """What nnU-Net's steps give with sums in these numbers. None: nnUNetPredictor as it is."""
-    if sums is None:
-        predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
-    else:
-        predictor = Summing(sums, numbers, use_mirroring=False)
+    predictor = nnunet_predictor(sums, numbers)
     predictor.initialize_from_trained_model_folder(str(case.results), (0,))
     plans, configuration = predictor.plans_manager, predictor.configuration_manager
     data, properties = plans.image_reader_writer_class().read_images([str(case.image)])

@@ -10,7 +10,7 @@ from msdk_rt.artifact.files import atomic_write, file_at, temporary_folder
 from msdk_rt.errors import BackendError, InputError, OutputError
 from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.itk_file import check_one_file, check_whole, doubts, read_text
-from msdk_rt.imaging.space import Placed, Space, check_same_space
+from msdk_rt.imaging.space import Placed, Space, check_result_space
 from msdk_rt.imaging.voxels import check_memory
 from msdk_rt.inference.arrays import Array
 
@@ -98,9 +98,7 @@ class Itk:
 
     def check_result(self, path: Path, source: Placed, source_path: Path, maps: int) -> None:
         result = self.open(path, series=True)
-        check_same_space(source, result, source_path, path)
-        if int(np.prod(result.shape[3:])) != maps:
-            raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+        check_result_space(source, result, source_path, path, maps)
         result.voxels()
 
     def check_library(self) -> None:

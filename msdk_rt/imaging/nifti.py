@@ -13,7 +13,7 @@ from msdk_rt.artifact.files import atomic_write, file_at
 from msdk_rt.errors import InputError
 from msdk_rt.imaging.described import Described
 from msdk_rt.imaging.nifti_header import doubts, read_header, sides_mm, unit_mm
-from msdk_rt.imaging.space import Placed, Space, check_affine, check_same_space
+from msdk_rt.imaging.space import Placed, Space, check_affine, check_result_space
 from msdk_rt.imaging.voxels import UNREADABLE, read_voxels
 from msdk_rt.inference.arrays import Array
 
@@ -99,9 +99,7 @@ class Nifti:
 
     def check_result(self, path: Path, source: Placed, source_path: Path, maps: int) -> None:
         result = self.open(path, series=True)
-        check_same_space(source, result, source_path, path)
-        if int(np.prod(result.shape[3:])) != maps:
-            raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+        check_result_space(source, result, source_path, path, maps)
         result.voxels()
 
     def check_library(self) -> None:

@@ -118,6 +118,13 @@ def check_affine(affine: Array, path: Path) -> None:
         )
 
 
+def check_result_space(source: Placed, result: Placed, source_path: Path, path: Path, maps: int) -> None:
+    """Raise InputError unless `result` is of `maps` volumes in the space of `source`."""
+    check_same_space(source, result, source_path, path)
+    if int(np.prod(result.shape[3:])) != maps:
+        raise InputError(f"{path} has shape {result.shape}, expected {maps} volume(s)")
+
+
 def check_same_space(first: Placed, other: Placed, path: Path, other_path: Path) -> None:
     """Raise InputError unless both have one shape and corners within SAME_SPACE_LIMIT of a voxel side."""
     if first.shape[:3] != other.shape[:3]:

@@ -84,10 +84,24 @@ DirectionList directions_attribute(const OrtKernelInfo* info) {
   return directions;
 }
 
+std::string along(const char* what, int axis) {
+  constexpr const char* axes[] = {"depth", "height", "width"};
+  return std::string(what) + " along " + axes[axis];
+}
+
 const void* data_of(const OrtValue* value) {
   void* data = nullptr;
   Ort::ThrowOnError(Ort::GetApi().GetTensorMutableData(const_cast<OrtValue*>(value), &data));
   return data;
+}
+
+std::optional<Input<float>> constant_input(const OrtKernelInfo* info, size_t index) {
+  int constant = 0;
+  const OrtValue* value = nullptr;
+  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, index, &constant, &value));
+  if (!constant) return std::nullopt;
+  return Input<float>{static_cast<const float*>(data_of(value)),
+                      Ort::ConstValue{value}.GetTensorTypeAndShapeInfo().GetShape()};
 }
 
 bool has_input(const Ort::KernelContext& context, size_t index) {

@@ -1,6 +1,7 @@
 // Reading a node's attributes and tensors; what does not fit ends in an Ort::Exception that names expected and actual.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@ namespace msdk::ort {
 constexpr int64_t kAny = -1;
 
 [[noreturn]] void fail(const std::string& sentence);
+
+// "x along depth": something along an axis of a volume, 0 is depth.
+std::string along(const char* what, int axis);
 
 void check_shape(const char* name, const std::vector<int64_t>& shape, const std::vector<int64_t>& expected);
 void check_at_most(const char* what, int64_t value, int64_t most);  // and at least 1
@@ -58,6 +62,9 @@ Input<T> input_of_rank_from(const Ort::KernelContext& context, size_t index, con
   }
   return input<T>(context, index, name, std::vector<int64_t>(shape.size(), kAny));
 }
+
+// An input that the model holds as a constant, of any shape; none where it comes with each run.
+std::optional<Input<float>> constant_input(const OrtKernelInfo* info, size_t index);
 
 // True when the node has the optional input `index`.
 bool has_input(const Ort::KernelContext& context, size_t index);

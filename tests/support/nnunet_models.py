@@ -149,14 +149,9 @@ class Models:
 
     def predictor(self, name: str, mirror: bool, sums: torch.dtype | None = None):
         """nnU-Net's; with `sums` one whose sums are in these numbers, see nnunet_summing."""
-        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+        from tests.support.nnunet_summing import nnunet_predictor
 
-        from tests.support.nnunet_summing import Summing
-
-        if sums is None:
-            predictor = nnUNetPredictor(use_mirroring=mirror, device=torch.device("cpu"), allow_tqdm=False)
-        else:
-            predictor = Summing(sums, use_mirroring=mirror)
+        predictor = nnunet_predictor(sums, mirror=mirror)
         predictor.initialize_from_trained_model_folder(str(self.results(name)), None)
         return predictor
 

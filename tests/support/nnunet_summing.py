@@ -7,6 +7,15 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 PEAK, SIGMA_SCALE = 10, 1 / 8  # the arguments that nnUNetPredictor gives
 
 
+def nnunet_predictor(
+    sums: torch.dtype | None = None, numbers: torch.dtype = torch.float32, mirror: bool = False
+) -> nnUNetPredictor:
+    """nnUNetPredictor as it is on a CPU; with `sums` Summing."""
+    if sums is not None:
+        return Summing(sums, numbers, use_mirroring=mirror)
+    return nnUNetPredictor(device=torch.device("cpu"), use_mirroring=mirror, allow_tqdm=False)
+
+
 class Summing(nnUNetPredictor):
     """nnUNetPredictor whose weighted windows are summed, and resampled back, in `sums`.
 

@@ -11,9 +11,6 @@ namespace msdk::ort {
 namespace {
 
 constexpr int64_t kLongestKernel = 16;
-constexpr const char* kAxes[] = {"depth", "height", "width"};
-
-std::string along(const char* what, int axis) { return std::string(what) + " along " + kAxes[axis]; }
 
 struct Conv3dCall {
   Conv3dArgs args;
@@ -30,12 +27,8 @@ class Conv3d {
   explicit Conv3d(const OrtKernelInfo* info)
       : strides_(ints_attribute(info, "strides", 3)), pads_(ints_attribute(info, "pads", 6)) {
     Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttribute_int64(info, "group", &groups_));
-    int constant = 0;
-    const OrtValue* weight = nullptr;
-    Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, 1, &constant, &weight));
-    if (!constant) return;
-    const std::vector<int64_t> shape = Ort::ConstValue{weight}.GetTensorTypeAndShapeInfo().GetShape();
-    packed_ = cpu::pack_conv3d(with_weight(shape, static_cast<const float*>(data_of(weight))));
+    if (const auto weight = constant_input(info, 1))
+      packed_ = cpu::pack_conv3d(with_weight(weight->shape, weight->data));
   }
 
   Conv3dCall arguments(const Ort::KernelContext& context) const {

@@ -11,7 +11,6 @@ namespace msdk::ort {
 namespace {
 
 constexpr int64_t kLongestKernel = 2;
-constexpr const char* kAxes[] = {"depth", "height", "width"};
 
 struct ConvTranspose3dCall {
   ConvTranspose3dArgs args;
@@ -26,12 +25,8 @@ class ConvTranspose3d {
   static constexpr bool is_parameter(size_t) { return false; }
 
   explicit ConvTranspose3d(const OrtKernelInfo* info) : strides_(ints_attribute(info, "strides", 3)) {
-    int constant = 0;
-    const OrtValue* weight = nullptr;
-    Ort::ThrowOnError(Ort::GetApi().KernelInfoGetConstantInput_tensor(info, 1, &constant, &weight));
-    if (!constant) return;
-    const std::vector<int64_t> shape = Ort::ConstValue{weight}.GetTensorTypeAndShapeInfo().GetShape();
-    packed_ = cpu::pack_conv_transpose3d(with_weight(shape, static_cast<const float*>(data_of(weight))));
+    if (const auto weight = constant_input(info, 1))
+      packed_ = cpu::pack_conv_transpose3d(with_weight(weight->shape, weight->data));
   }
 
   ConvTranspose3dCall arguments(const Ort::KernelContext& context) const {
@@ -44,7 +39,7 @@ class ConvTranspose3d {
     int64_t out[3];
     for (int axis = 0; axis < 3; ++axis) {
       args.in[axis] = x[axis + 2];
-      check_at_most((std::string("x along ") + kAxes[axis]).c_str(), args.in[axis], INT32_MAX);
+      check_at_most(along("x", axis).c_str(), args.in[axis], INT32_MAX);
       out[axis] = args.in[axis] * args.kernel[axis];
     }
     args.bias = input<float>(context, 2, "bias", {args.out_channels}).data;
@@ -73,10 +68,9 @@ class ConvTranspose3d {
     args.weight = weight;
     for (int axis = 0; axis < 3; ++axis) {
       args.kernel[axis] = shape[axis + 2];
-      const std::string along = std::string(" along ") + kAxes[axis];
-      check_at_most(("kernel" + along).c_str(), args.kernel[axis], kLongestKernel);
+      check_at_most(along("kernel", axis).c_str(), args.kernel[axis], kLongestKernel);
       if (strides_[axis] != args.kernel[axis]) {
-        fail("stride" + along + ": expected the kernel's " + std::to_string(args.kernel[axis]) + ", got " +
+        fail(along("stride", axis) + ": expected the kernel's " + std::to_string(args.kernel[axis]) + ", got " +
              std::to_string(strides_[axis]));
       }
     }

@@ -7,8 +7,6 @@
 namespace msdk::ort {
 namespace {
 
-constexpr const char* kAxes[] = {"x along depth", "x along height", "x along width"};
-
 class TrilinearUpsample {
  public:
   using Type = float;
@@ -20,7 +18,7 @@ class TrilinearUpsample {
 
   TrilinearUpsampleArgs arguments(const Ort::KernelContext& context) const {
     const auto x = input<float>(context, 0, "x", {kAny, kAny, kAny, kAny, kAny});
-    for (size_t axis = 0; axis < 3; ++axis) check_at_most(kAxes[axis], x[axis + 2], INT32_MAX);
+    for (int axis = 0; axis < 3; ++axis) check_at_most(along("x", axis).c_str(), x[axis + 2], INT32_MAX);
     TrilinearUpsampleArgs args{x[0], x[1], {x[2], x[3], x[4]}, x.data, nullptr, nullptr};
     const auto doubled = {x[0], x[1], 2 * x[2], 2 * x[3], 2 * x[4]};
     if (has_input(context, 1)) args.addend = input<float>(context, 1, "addend", doubled).data;
