@@ -151,11 +151,12 @@ NNUNET = """## Labels beside nnU-Net's
 
 `python -m benchmarks.nnunet_agreement`: nnUNetPredictor 2.8 and msdk_rt on networks trained for 300
 steps, {count} kinds of images. {overall:.4%} of all labels are alike, {foreground:.4%} of the
-foreground's. Last column: beside nnU-Net's own code with sums of windows in float32, not float16.
+foreground's. Last column: labels of nnUNetPredictor's that are others where its own code sums windows in
+float32, not float16: there rounding decides, and msdk_rt rounds as it does.
 
 {origin}
 """
-WHY = """### Why labels differ
+WHY = """### What rounding decides
 
 `python -m benchmarks.nnunet_differences`, on a {case}, no mirroring. [One row for each
 voxel](../../benchmarks/results/nnunet_differences_by_voxel.csv). The referee is nnU-Net's own code with
@@ -167,7 +168,8 @@ CAUSE = """
 nnU-Net adds weighted windows up in float16, and resamples the logits to float16. Where the logits of two
 classes are closer than that rounds, its label is the first of two equal ones, or the wrong one. In the
 corners of a volume one window alone counts, with a weight of 6e-8, float16's smallest number. There its
-logits are whole numbers before they are resampled, and a margin of 0.3 is lost. msdk_rt sums in float32.
+logits are whole numbers before they are resampled, and a margin of 0.3 is lost. An artifact of a results
+folder rounds as nnU-Net does ([sums](../reference/recipe.md#sums-in-float16)), so that the labels are alike.
 """
 
 
@@ -179,7 +181,7 @@ def _nnunet(agreement: list[dict], differences: list[dict]) -> list[str]:
         total = found["all cases"]
         overall = 1 - total["differ"] / total["voxels"]
         foreground = 1 - total["differ in the foreground"] / total["foreground"]
-        columns = ("voxels", "foreground", "differ", "differ, nnU-Net's sums in float32")
+        columns = ("voxels", "foreground", "differ", "decided by float16")
         lines += [
             NNUNET.format(
                 count=len(found) - 1,

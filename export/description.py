@@ -45,6 +45,7 @@ class ModelDescription:
     brain_mask: dict[str, Any] | None = None
     crop: str | None = None
     resampling: dict[str, Any] | None = None
+    sums: str | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None

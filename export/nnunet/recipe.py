@@ -23,6 +23,7 @@ PREPROCESSOR = "DefaultPreprocessor"
 RESAMPLING = "resample_data_or_seg_to_shape"
 SEPARATE_Z = {None: "auto", True: "always", False: "never"}
 SIGMA_SCALE = 0.125
+SUMS = "float16"  # whatever the device
 CT = {"mean": "mean", "std": "std", "low": "percentile_00_5", "high": "percentile_99_5"}
 
 
@@ -45,6 +46,7 @@ def description_of(results: Results) -> dict[str, Any]:
         "blending": {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": SIGMA_SCALE},
         "crop": "nonzero",
         "resampling": _resampling(configuration, flat),
+        "sums": SUMS,
         "mirror_axes": _mirror_axes(results, flat),
     }
     ending = results.dataset.get("file_ending", ".nii.gz")

@@ -64,6 +64,8 @@ class Manifest:
         resampling: {"spacing": (D, H, W) in millimetres, the first None for the image's own, "image",
             "logits": {"order", "separate_z", "order_z"}}: the image is resampled to that spacing after its
             normalisation, and logits are resampled back before the activation. None: neither.
+        sums: "float16": windows are added up as nnU-Net adds them, each sum rounded to float16, and resampled
+            logits are rounded so too. "float32", or None, which is the same: all is in float32.
         mirror_axes: of (D, H, W); a run mirrors along them unless it is told otherwise.
         regions: {name of a sigmoid channel: the voxel values of training that it is made of}, for the record
             and for nnU-Net's tools; None where nobody said.
@@ -94,6 +96,7 @@ class Manifest:
     brain_mask: dict[str, Any] | None = None
     crop: str | None = None
     resampling: dict[str, Any] | None = None
+    sums: str | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None

@@ -14,6 +14,7 @@ from msdk_rt.artifact.vocabulary import (
     NORMALIZATIONS,
     SCHEMES,
     SEPARATE_Z,
+    SUMS,
 )
 from msdk_rt.errors import shown
 
@@ -25,7 +26,8 @@ FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
 LOGIT_ORDERS = (0, 1)
 LARGEST_VOLUME = 1e9  # millilitres
-NEW_ENTRIES = ("brain_mask", "crop", "resampling", "mirror_axes", "regions", "file_ending", "plausible_ml")
+NEW_ENTRIES = ("brain_mask", "crop", "resampling", "sums", "mirror_axes", "regions", "file_ending")
+NEW_ENTRIES += ("plausible_ml",)
 
 
 def is_orientation(codes: object) -> bool:
@@ -146,6 +148,10 @@ RECIPE_RULES: dict[str, Rule] = {
         "null, or {spacing: three millimetres along D, H, W, the first null for the image's own; image, "
         "logits: {order, separate_z: auto, always or never, order_z}} with orders 0, 1 or, for the image, 3",
         lambda value: value is None or _is_resampling(value),
+    ),
+    "sums": (
+        f"null or {' or '.join(SUMS)}",
+        lambda value: value is None or (isinstance(value, str) and value in SUMS),
     ),
     "mirror_axes": ("different axes among 0, 1, 2", _are_axes),
     "regions": (

@@ -10,5 +10,6 @@ CHANNEL_NORMALIZATIONS = ("zscore", "masked_zscore", "ct", "rescale_to_01", "rgb
 CT_STATISTICS = ("mean", "std", "low", "high")
 SCHEMES = ("monai", "nnunet")
 CROPS = ("nonzero",)
+SUMS = ("float32", "float16")
 SEPARATE_Z = ("auto", "always", "never")
 FILE_ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd", ".gipl")

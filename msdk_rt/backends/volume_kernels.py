@@ -8,7 +8,7 @@ from pathlib import Path
 from msdk_rt.backends.libraries import volume_library
 from msdk_rt.errors import BackendError
 
-FLOAT32 = 0
+FLOAT32, FLOAT16 = 0, 1
 _int, _i64, _address = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 
 
@@ -36,8 +36,8 @@ _ARGUMENTS = {
     "count_not_finite": (_address, _i64, _i64, _address, _address),
     "gather": (_plan, _address, _int, _address, _int, _address),
     "add_mirrored": (_plan, _address, _int, _address, _address),
-    "accumulate": (_plan, _address, _int, _int, _address, _address, _address, _address, _address),
-    "divide": (_address, _address, _i64, _i64, _address),
+    "accumulate": (_plan, _address, _int, _int, _address, _int, _address, _address, _address, _address),
+    "divide": (_address, _address, _i64, _i64, _int, _address, _address),
     "labels": (_address, _address, _i64, _i64, _int, _address, _int, _address),
     "probabilities": (_address, _i64, _i64, _int, _address),
 }

@@ -20,6 +20,7 @@ SEPARATE = {
     "always": ", planes across the longest side by themselves",
     "never": "",
 }
+NNUNETS = ", as nnU-Net adds them up: where classes are nearly as likely, that decides the label"
 AXES = ("D", "H", "W")
 
 
@@ -50,6 +51,8 @@ def recipe_in_words(manifest: Manifest) -> dict[str, str]:
         rows["crop"] = "to the voxels that are not 0 in some channel; labels are 0 outside"
     if manifest.resampling:
         rows["resampling"] = _resampling(manifest.resampling)
+    if manifest.sums:
+        rows["sums"] = f"of windows in {manifest.sums}{NNUNETS if manifest.sums == 'float16' else ''}"
     if manifest.mirror_axes:
         views = 2 ** len(manifest.mirror_axes)
         along = ", ".join(AXES[axis] for axis in manifest.mirror_axes)

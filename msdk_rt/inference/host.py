@@ -13,6 +13,7 @@ from msdk_rt.inference.labels import label_type, label_voxels, probabilities_of
 from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.sums import sums_of
 from msdk_rt.inference.windows import Take, blend_planes, blend_windows
 
 
@@ -22,6 +23,7 @@ class HostPipeline:
     def __init__(self, backend: Backend, recipe: Recipe):
         self._backend, self._recipe, self._weights = backend, recipe, recipe.weights()
         self._activation = recipe.manifest.activation
+        self._sums = sums_of(recipe.half_sums, backend.threads)
 
     def take(self, array: object) -> NoReturn:
         """Raises InputError: the CPU reads no array of a GPU."""
@@ -91,7 +93,12 @@ class HostPipeline:
 
     def _way(self, watch: Watch | None, stages: Stages | None) -> dict[str, Any]:
         """The last arguments of the blend."""
-        return {"batch_size": self._recipe.batch_size, "watch": watch or iter, "stages": stages}
+        return {
+            "batch_size": self._recipe.batch_size,
+            "watch": watch or iter,
+            "stages": stages,
+            "sums": self._sums,
+        }
 
     def _infer(self, windows: Floats) -> Floats:
         return infer_views(self._backend, self._recipe, windows)

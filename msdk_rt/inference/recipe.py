@@ -56,6 +56,11 @@ class Recipe:
         weights = _WEIGHTS[self.manifest.blending["scheme"]]
         return weights(self.manifest.window, self.blend, self.manifest.blending["sigma_scale"])
 
+    @property
+    def half_sums(self) -> bool:
+        """Whether windows are added up, and logits resampled, in float16 as nnU-Net does."""
+        return self.manifest.sums == "float16"
+
     def normalisation(self) -> Normalisation:
         """The normalisation of the intensities.
 

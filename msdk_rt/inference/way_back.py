@@ -34,6 +34,7 @@ class WayBack:
                 self._values,
                 self._activation,
                 **_interpolation(recipe, prepared),
+                half=recipe.half_sums,
                 threads=threads,
             )
 
@@ -65,7 +66,13 @@ def labels_of(recipe: Recipe, logits: Floats, prepared: Prepared, threads: int |
         inside = label_voxels(logits, values, activation)
     else:
         inside = resample_to_labels(
-            logits, prepared.kept, values, activation, **_interpolation(recipe, prepared), threads=threads
+            logits,
+            prepared.kept,
+            values,
+            activation,
+            **_interpolation(recipe, prepared),
+            half=recipe.half_sums,
+            threads=threads,
         )
     labels = np.zeros(prepared.whole, inside.dtype)
     labels[prepared.box] = inside
@@ -84,7 +91,12 @@ def probabilities_at(
         inside = probabilities_of(logits, activation)
     else:
         inside = resample_to_probabilities(
-            logits, prepared.kept, activation, **_interpolation(recipe, prepared), threads=threads
+            logits,
+            prepared.kept,
+            activation,
+            **_interpolation(recipe, prepared),
+            half=recipe.half_sums,
+            threads=threads,
         )
     if prepared.kept == prepared.whole:
         return inside

@@ -16,13 +16,13 @@ from msdk_rt.errors import BackendError
 from msdk_rt.inference.arrays import Array, Floats
 from msdk_rt.inference.planes import plane_blocks
 from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.sums import Sums, SumsInFloat32
 
 Start = tuple[int, int, int]
 Take = Callable[[int, Floats], None]
 T = TypeVar("T")
 LEAST_WEIGHT = 1e-3
 SPARE_PLANES = 8
-WHOLE_ROWS = 2  # a volume at most so many windows wide is added to in whole rows
 
 
 def axis_starts(size: int, window: int, overlap: float) -> list[int]:
@@ -62,6 +62,7 @@ def blend_windows(
     batch_size: int = 1,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
+    sums: Sums | None = None,
 ) -> Floats:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32, all at once.
 
@@ -78,6 +79,7 @@ def blend_windows(
         batch_size,
         watch,
         stages,
+        sums,
         spare=max(volume.shape[1], window[0]),
     )
     (total,) = blended
@@ -94,6 +96,7 @@ def blend_planes(
     batch_size: int = 1,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
+    sums: Sums | None = None,
     spare: int = SPARE_PLANES,
 ) -> None:
     """Blend the logits of windows over a volume (C, D, H, W) float32, and give planes that no window still
@@ -104,11 +107,13 @@ def blend_planes(
     logits (K, n, H, W) float32, a view that the next window changes; planes[:, 0] is plane `first` of the
     volume, and after the first call it is the last plane of the call before. watch: wraps the list of batches
     (each a list of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer"
-    and "blend". spare: planes to hold beyond a window's; more of them are given at once.
+    and "blend". sums: how windows are added up; default: in float32. spare: planes to hold beyond a window's;
+    more of them are given at once.
 
     Held in memory: K float32 a voxel of as many planes as a window has and `spare` more, one batch of windows
     and its logits. The work is memory traffic, so each step is done on a few planes that stay in the cache.
-    Raises BackendError when the network returns NaN or Inf, or logits of another shape than its windows.
+    Raises BackendError when the network returns NaN or Inf, logits of another shape than its windows, or
+    logits that are too large for the sums.
     """
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
@@ -121,7 +126,7 @@ def blend_planes(
             logits = predict(windows)
         _check_shape(logits, (len(batch), *window))
         if band is None:
-            band = _Band(logits.shape[1], padded.shape[1:], starts, weights, spare)
+            band = _Band(logits.shape[1], padded.shape[1:], starts, weights, spare, sums or SumsInFloat32())
         added = []
         for start, contribution in zip(batch, logits, strict=True):
             if band.is_full_for(start):
@@ -154,10 +159,16 @@ class _Band:
     """
 
     def __init__(
-        self, classes: int, shape: Sequence[int], starts: Sequence[Start], weights: Array, spare: int
+        self,
+        classes: int,
+        shape: Sequence[int],
+        starts: Sequence[Start],
+        weights: Array,
+        spare: int,
+        sums: Sums,
     ):
         depth, height, width = shape
-        self._starts, self._weights = starts, weights
+        self._starts, self._weights, self._sums = starts, weights, sums
         self._total = np.zeros((classes, min(depth, len(weights) + spare), height, width), np.float32)
         self._first = self._finished = 0
 
@@ -168,12 +179,12 @@ class _Band:
     def add(self, start: Start, logits: Array) -> bool:
         """Add a window's logits (K, *window), weighted; False at NaN or Inf, which leave it half done."""
         d, h, w = start
-        return _add_weighted(self._total, (d - self._first, h, w), logits, self._weights)
+        return self._sums.add(self._total, (d - self._first, h, w), logits, self._weights)
 
     def finish(self, end: int) -> tuple[int, Array]:
         """(first, planes): the planes before `end` that were not finished yet, and the one before them."""
         fresh = self._total[:, self._finished - self._first : end - self._first]
-        _divide_by_weight_sum(fresh, self._finished, self._starts, self._weights)
+        _divide_by_weight_sum(fresh, self._finished, self._starts, self._weights, self._sums)
         first = max(self._finished - 1, 0)
         self._finished = end
         return first, self._total[:, first - self._first : end - self._first]
@@ -229,33 +240,14 @@ def _check_shape(logits: Array, expected: tuple[int, ...]) -> None:
         )
 
 
-def _add_weighted(total: Array, start: Start, logits: Array, weights: Array) -> bool:
-    """Add weighted logits (K, *window) to the accumulator; False at NaN or Inf, which leave it half done.
-
-    Whole rows, with zeros beside the window, are contiguous in memory: adding twice the numbers is faster
-    than adding pieces of rows.
-    """
-    classes, depth, height, width = logits.shape
-    d, h, w = start
-    row = total.shape[-1]
-    left, right = (0, row) if row <= WHOLE_ROWS * width else (w, w + width)
-    blocks = plane_blocks(depth, classes * height * (right - left))
-    product = np.zeros((classes, blocks[0].stop, height, right - left), np.float32)
-    for planes in blocks:
-        block, count = logits[:, planes], planes.stop - planes.start
-        if not np.isfinite(block).all():
-            return False
-        np.multiply(block, weights[planes], out=product[:, :count, :, w - left : w - left + width])
-        total[:, d + planes.start : d + planes.stop, h : h + height, left:right] += product[:, :count]
-    return True
-
-
 def _index(starts: Sequence[Start], plane: int) -> int:
     """Index of the first window that starts at `plane` or after it."""
     return bisect.bisect_left(starts, plane, key=operator.itemgetter(0))
 
 
-def _divide_by_weight_sum(total: Array, first: int, starts: Sequence[Start], weights: Array) -> None:
+def _divide_by_weight_sum(
+    total: Array, first: int, starts: Sequence[Start], weights: Array, sums: Sums
+) -> None:
     """total: (K, planes, H, W), from plane `first` of the volume on. starts: ordered by D."""
     depth, height, width = weights.shape
     for planes in plane_blocks(total.shape[1], total[0, 0].size):
@@ -265,5 +257,5 @@ def _divide_by_weight_sum(total: Array, first: int, starts: Sequence[Start], wei
         for d, h, w in starts[_index(starts, low - depth + 1) : _index(starts, high)]:
             begin, end = max(d, low), min(d + depth, high)
             covered = weight_sum[begin - low : end - low, h : h + height, w : w + width]
-            covered += weights[begin - d : end - d]
-        block /= weight_sum
+            sums.add_weights(covered, weights[begin - d : end - d])
+        sums.divide(block, weight_sum)

@@ -11,6 +11,7 @@
 #include "ops/token_norm/cpu_kernels.h"
 #include "ops/trilinear_upsample/cpu_kernels.h"
 #include "resampling/cpu_kernels.h"
+#include "resampling/sums_kernels.h"
 
 namespace msdk::cpu {
 
@@ -27,6 +28,7 @@ struct Kernels {
   TrilinearUpsampleKernels trilinear_upsample;
   InstanceNormKernels instance_norm;
   ResamplingKernels resampling;
+  SumsKernels sums;
 };
 
 // The sets this processor has, fastest first.

@@ -58,16 +58,17 @@ MSDK_VOLUME_API const char* msdk_volume_add_mirrored(const MsdkWindows* plan, co
                                                      float* sum, void* stream);
 
 /* total (channels, *volume) += logits / views * weights and weight_sum (*volume) += weights, window after window in
-   float32; logits (count, channels, *window) of `type`, the sum over `views` mirrored views, weights (*window) float32.
-   not_finite (count) int32: becomes 1 where a window's logits hold a NaN or an infinity, and is otherwise left as it
-   was. */
+   float32, each sum rounded to what `sums` can hold, MSDK_FLOAT32 or MSDK_FLOAT16, and kept as float32; logits (count,
+   channels, *window) of `type`, the sum over `views` mirrored views, weights (*window) float32. not_finite (count)
+   int32: becomes 1 where a window's logits hold a NaN or an infinity, and is otherwise left as it was. */
 MSDK_VOLUME_API const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, int views,
-                                                   const float* weights, float* total, float* weight_sum,
+                                                   const float* weights, int sums, float* total, float* weight_sum,
                                                    int32_t* not_finite, void* stream);
 
-/* total (channels, voxels) /= weight_sum (voxels). */
+/* total (channels, voxels) /= weight_sum (voxels), rounded to what `sums` can hold. not_finite: becomes 1 where a
+   result of MSDK_FLOAT16 is not finite. */
 MSDK_VOLUME_API const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels,
-                                               void* stream);
+                                               int sums, int32_t* not_finite, void* stream);
 
 /* labels (voxels), of one byte each or two, from logits (classes, voxels) and values (classes) int32: the value of the
    largest logit, the first of equals; if `sigmoid`, the value of the last class with a logit above 0, else 0. */

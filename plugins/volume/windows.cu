@@ -60,11 +60,14 @@ __global__ void add_mirrored(Box box, int mirror, int64_t inside, int64_t elemen
   if (i < elements) sum[i] += logits[i - i % inside + mirrored(box, mirror, i % inside)];
 }
 
-// One window: no two threads meet in a voxel. Products and sums are rounded one by one, as NumPy rounds them.
+// A float32 number, or the float16 one next to it.
+__device__ float kept(float value, bool half) { return half ? __half2float(__float2half_rn(value)) : value; }
+
+// One window: no two threads meet in a voxel. Products and sums are rounded one by one, as on the host.
 template <class T>
 __global__ void accumulate(Box box, const int64_t* start, int64_t channels, int64_t inside, int64_t outside,
-                           float views, const T* logits, const float* weights, float* total, float* weight_sum,
-                           int32_t* not_finite) {
+                           float views, const T* logits, const float* weights, bool half, float* total,
+                           float* weight_sum, int32_t* not_finite) {
   const int64_t i = element();
   if (i >= inside) return;
   const int64_t voxel = voxel_under(box, start, i);
@@ -75,15 +78,18 @@ __global__ void accumulate(Box box, const int64_t* start, int64_t channels, int6
     finite = finite && std::isfinite(logit);
     if (voxel < 0) continue;
     float& sum = total[channel * outside + voxel];
-    sum = __fadd_rn(sum, __fmul_rn(logit, weight));
+    sum = kept(__fadd_rn(sum, __fmul_rn(logit, weight)), half);
   }
-  if (voxel >= 0) weight_sum[voxel] = __fadd_rn(weight_sum[voxel], weight);
+  if (voxel >= 0) weight_sum[voxel] = kept(__fadd_rn(weight_sum[voxel], weight), half);
   if (!finite) atomicExch(not_finite, 1);
 }
 
-__global__ void divide(float* total, const float* weight_sum, int64_t voxels, int64_t elements) {
+__global__ void divide(float* total, const float* weight_sum, int64_t voxels, int64_t elements, bool half,
+                       int32_t* not_finite) {
   const int64_t i = element();
-  if (i < elements) total[i] /= weight_sum[i % voxels];
+  if (i >= elements) return;
+  total[i] = kept(total[i] / weight_sum[i % voxels], half);
+  if (half && !std::isfinite(total[i])) atomicExch(not_finite, 1);
 }
 
 const char* check(const MsdkWindows& plan, int type) {
@@ -92,6 +98,10 @@ const char* check(const MsdkWindows& plan, int type) {
   if (!positive) return "windows: expected sides, channels and count of at least 1";
   if (type != MSDK_FLOAT32 && type != MSDK_FLOAT16) return "windows: expected type MSDK_FLOAT32 or MSDK_FLOAT16";
   return nullptr;
+}
+
+const char* check_sums(int sums) {
+  return sums != MSDK_FLOAT32 && sums != MSDK_FLOAT16 ? "windows: expected sums MSDK_FLOAT32 or MSDK_FLOAT16" : nullptr;
 }
 
 const char* check(int mirror) {
@@ -106,14 +116,14 @@ const char* launch_gather(const MsdkWindows& plan, const float* volume, int mirr
 }
 
 template <class T>
-const char* launch_accumulate(const MsdkWindows& plan, const void* logits, int views, const float* weights,
+const char* launch_accumulate(const MsdkWindows& plan, const void* logits, int views, const float* weights, bool half,
                               float* total, float* weight_sum, int32_t* not_finite, void* stream) {
   const int64_t inside = voxels_of(plan.window);
   for (int64_t i = 0; i < plan.count; ++i) {
     const T* const window = static_cast<const T*>(logits) + i * plan.channels * inside;
     const char* const refused = launch_elements(
         inside, stream, accumulate<T>, box_of(plan), plan.starts + 3 * i, plan.channels, inside, voxels_of(plan.volume),
-        static_cast<float>(views), window, weights, total, weight_sum, not_finite + i);
+        static_cast<float>(views), window, weights, half, total, weight_sum, not_finite + i);
     if (refused) return refused;
   }
   return nullptr;
@@ -142,15 +152,19 @@ const char* msdk_volume_add_mirrored(const MsdkWindows* plan, const float* logit
 }
 
 const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, int type, int views,
-                                   const float* weights, float* total, float* weight_sum, int32_t* not_finite,
+                                   const float* weights, int sums, float* total, float* weight_sum, int32_t* not_finite,
                                    void* stream) {
   if (views < 1) return "windows: expected at least 1 view";
+  if (const char* problem = check_sums(sums)) return problem;
   if (const char* problem = check(*plan, type)) return problem;
   const auto launch = type == MSDK_FLOAT16 ? launch_accumulate<__half> : launch_accumulate<float>;
-  return launch(*plan, logits, views, weights, total, weight_sum, not_finite, stream);
+  return launch(*plan, logits, views, weights, sums == MSDK_FLOAT16, total, weight_sum, not_finite, stream);
 }
 
-const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, void* stream) {
+const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, int sums,
+                               int32_t* not_finite, void* stream) {
+  if (const char* problem = check_sums(sums)) return problem;
   const int64_t elements = msdk::cuda::product({channels, voxels});
-  return launch_elements(elements, stream, divide, total, weight_sum, voxels, elements);
+  return launch_elements(elements, stream, divide, total, weight_sum, voxels, elements, sums == MSDK_FLOAT16,
+                         not_finite);
 }

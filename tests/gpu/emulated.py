@@ -37,7 +37,7 @@ def check_a_volume_beyond_2_to_the_31(device: Device) -> int:
     np.testing.assert_array_equal(cut.get()[0], volume[corner])
     sums = (pointer(array.ctypes.data) for array in (total, weight_sum))
     flags = device.put(np.zeros(1, np.int32))
-    library.msdk_volume_accumulate(ctypes.byref(plan), cut, 0, 1, device.put(weights), *sums, flags, None)
+    library.msdk_volume_accumulate(ctypes.byref(plan), cut, 0, 1, device.put(weights), 0, *sums, flags, None)
     np.testing.assert_array_equal(total[corner], volume[corner] * weights)
     np.testing.assert_array_equal(weight_sum[corner], weights)
     return 2

@@ -5,8 +5,10 @@ import ctypes
 import numpy as np
 
 from msdk_rt.backends.volume_kernels import Windows, windows_of
+from msdk_rt.inference import nnunet_windows
 from msdk_rt.inference.labels import label_voxels, probabilities_of
 from msdk_rt.inference.normalisation import normalize
+from msdk_rt.inference.sums import SumsInFloat16
 from msdk_rt.inference.windows import blend_windows, importance, plan_windows
 from tests.gpu.device import Array, Device, DeviceError
 
@@ -42,8 +44,10 @@ def check_normalize(device: Device) -> int:
     return len(SHAPES) + 1
 
 
-def blended(device: Device, volume, window, predict, starts, weights, batch_size, dtype) -> np.ndarray:
-    """blend_windows with every step of it but the network on the device."""
+def blended(
+    device: Device, volume, window, predict, starts, weights, batch_size, dtype, sums=0
+) -> np.ndarray:
+    """blend_windows with every step of it but the network on the device. sums: a value of TYPES."""
     library = device.library("msdk_volume")
     kind = TYPES[np.dtype(dtype)]
     missing = np.maximum(0, np.subtract(window, volume.shape[1:]))
@@ -61,11 +65,22 @@ def blended(device: Device, volume, window, predict, starts, weights, batch_size
         plan.channels = logits.shape[1]
         not_finite = device.put(np.zeros(len(logits), np.int32))
         library.msdk_volume_accumulate(
-            ctypes.byref(plan), device.put(logits), kind, 1, weights, total, weight_sum, not_finite, None
+            ctypes.byref(plan),
+            device.put(logits),
+            kind,
+            1,
+            weights,
+            sums,
+            total,
+            weight_sum,
+            not_finite,
+            None,
         )
         expected = [int(not np.isfinite(window_logits).all()) for window_logits in logits]
         np.testing.assert_array_equal(not_finite.get(), expected)
-    library.msdk_volume_divide(total, weight_sum, i64(total.shape[0]), i64(weight_sum.get().size), None)
+    sizes, too_large = (i64(total.shape[0]), i64(weight_sum.get().size)), device.put(np.zeros(1, np.int32))
+    library.msdk_volume_divide(total, weight_sum, *sizes, sums, too_large, None)
+    assert too_large.get() == (not np.isfinite(total.get()).all())
     return total.get()
 
 
@@ -104,6 +119,24 @@ def check_blend(device: Device) -> int:
     return cases
 
 
+def check_sums_in_half(device: Device) -> int:
+    """nnU-Net's sums: the host's bit for bit, with its weights down to float16's smallest; and too large."""
+    rng = np.random.default_rng(26)
+    for shape, window, batch in (((19, 23, 21), (8, 9, 10), 3), ((3, 12, 9), (4, 9, 10), 2)):
+        volume = (20 * rng.standard_normal((2, *shape))).astype(np.float32)
+        starts = nnunet_windows.plan_windows(shape, window, 0.5)
+        weights = nnunet_windows.importance(window, "gaussian", 0.125)
+        predict = network_of(rng, 2, 3)
+        arguments = volume, window, predict, starts, weights, batch
+        expected = blend_windows(*arguments, sums=SumsInFloat16())
+        actual = blended(device, *arguments, np.float32, sums=TYPES[np.dtype(np.float16)])
+        np.testing.assert_array_equal(actual, expected, err_msg=f"{shape} {window}")
+        np.testing.assert_array_equal(actual.astype(np.float16), actual)
+        large = 1e6 * volume, *arguments[1:]
+        assert not np.isfinite(blended(device, *large, np.float32, sums=1)).all()
+    return 4
+
+
 def check_values_that_are_not_finite(device: Device) -> int:
     """Windows with a NaN or an infinity are reported, even where that lies beyond the volume; no others."""
     library = device.library("msdk_volume")
@@ -116,7 +149,7 @@ def check_values_that_are_not_finite(device: Device) -> int:
     plan = plan_of(2, volume, window, starts)
     weights = device.put(np.ones(window, np.float32))
     library.msdk_volume_accumulate(
-        ctypes.byref(plan), device.put(logits), 1, 1, weights, total, weight_sum, not_finite, None
+        ctypes.byref(plan), device.put(logits), 1, 1, weights, 0, total, weight_sum, not_finite, None
     )
     np.testing.assert_array_equal(not_finite.get(), [0, 1, 1, 0])
     assert not np.isnan(total.get()).any()
@@ -156,7 +189,7 @@ def check_mirroring(device: Device) -> int:
     )
     weights, flags = device.put(np.ones(window, np.float32)), device.put(np.zeros(3, np.int32))
     library.msdk_volume_accumulate(
-        ctypes.byref(plan), total, 0, 8, weights, averaged, weight_sum, flags, None
+        ctypes.byref(plan), total, 0, 8, weights, 0, averaged, weight_sum, flags, None
     )
     covered = weight_sum.get() > 0
     np.testing.assert_allclose(
@@ -217,13 +250,19 @@ def check_refusals(device: Device) -> int:
         ("msdk_volume_add_mirrored", (ctypes.byref(good), starts, -1, starts, None), "mirror of 0 to 7"),
         (
             "msdk_volume_accumulate",
-            (ctypes.byref(good), starts, 0, 0, *[starts] * 4, None),
+            (ctypes.byref(good), starts, 0, 0, starts, 0, *[starts] * 3, None),
             "at least 1 view",
         ),
+        (
+            "msdk_volume_accumulate",
+            (ctypes.byref(good), starts, 0, 1, starts, 2, *[starts] * 3, None),
+            "sums MSDK_FLOAT32 or",
+        ),
+        ("msdk_volume_divide", (starts, starts, i64(1), i64(1), -1, starts, None), "sums MSDK_FLOAT32 or"),
         ("msdk_volume_labels", (starts, starts, i64(0), i64(1), 0, starts, 1, None), "at least 1 class"),
         ("msdk_volume_labels", (starts, starts, i64(1), i64(1), 0, starts, 3, None), "1 or 2 bytes"),
         ("msdk_volume_normalize", (starts, starts, i64(70000), i64(1), starts, None), "65535"),
-        ("msdk_volume_divide", (starts, starts, i64(1 << 20), i64(1 << 30), None), "2^31 blocks"),
+        ("msdk_volume_divide", (starts, starts, i64(1 << 20), i64(1 << 30), 0, starts, None), "2^31 blocks"),
     )
     for name, arguments, words in cases:
         sentence = refusal(getattr(library, name), *arguments)
@@ -244,6 +283,7 @@ CHECKS = (
     check_normalize,
     check_counting,
     check_blend,
+    check_sums_in_half,
     check_mirroring,
     check_values_that_are_not_finite,
     check_labels,

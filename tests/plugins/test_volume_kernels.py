@@ -60,7 +60,7 @@ def test_volume_kernels_do_what_numpy_does(objects, tmp_path, seed):
     done = run_checks(libraries(objects, tmp_path), seed)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 8
+    assert len(done.stdout.splitlines()) == 9
 
 
 PLANTED_BUGS = {

@@ -10,6 +10,7 @@ from msdk_rt.inference.device.arrays import DeviceArray, DeviceVolume
 from msdk_rt.inference.device.workspace import Workspace
 from msdk_rt.inference.labels import label_type
 from msdk_rt.inference.pipeline import Labels, Probabilities
+from msdk_rt.inference.sums import too_large_logits
 from msdk_rt.inference.windows import not_finite_logits
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Pending:
     def result(self) -> tuple[Labels, Probabilities | None]:
         """(labels (D, H, W), probabilities (K, D, H, W) or None): new arrays, or DeviceArrays.
 
-        Raises BackendError for NaN or Inf from the network, InputError for those of an array on the device.
+        Raises BackendError for NaN, Inf or too large logits from the network, InputError for NaN and Inf of
+        an array on the device.
         """
         self.collect()
         assert self._labels is not None
@@ -87,6 +89,7 @@ class Pending:
         slot, stream = self._slot, self._pipeline.downloads
         stream.wait(workspace.labelled)
         stream.download(workspace["flags"], slot.flags)
+        stream.download(workspace["too_large"], slot.too_large)
         if self._volume is not None:
             stream.download(workspace["counts"], slot.counts)
         else:
@@ -110,3 +113,5 @@ class Pending:
         if flagged.size:
             batch = flagged // workspace.batch_size
             raise not_finite_logits([workspace.starts[window] for window in flagged[batch == batch[0]]])
+        if self._slot.too_large.any():
+            raise too_large_logits()

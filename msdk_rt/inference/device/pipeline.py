@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from msdk_rt.backends.base import Device, Graph, Network
-from msdk_rt.backends.volume_kernels import FLOAT32, VolumeKernels, windows_of
+from msdk_rt.backends.volume_kernels import FLOAT16, FLOAT32, VolumeKernels, windows_of
 from msdk_rt.errors import BackendError
 from msdk_rt.inference.arrays import Floats
 from msdk_rt.inference.device.arrays import DeviceVolume, device_volume
@@ -38,6 +38,7 @@ class DevicePipeline:
     def __init__(self, network: Network, recipe: Recipe, cuda: Device, kernels: VolumeKernels):
         self.network, self.recipe, self.cuda, self.kernels = network, recipe, cuda, kernels
         self.work = network.stream
+        self._sums = FLOAT16 if recipe.half_sums else FLOAT32
         with cuda.on_device(network.device):
             self._uploads, self.downloads = cuda.Stream(), cuda.Stream()
         self._graphs = network.graphs
@@ -178,7 +179,7 @@ class DevicePipeline:
         """Blend the logits of all windows into the workspace's total."""
         stream = self.work
         stream.wait(workspace.read)
-        for name in ("total", "weight_sum"):
+        for name in ("total", "weight_sum", "too_large"):
             stream.zero(workspace[name], workspace.bytes_of(name))
         batches = batches_of(range(len(workspace.starts)), workspace.batch_size)
         for batch in watch(batches) if watch else batches:
@@ -186,7 +187,9 @@ class DevicePipeline:
             if watch:
                 stream.synchronize()
         classes, voxels = len(self.recipe.manifest.labels), int(np.prod(workspace.shape, dtype=np.int64))
-        self.kernels.divide(workspace["total"], workspace["weight_sum"], classes, voxels, stream.handle)
+        total, weight_sum = workspace["total"], workspace["weight_sum"]
+        rest = self._sums, workspace["too_large"], stream.handle
+        self.kernels.divide(total, weight_sum, classes, voxels, *rest)
 
     def _infer(self, workspace: Workspace, first: int, count: int) -> None:
         """Run `count` windows from number `first` on."""
@@ -231,5 +234,6 @@ class DevicePipeline:
             self.network.enqueue(image, logits, count)
             if len(views) > 1:
                 kernels.add_mirrored(blend, logits, mirror, summed, stream)
-        sums = workspace["weights"], workspace["total"], workspace["weight_sum"], workspace["batch_flags"]
-        kernels.accumulate(blend, summed, FLOAT32, len(views), *sums, stream)
+        sums = workspace["total"], workspace["weight_sum"], workspace["batch_flags"]
+        weights = workspace["weights"]
+        kernels.accumulate(blend, summed, FLOAT32, len(views), weights, self._sums, *sums, stream)

@@ -44,7 +44,8 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
 
     upload (C, D, H, W): the volume as it came. volume: normalised. image, logits: of a batch. views: sum of
     the logits of mirrored views. total (K, D, H, W), weight_sum: the blend. starts, flags: of all windows,
-    and of the batch at hand. counts (C, 2): NaN and infinities of the input.
+    and of the batch at hand. too_large: whether a blended logit is, for float16. counts (C, 2): NaN and
+    infinities of the input.
     """
     manifest = recipe.manifest
     channels, classes = len(manifest.channels), len(manifest.labels)
@@ -63,6 +64,7 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
         "batch_starts": STARTS_BYTES * batch_size,
         "flags": 4 * windows,
         "batch_flags": 4 * batch_size,
+        "too_large": 4,
         "values": 4 * classes,
         "labels": label_type(recipe.label_values()).itemsize * voxels,
         "counts": 2 * 8 * channels,
@@ -82,6 +84,7 @@ class Slot:
         self._cuda, self._maps = cuda, (len(recipe.manifest.labels), *shape)
         self.labels = cuda.pinned(shape, label_type(recipe.label_values()))
         self.flags = cuda.pinned((windows,), np.int32)
+        self.too_large = cuda.pinned((1,), np.int32)
         self.counts = cuda.pinned((len(recipe.manifest.channels), 2), np.int64)
         self.probabilities: Array | None = None
         self.arrived = cuda.Event()

@@ -48,7 +48,8 @@ class LabelsByPlanes:
     """Fills labels (D, H, W), uint8 or uint16, from logits that come a few planes at a time.
 
     shape: (D, H, W) of all logits. values: one for each channel. order: 0 or 1. separate_axis: None or 0.
-    The labels are those of resample_to_labels of all logits at once. Raises as that does.
+    half: resampled logits are rounded to float16. The labels are those of resample_to_labels of all logits at
+    once. Raises as that does.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LabelsByPlanes:
         order: int = 1,
         separate_axis: int | None = None,
         order_z: int = 0,
+        half: bool = False,
         threads: int | None = None,
     ):
         self._plan = plan_of(
@@ -68,7 +70,7 @@ class LabelsByPlanes:
         )
         if not by_planes(order, separate_axis, order_z):
             raise InputError("planes need order 0 or 1, and no separate axis but 0: give all logits at once")
-        self._depth, self._labels = int(shape[0]), labels
+        self._depth, self._labels, self._half = int(shape[0]), labels, half
         self._values, self._sigmoid = np.array(values, np.int32), activation == "sigmoid"
         places = (np.arange(len(labels)) + 0.5) * (self._depth / len(labels)) - 0.5
         self._needed = np.floor(np.maximum(places, 0)) + 1  # plane of logits, by plane of labels
@@ -91,7 +93,7 @@ class LabelsByPlanes:
         labels = np.empty((ready - done, *self._labels.shape[1:]), self._labels.dtype)
         part = (self._depth, len(self._labels), first, done)
         orders, threads = self._plan.orders(), self._plan.threads
-        resampling = resampling_of(planes, labels.shape, orders, CLIP_NONE, False, threads, part)
+        resampling = resampling_of(planes, labels.shape, orders, CLIP_NONE, self._half, threads, part)
         resampling_kernels().to_labels(resampling, self._values, self._sigmoid, labels)
         self._labels[done:ready] = labels
         self._done = ready

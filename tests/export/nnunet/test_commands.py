@@ -114,6 +114,7 @@ def test_info_says_the_recipe(folder, capsys):
         "normalisation     mean 0 and deviation 1 of the voxels that were kept",
         "crop              to the voxels that are not 0 in some channel; labels are 0 outside",
         "resampling        to 1.2 x 1 x 1 mm, cubic, planes by themselves where a voxel is more than 3 times",
+        "sums              of windows in float16, as nnU-Net adds them up",
         "mirroring         along D, H, W: 8 times the work; --no-mirror leaves it out",
         "folds             0; their logits are averaged",
         "results           <case>.nii.gz",

@@ -101,6 +101,7 @@ FORMAT_2 = {
     "plausible_ml": {"class1": [0, 12.5]},
     "crop": "nonzero",
     "resampling": RESAMPLING,
+    "sums": "float16",
     "mirror_axes": [0, 2],
     "file_ending": ".nii",
 }
@@ -142,6 +143,8 @@ WRONG_IN_FORMAT_2 = [
     ("resampling", RESAMPLING | {"logits": LINEAR | {"order": 3}}, "resampling must be"),
     ("resampling", RESAMPLING | {"image": LINEAR | {"separate_z": "often"}}, "resampling must be"),
     ("resampling", RESAMPLING | {"image": LINEAR | {"order_z": True}}, "resampling must be"),
+    ("sums", "float64", "sums must be null or float32 or float16"),
+    ("sums", ["float16"], "sums must be"),
     ("mirror_axes", [3], "mirror_axes must be different axes among 0, 1, 2"),
     ("mirror_axes", [0, 0], "mirror_axes must be"),
     ("mirror_axes", 1, "mirror_axes must be"),

@@ -21,6 +21,7 @@ from msdk_rt.backends.libraries import LIBRARIES, VOLUME_LIBRARY_NAME, ops_libra
 from msdk_rt.backends.volume_kernels import VolumeKernels
 from msdk_rt.inference.host import infer_views
 from msdk_rt.inference.stages import Stages
+from msdk_rt.inference.sums import sums_of
 from msdk_rt.inference.windows import blend_windows
 from tests.support.emulated_device import EmulatedDevice, EmulatedKernels, EmulatedNetwork, Stream
 from tests.support.segmenters_on_device import (
@@ -70,17 +71,29 @@ def test_equals_the_host(data):
     assert device.blocks == {}
 
 
-def test_blended_logits_are_those_of_the_host_bit_for_bit(tmp_path, device):
+@pytest.mark.parametrize("sums", [None, "float16"])
+def test_blended_logits_are_those_of_the_host_bit_for_bit(sums, tmp_path, device):
     """Without the normalisation every sum has one order."""
-    segmenter = Segmenter(model(tmp_path, 2, 3, normalization="none"), batch_size=3, mirror_axes=(0, 2))
+    path = model(tmp_path, 2, 3, normalization="none", sums=sums)
+    segmenter = Segmenter(path, batch_size=3, mirror_axes=(0, 2))
     volume, recipe, pipeline = volume_of(1, 2), segmenter._recipe, segmenter._pipeline()
     labels, _ = pipeline.start(volume).result()
     total = np.empty((3, *SHAPE), np.float32)
     ctypes.memmove(total.ctypes.data, pipeline._workspace["total"], total.nbytes)
     infer = partial(infer_views, segmenter._backend, recipe)
-    expected = blend_windows(volume, WINDOW, infer, recipe.starts(SHAPE), recipe.weights(), 3)
+    rest = recipe.starts(SHAPE), recipe.weights(), 3
+    expected = blend_windows(volume, WINDOW, infer, *rest, sums=sums_of(sums == "float16", None))
     np.testing.assert_array_equal(total, expected)
     np.testing.assert_array_equal(labels, expected.argmax(0))
+    assert (sums == "float16") == bool((total == total.astype(np.float16)).all())
+
+
+def test_logits_too_large_for_float16_are_an_error(tmp_path, device):
+    """The next volume is segmented again."""
+    segmenter = Segmenter(model(tmp_path, 1, 2, normalization="none", sums="float16"))
+    with pytest.raises(BackendError, match="logits are too large for sums in float16"):
+        segmenter.run(1e6 * volume_of(1))
+    assert segmenter.run(volume_of(1)).shape == SHAPE
 
 
 def test_one_graph_for_each_batch_size_of_a_shape(tmp_path, device):
