@@ -184,6 +184,11 @@ struct Lanes {
   static Vec interleave_low(Vec a, Vec b) { return shuffle<(kIndex / 2 + kIndex % 2 * kLanes)...>(a, b); }
   static Vec interleave_high(Vec a, Vec b) { return shuffle<((kLanes + kIndex) / 2 + kIndex % 2 * kLanes)...>(a, b); }
 
+  // Every lane of v from the lane below, the first from before's last; from the lane above, the last from after's
+  // first.
+  static Vec one_up(Vec before, Vec v) { return shuffle<(kLanes - 1 + kIndex)...>(before, v); }
+  static Vec one_down(Vec v, Vec after) { return shuffle<(kIndex + 1)...>(v, after); }
+
   // a[0], a[2] .. b[0], b[2] .., and a[1], a[3] .. b[1], b[3] ...
   static Vec even_of(Vec a, Vec b) { return shuffle<(2 * kIndex)...>(a, b); }
   static Vec odd_of(Vec a, Vec b) { return shuffle<(2 * kIndex + 1)...>(a, b); }

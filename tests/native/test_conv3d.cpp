@@ -79,8 +79,9 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
 
 void test_all(const cpu::Kernels& isa) {
   const Case cases[] = {
-      // By Winograd: sides odd and even, rows shorter than a vector and longer, few channels, more than a block, and
-      // so many that tiles are small.
+      // By Winograd along depth and height: sides odd and even, rows shorter than a vector and longer, few channels,
+      // more
+      // than a block.
       {1, 1, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
       {2, 3, 5, 1, {2, 3, 4}, 3, 1, 1, 1},
       {1, 5, 8, 1, {5, 6, 15}, 3, 1, 1, 1},
@@ -90,6 +91,20 @@ void test_all(const cpu::Kernels& isa) {
       {1, 70, 20, 1, {4, 7, 5}, 3, 1, 1, 1},
       {1, 3, 4, 1, {24, 22, 3}, 3, 1, 1, 1},
       {1, 8, 4, 1, {17, 5, 1}, 3, 1, 1, 1},
+      // Along all axes: tiles that end where rows end and do not, rows of part of a vector of tiles and of several,
+      // tasks
+      // within a plane of tiles and of several planes.
+      {1, 16, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
+      {2, 16, 5, 1, {4, 4, 64}, 3, 1, 1, 1},
+      {1, 19, 13, 1, {5, 7, 17}, 3, 1, 1, 1},
+      {1, 17, 9, 1, {6, 18, 19}, 3, 1, 1, 1},
+      {1, 16, 3, 1, {3, 2, 259}, 3, 1, 1, 1},
+      {1, 16, 8, 1, {22, 6, 20}, 3, 1, 1, 1},
+      {1, 70, 20, 1, {2, 9, 16}, 3, 1, 1, 1},
+      {1, 33, 17, 1, {17, 5, 2}, 3, 1, 1, 1},
+      // Of more channels: along depth and height, in smaller tiles of still more.
+      {1, 200, 165, 1, {3, 2, 17}, 3, 1, 1, 1},
+      {2, 170, 193, 1, {5, 4, 3}, 3, 1, 1, 1},
       {1, 1025, 65, 1, {3, 2, 4}, 3, 1, 1, 1},
       {1, 260, 18, 1, {2, 5, 9}, 3, 1, 1, 1},
       // The same with stride 2.

@@ -11,14 +11,19 @@ namespace {
 
 // A task's copies of x stay in the L2 cache, and its rows are enough for the weights to be read a few times only.
 constexpr int64_t kCopiesBytes = 192 << 10, kLeastVoxels = 128;
+// By Winograd along all axes a lane is a tile of voxels: so many lanes are the vectors that a product takes at once.
+constexpr int64_t kLeastTiles = 48;
 constexpr int kTasksPerThread = 4;
-// Pairs of channels up to which weights may take four times their memory: beyond it they, not x, are what is read.
-constexpr int64_t kMostPairs = 256 * 256;
+// Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
+// read.
+constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256;
+// With fewer, transforms are what takes time, and a third axis of them rounds more for nothing.
+constexpr int64_t kLeastChannelsOfCubes = 16;
 
 // Three taps at the points of F(T, 3): values of the polynomial with these coefficients, each over the product of its
 // point's distances from the others; the last point is infinity.
 constexpr double kPoints2[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-constexpr double kNear = 3.0 / 4, kFar = 3.0 / 2, kNear2 = kNear * kNear, kFar2 = kFar * kFar;
+constexpr double kNear = kWinogradNear, kFar = kWinogradFar, kNear2 = kNear * kNear, kFar2 = kFar * kFar;
 constexpr double kOfNear = 1 / (2 * kNear2 * (kNear2 - kFar2)), kOfFar = 1 / (2 * kFar2 * (kFar2 - kNear2));
 constexpr double kPoints4[6][3] = {{1 / (kNear2 * kFar2), 0, 0},
                                    {kOfNear, kNear * kOfNear, kNear2 * kOfNear},
@@ -29,10 +34,14 @@ constexpr double kPoints4[6][3] = {{1 / (kNear2 * kFar2), 0, 0},
 // With stride 2: the outer taps at the points 0, 1 and infinity, the middle one for each of two voxels of y.
 constexpr double kPointsStrided[5][3] = {{1, 0, 0}, {1, 0, 1}, {0, 0, 1}, {0, 1, 0}, {0, 1, 0}};
 
+// Taps along an axis without Winograd.
+constexpr double kTaps[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
+
 // How a convolution is done: `tile` is T, the voxels of y that Winograd's kernels give at once along depth and along
-// height from `side` points, or 0: tap by tap.
+// height from `side` points, or 0: tap by tap. is_cube: along width too, else tap by tap there.
 struct Method {
   int tile = 0, side = 0;
+  bool is_cube = false;
   int outputs;  // of a block
   int64_t blocks, block_floats;
   const Conv3dKernel* kernel;
@@ -40,8 +49,13 @@ struct Method {
 
   Method(const Conv3dArgs& a, const Kernels& isa) {
     const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1;
-    const bool few = a.in_channels * a.out_channels <= kMostPairs;
-    if (same && all_are(a.stride, 1)) {
+    const int64_t pairs = a.in_channels * a.out_channels;
+    const bool few = pairs <= kMostPairs;
+    if (same && all_are(a.stride, 1) && pairs <= kMostPairsOfCubes && a.in_channels >= kLeastChannelsOfCubes) {
+      is_cube = true, tile = 4, side = 6;
+      kernel = &isa.conv3d.winograd_cube;
+      points = kPoints4;
+    } else if (same && all_are(a.stride, 1)) {
       tile = few ? 4 : 2, side = tile + 2;
       kernel = few ? &isa.conv3d.winograd_4 : &isa.conv3d.winograd_2;
       points = few ? kPoints4 : kPoints2;
@@ -54,22 +68,43 @@ struct Method {
     }
     outputs = a.out_channels == a.groups && tile == 0 ? 1 : isa.conv3d.outputs;
     blocks = a.groups * ((a.out_channels / a.groups + outputs - 1) / outputs);
-    const int64_t taps = tile ? 3 * side * side : a.kernel[0] * a.kernel[1] * a.kernel[2];
+    const int64_t taps = tile ? side * side * taps_of_width() : a.kernel[0] * a.kernel[1] * a.kernel[2];
     block_floats = a.in_channels / a.groups * taps * outputs;
   }
+
+  // Rows of weights along width: points, or taps.
+  int taps_of_width() const { return is_cube ? side : 3; }
+  const double (*width_points() const)[3] { return is_cube ? points : kTaps; }
+  // Lanes of a row of tiles, with the padding between it and the next.
+  int64_t lanes_of_row(const Conv3dArgs& a) const { return is_cube ? (a.out[2] + tile - 1) / tile : a.out[2] + 1; }
+  int64_t least_lanes() const { return is_cube ? kLeastTiles : kLeastVoxels; }
 
   static bool all_are(const int64_t (&sides)[3], int64_t value) {
     return sides[0] == value && sides[1] == value && sides[2] == value;
   }
 };
 
-// The weight of a pair of channels and a tap along width at a point along depth and one along height.
-float at_points(const float* taps, const double (&depth)[3], const double (&height)[3]) {
-  double sum = 0;
-  for (int d = 0; d < 3; ++d) {
-    for (int h = 0; h < 3; ++h) sum += depth[d] * height[h] * taps[9 * d + 3 * h];
+// A pair of channels' weights at each point along depth, height and width: calls f(point of depth and height, of
+// width, weight).
+template <class F>
+void at_points(const float* taps, const Method& method, F&& f) {
+  double planes[3][3];  // (height, width)
+  for (int depth = 0; depth < method.side; ++depth) {
+    const double (&d)[3] = method.points[depth];
+    for (int tap = 0; tap < 9; ++tap) {
+      planes[tap / 3][tap % 3] = d[0] * taps[tap] + d[1] * taps[9 + tap] + d[2] * taps[18 + tap];
+    }
+    for (int height = 0; height < method.side; ++height) {
+      const double (&h)[3] = method.points[height];
+      double row[3];
+      for (int tap = 0; tap < 3; ++tap)
+        row[tap] = h[0] * planes[0][tap] + h[1] * planes[1][tap] + h[2] * planes[2][tap];
+      for (int width = 0; width < method.taps_of_width(); ++width) {
+        const double (&w)[3] = method.width_points()[width];
+        f(depth * method.side + height, width, static_cast<float>(w[0] * row[0] + w[1] * row[1] + w[2] * row[2]));
+      }
+    }
   }
-  return static_cast<float>(sum);
 }
 
 struct Split {
@@ -84,10 +119,10 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   if (const int64_t tile = method.tile) {
     split.rows_of_plane = (a.out[0] + tile - 1) / tile * ((a.out[1] + tile - 1) / tile);
   }
-  const int64_t width = a.out[2] + 1;
+  const int64_t lanes = method.lanes_of_row(a);
   const int64_t one = method.kernel->scratch_floats(a, 1), two = method.kernel->scratch_floats(a, 2);
   const int64_t wanted = std::max<int64_t>(kCopiesBytes / 4 / std::max<int64_t>(two - one, 1), 1);
-  const int64_t least = (kLeastVoxels + width - 1) / width;
+  const int64_t least = (method.least_lanes() + lanes - 1) / lanes;
   const int64_t tasks = kTasksPerThread * threads;
   const int64_t for_threads = (split.rows_of_plane * split.planes * a.batch + tasks - 1) / tasks;
   split.rows_of_task = std::clamp<int64_t>(std::max(std::min(wanted, for_threads), least), 1, split.rows_of_plane);
@@ -103,13 +138,14 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
 
 }  // namespace
 
-// By Winograd: (block, points, in_channels, 3 taps along width, outputs of a block). Tap by tap: (block, in_channels of
-// a group, taps, outputs of a block). Outputs past a group's last are 0.
+// By Winograd: (block, points, in_channels, 3 taps along width, outputs of a block), or (block, points, in_channels,
+// outputs of a block) along all axes. Tap by tap: (block, in_channels of a group, taps, outputs of a block). Outputs
+// past a group's last are 0.
 std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
   const Method method(a, isa);
   const int64_t channels = a.in_channels / a.groups, taps = a.kernel[0] * a.kernel[1] * a.kernel[2];
   const int64_t outputs = a.out_channels / a.groups, of_block = method.outputs;
-  const int64_t blocks_of_group = method.blocks / a.groups, side = method.side;
+  const int64_t blocks_of_group = method.blocks / a.groups;
   std::vector<float> packed(static_cast<size_t>(method.blocks * method.block_floats));
   for (int64_t o = 0; o < a.out_channels; ++o) {
     const int64_t in_group = o % outputs, block = o / outputs * blocks_of_group + in_group / of_block;
@@ -120,12 +156,11 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
         for (int64_t tap = 0; tap < taps; ++tap) to[(c * taps + tap) * of_block] = from[tap];
         continue;
       }
-      for (int64_t point = 0; point < side * side; ++point) {
-        for (int tap = 0; tap < 3; ++tap) {
-          to[((point * channels + c) * 3 + tap) * of_block] =
-              at_points(from + tap, method.points[point / side], method.points[point % side]);
-        }
-      }
+      at_points(from, method, [&](int64_t point, int64_t width, float weight) {
+        const int64_t row = method.is_cube ? (point * method.side + width) * channels + c
+                                           : (point * channels + c) * method.taps_of_width() + width;
+        to[row * of_block] = weight;
+      });
     }
   }
   return packed;

@@ -5,6 +5,9 @@
 
 namespace msdk::cpu {
 
+// The points of F(4, 3) are 0, +- these and infinity. All constants of its transforms are exact.
+constexpr float kWinogradNear = 0.625f, kWinogradFar = 1.5f;
+
 // Some rows of y and some blocks of output channels, the last block of a group filled up. Rows count
 // from 0 to depth * height; by Winograd, tiles of rows.
 struct Conv3dTask {
@@ -21,6 +24,7 @@ struct Conv3dKernels {
   int outputs;                          // channels of a block
   Conv3dKernel direct;                  // a task stays within a plane of y
   Conv3dKernel winograd_2, winograd_4;  // stride 1: rows are of tiles of 2 x 2, of 4 x 4 rows of y
+  Conv3dKernel winograd_cube;           // stride 1, along width too: of 4 x 4
   Conv3dKernel winograd_strided;        // stride 2: of 2 x 2
 };
 
