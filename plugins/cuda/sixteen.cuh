@@ -14,6 +14,8 @@ __device__ __forceinline__ void to_floats(unsigned two, float* x) {
   x[1] = to_float(Half{static_cast<uint16_t>(two >> 16)});
 }
 
+// word_of_halves of tensor_cores.cuh in two conversions: the kernels that store by it take more registers on sm_120
+// with that one, and kan_product_kernel more instructions with a function that suits both.
 __device__ __forceinline__ unsigned two_halves(float low, float high) {
   return from_float<Half>(low).bits | static_cast<unsigned>(from_float<Half>(high).bits) << 16;
 }

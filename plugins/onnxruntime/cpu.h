@@ -11,6 +11,7 @@ cpu::Parallel pool_of(const Ort::KernelContext& context);
 
 struct Cpu {
   static constexpr const char* kProvider = "CPUExecutionProvider";
+  static constexpr bool kMayOverwrite = true;
 
   static void check() {}
 

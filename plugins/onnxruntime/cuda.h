@@ -36,6 +36,7 @@ class Workspace {
 // float16 graph, with casts around the float32 op.
 struct Cuda {
   static constexpr const char* kProvider = "CUDAExecutionProvider";
+  static constexpr bool kMayOverwrite = false;  // kernels read inputs by the read-only path
 
   static void check() {
 #ifdef MSDK_CUDA

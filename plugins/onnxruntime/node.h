@@ -21,8 +21,8 @@ OrtStatusPtr guarded(F&& f) noexcept {
   }
 }
 
-// A node of an op on a device, which has `check()`, that throws where no node can run there, and
-// `run<Op>(const Ort::KernelContext&, arguments)`.
+// A node of an op on a device, which has `check()`, that throws where no node can run there,
+// `run<Op>(const Ort::KernelContext&, arguments)`, and kMayOverwrite: whether kernels there may write over an input.
 template <class Op, class Device>
 class Node {
  public:
@@ -38,6 +38,14 @@ class Node {
   const Op op_;
 };
 
+// The input, of the output's shape, that an op can write its output over: Op::kOverwrites, or none, -1. ONNX Runtime
+// lets it where nothing else reads that input. The lines that are written are in the cache then, and a network takes
+// less memory.
+template <class Op, class = void>
+constexpr int overwrites = -1;
+template <class Op>
+constexpr int overwrites<Op, std::void_t<decltype(Op::kOverwrites)>> = Op::kOverwrites;
+
 // The op for the device's provider. ONNX Runtime merges the ops of one name into one schema, and picks among them by
 // the provider and the types of a node's inputs.
 template <class Op, class Device>
@@ -46,7 +54,20 @@ struct CustomOp : Ort::CustomOpBase<CustomOp<Op, Device>, Node<Op, Device>, true
                                                          ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT
                                                          : ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16;
 
-  CustomOp() { this->version = kApiVersion; }
+  CustomOp() {
+    this->version = kApiVersion;
+    if constexpr (Device::kMayOverwrite && overwrites<Op> >= 0) {
+      this->GetMayInplace = [](int** input, int** output) -> size_t {
+        *input = new int{overwrites<Op>};
+        *output = new int{0};
+        return 1;
+      };
+      this->ReleaseMayInplace = [](int* input, int* output) {
+        delete input;
+        delete output;
+      };
+    }
+  }
   const char* GetName() const { return Op::kName; }
   const char* GetExecutionProviderType() const { return Device::kProvider; }
   size_t GetInputTypeCount() const { return Op::kInputs; }

@@ -22,6 +22,7 @@ class InstanceNorm {
   using Type = T;
   static constexpr const char* kName = "InstanceNorm";
   static constexpr size_t kInputs = 4, kOptionalInputs = 1;
+  static constexpr int kOverwrites = 0;
   static constexpr bool is_parameter(size_t input) { return input == 1 || input == 2; }
 
   explicit InstanceNorm(const OrtKernelInfo* info)

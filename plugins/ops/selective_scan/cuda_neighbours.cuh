@@ -5,6 +5,7 @@
 // walked, the next one is on its way to registers, and u of a lane's next steps too; a tile costs one barrier.
 #pragma once
 
+#include "cuda/sixteen.cuh"
 #include "ops/selective_scan/cuda_plan.cuh"
 #include "ops/selective_scan/cuda_recurrence.cuh"
 
@@ -34,19 +35,10 @@ struct Tokens<Half> {
   uint4 bits;
 
   __device__ __forceinline__ void unpack(float* x) const {
-    const unsigned words[4] = {bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      x[2 * i] = to_float(Half{static_cast<uint16_t>(words[i])});
-      x[2 * i + 1] = to_float(Half{static_cast<uint16_t>(words[i] >> 16)});
-    }
+    to_floats(bits.x, x), to_floats(bits.y, x + 2), to_floats(bits.z, x + 4), to_floats(bits.w, x + 6);
   }
   __device__ __forceinline__ static Tokens pack(const float* x) {
-    return {make_uint4(two(x[0], x[1]), two(x[2], x[3]), two(x[4], x[5]), two(x[6], x[7]))};
-  }
-  __device__ __forceinline__ static unsigned two(float low, float high) {
-    return __half_as_ushort(__float2half_rn(low)) | static_cast<unsigned>(__half_as_ushort(__float2half_rn(high)))
-                                                        << 16;
+    return {make_uint4(two_halves(x[0], x[1]), two_halves(x[2], x[3]), two_halves(x[4], x[5]), two_halves(x[6], x[7]))};
   }
 };
 

@@ -111,6 +111,7 @@ void norms() {
 template <class T>
 void every_kernel() {
   scan<T>(2, 150, 17, 9, "forward,slices:3");
+  scan<T>(2, 150, 16, 3, "forward,slices:3,backward");
   scan<T>(2, 150, 8, 3, "forward,backward");
   for (const int rank : {3, 6, 8}) scan<T>(4, 144, 16, rank, "forward,backward");  // of neighbours
   convolution<T>(70, "forward,slices:7");
