@@ -26,8 +26,16 @@ FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
 LOGIT_ORDERS = (0, 1)
 LARGEST_VOLUME = 1e9  # millilitres
-NEW_ENTRIES = ("brain_mask", "crop", "resampling", "sums", "mirror_axes", "regions", "file_ending")
-NEW_ENTRIES += ("plausible_ml",)
+NEW_ENTRIES = (
+    "brain_mask",
+    "crop",
+    "resampling",
+    "sums",
+    "mirror_axes",
+    "regions",
+    "file_ending",
+    "plausible_ml",
+)
 
 
 def is_orientation(codes: object) -> bool:
