@@ -17,6 +17,7 @@ class NumPyBackend:
 
     def __init__(self, path, manifest, settings):
         self.library = {"numpy": np.__version__}
+        self.threads = None
         self.providers = ["NumPy"]
         self.classes = len(manifest.labels)
 
