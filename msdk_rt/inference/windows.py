@@ -23,6 +23,7 @@ Take = Callable[[int, Floats], None]
 T = TypeVar("T")
 LEAST_WEIGHT = 1e-3
 SPARE_PLANES = 8
+SPARE_NUMBERS = 1 << 15  # of small planes, so many that the cost of a call does not count
 
 
 def axis_starts(size: int, window: int, overlap: float) -> list[int]:
@@ -97,7 +98,7 @@ def blend_planes(
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
     sums: Sums | None = None,
-    spare: int = SPARE_PLANES,
+    spare: int | None = None,
 ) -> None:
     """Blend the logits of windows over a volume (C, D, H, W) float32, and give planes that no window still
     reaches to `take`, from the first to the last.
@@ -107,8 +108,8 @@ def blend_planes(
     logits (K, n, H, W) float32, a view that the next window changes; planes[:, 0] is plane `first` of the
     volume, and after the first call it is the last plane of the call before. watch: wraps the list of batches
     (each a list of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer"
-    and "blend". sums: how windows are added up; default: in float32. spare: planes to hold beyond a window's;
-    more of them are given at once.
+    and "blend". sums: how windows are added up; default: in float32. spare: planes to hold beyond a window's,
+    which are given at once; default: SPARE_PLANES, more where they are small.
 
     Held in memory: K float32 a voxel of as many planes as a window has and `spare` more, one batch of windows
     and its logits. The work is memory traffic, so each step is done on a few planes that stay in the cache.
@@ -164,11 +165,13 @@ class _Band:
         shape: Sequence[int],
         starts: Sequence[Start],
         weights: Array,
-        spare: int,
+        spare: int | None,
         sums: Sums,
     ):
         depth, height, width = shape
         self._starts, self._weights, self._sums = starts, weights, sums
+        if spare is None:
+            spare = max(SPARE_PLANES, SPARE_NUMBERS // (classes * height * width))
         self._total = np.zeros((classes, min(depth, len(weights) + spare), height, width), np.float32)
         self._first = self._finished = 0
 
