@@ -1,6 +1,7 @@
 #include "ops/conv3d/cpu.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "cpu/kernels.h"
@@ -14,6 +15,7 @@ constexpr int64_t kCopiesBytes = 192 << 10, kLeastVoxels = 128;
 // By Winograd along all axes a lane is a tile of voxels: so many lanes are the vectors that a product takes at once.
 constexpr int64_t kLeastTiles = 48;
 constexpr int kTasksPerThread = 4;
+constexpr double kBlocksOfTransforms = 1.25;
 // Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
 // read.
 constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256;
@@ -111,6 +113,20 @@ struct Split {
   int64_t rows_of_plane, rows_of_task, tasks_of_plane, planes, row_tasks, block_groups, blocks_of_task;
 };
 
+// Each group of blocks transforms or copies its rows of x again, which takes as long as the products and sums of
+// kBlocksOfCopies blocks: the fewest groups with which the threads are done soonest.
+int64_t blocks_of_task(const Method& method, int64_t row_tasks, int64_t threads) {
+  const double copies = method.tile ? kBlocksOfTransforms : 0;
+  int64_t best = method.blocks;
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t blocks = method.blocks; blocks > 0; --blocks) {
+    const int64_t tasks = row_tasks * ((method.blocks + blocks - 1) / blocks);
+    const double time = static_cast<double>((tasks + threads - 1) / threads) * (copies + static_cast<double>(blocks));
+    if (time < least) best = blocks, least = time;
+  }
+  return best;
+}
+
 // How rows and blocks of output channels are cut into tasks: from the sizes and the number of threads alone.
 Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   Split split;
@@ -125,13 +141,11 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   const int64_t least = (method.least_lanes() + lanes - 1) / lanes;
   const int64_t tasks = kTasksPerThread * threads;
   const int64_t for_threads = (split.rows_of_plane * split.planes * a.batch + tasks - 1) / tasks;
-  split.rows_of_task = std::clamp<int64_t>(std::max(std::min(wanted, for_threads), least), 1, split.rows_of_plane);
-  split.tasks_of_plane = (split.rows_of_plane + split.rows_of_task - 1) / split.rows_of_task;
+  const int64_t most = std::clamp<int64_t>(std::max(std::min(wanted, for_threads), least), 1, split.rows_of_plane);
+  split.tasks_of_plane = (split.rows_of_plane + most - 1) / most;
+  split.rows_of_task = (split.rows_of_plane + split.tasks_of_plane - 1) / split.tasks_of_plane;
   split.row_tasks = a.batch * split.planes * split.tasks_of_plane;
-  // Each group of blocks transforms or copies its rows of x again: only where there are too few tasks otherwise, or
-  // where the groups of the convolution read other channels anyway.
-  const int64_t groups = a.groups > 1 ? method.blocks : (tasks + split.row_tasks - 1) / split.row_tasks;
-  split.blocks_of_task = std::max<int64_t>(method.blocks / std::max<int64_t>(groups, 1), 1);
+  split.blocks_of_task = a.groups > 1 ? 1 : blocks_of_task(method, split.row_tasks, threads);
   split.block_groups = (method.blocks + split.blocks_of_task - 1) / split.blocks_of_task;
   return split;
 }
