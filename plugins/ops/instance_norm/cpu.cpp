@@ -1,5 +1,7 @@
-// Spreads an instance norm over threads. A channel is cut into chunks of kNormChunk numbers whatever the threads are,
-// and the chunks' moments are joined in their order, so a result is bit-identical for any number of threads.
+// Spreads an instance norm over threads: a channel to each, which it finds in its caches again when it writes it, where
+// that keeps all of them busy; else chunks of channels, all moments first. A channel is cut into chunks of kNormChunk
+// numbers whatever the threads are, and the chunks' moments are joined in their order, so a result is bit-identical for
+// any number of threads.
 
 #include "ops/instance_norm/cpu.h"
 
@@ -11,6 +13,8 @@
 
 namespace msdk::cpu {
 namespace {
+
+constexpr int64_t kMapsPerThread = 4;
 
 // Chan, Golub and LeVeque: the moments of both together.
 Moments joined(const Moments& a, const Moments& b) {
@@ -30,25 +34,28 @@ Normalisation normalisation(const InstanceNormArgs<float>& a, const Moments& m, 
 void instance_norm(const InstanceNormArgs<float>& a, const Parallel& parallel, const Kernels& isa) {
   const int64_t maps = a.batch * a.channels, chunks = (a.voxels + kNormChunk - 1) / kNormChunk;
   if (maps == 0) return;
-  if (chunks == 1) {  // it is still in the cache when it is written
+  const auto moments_of = [&](int64_t map, int64_t chunk) {
+    const int64_t first = chunk * kNormChunk;
+    return isa.instance_norm.moments(a.x + map * a.voxels + first, std::min(kNormChunk, a.voxels - first));
+  };
+  const auto normalise = [&](int64_t map, const Moments& all, int64_t first, int64_t end) {
+    isa.instance_norm.apply(a, normalisation(a, all, map % a.channels), map * a.voxels + first, end - first);
+  };
+  if (chunks == 1 || maps % parallel.threads() == 0 || maps >= kMapsPerThread * parallel.threads()) {
     parallel(maps, [&](int64_t map) {
-      const Moments moments = isa.instance_norm.moments(a.x + map * a.voxels, a.voxels);
-      isa.instance_norm.apply(a, normalisation(a, moments, map % a.channels), map * a.voxels, a.voxels);
+      Moments all = moments_of(map, 0);
+      for (int64_t chunk = 1; chunk < chunks; ++chunk) all = joined(all, moments_of(map, chunk));
+      normalise(map, all, 0, a.voxels);
     });
     return;
   }
-  const auto length = [&](int64_t chunk) { return std::min(kNormChunk, a.voxels - chunk * kNormChunk); };
   std::vector<Moments> moments(static_cast<size_t>(maps * chunks));
+  parallel(maps * chunks, [&](int64_t index) { moments[index] = moments_of(index / chunks, index % chunks); });
   parallel(maps * chunks, [&](int64_t index) {
-    const int64_t map = index / chunks, chunk = index % chunks;
-    moments[index] = isa.instance_norm.moments(a.x + map * a.voxels + chunk * kNormChunk, length(chunk));
-  });
-  parallel(maps * chunks, [&](int64_t index) {
-    const int64_t map = index / chunks, chunk = index % chunks;
+    const int64_t map = index / chunks, first = index % chunks * kNormChunk;
     Moments all = moments[map * chunks];
-    for (int64_t other = 1; other < chunks; ++other) all = joined(all, moments[map * chunks + other]);
-    const int64_t first = map * a.voxels + chunk * kNormChunk;
-    isa.instance_norm.apply(a, normalisation(a, all, map % a.channels), first, length(chunk));
+    for (int64_t chunk = 1; chunk < chunks; ++chunk) all = joined(all, moments[map * chunks + chunk]);
+    normalise(map, all, first, std::min(first + kNormChunk, a.voxels));
   });
 }
 
