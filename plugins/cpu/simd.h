@@ -35,6 +35,35 @@ static inline void store_first(float* p, Vec v, int64_t count) {
 #endif
 }
 
+// Results that the caches cannot hold until they are read are stored past them, which saves reading what was there.
+constexpr int64_t kFloatsOfCaches = 6 << 20;  // of a last level of 24 MB
+
+static inline bool goes_past_caches(const float* y, int64_t floats, int64_t row) {
+  return floats > kFloatsOfCaches && row % kLanes == 0 && reinterpret_cast<uintptr_t>(y) % sizeof(Vec) == 0;
+}
+
+static inline void store_result(float* p, Vec v, bool past_caches) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  if (past_caches) return _mm512_stream_ps(p, (__m512)v);
+#elif defined(__AVX__) && MSDK_LANES == 8
+  if (past_caches) return _mm256_stream_ps(p, (__m256)v);
+#elif defined(__SSE__) && MSDK_LANES == 4
+  if (past_caches) return _mm_stream_ps(p, (__m128)v);
+#else
+  (void)past_caches;
+#endif
+  store(p, v);
+}
+
+// After a task's last store_result: what went past the caches is there for other threads.
+static inline void finish_results(bool past_caches) {
+#if defined(__SSE__)
+  if (past_caches) _mm_sfence();
+#else
+  (void)past_caches;
+#endif
+}
+
 // The larger of the two; y where x is NaN (the x86 instruction's rule).
 static inline Vec max(Vec x, Vec y) {
 #if defined(__AVX512F__) && MSDK_LANES == 16

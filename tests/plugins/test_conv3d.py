@@ -13,6 +13,7 @@ from tests.support.nodes import node_model, session
 
 CASES = conv3d_grid(seed=5)
 THREADS = (1, 2, 3, 5)
+BEYOND_CACHES = 6 << 20  # floats, kFloatsOfCaches of plugins/cpu/simd.h
 SMALL = Conv3dCase(1, 3, 4, (5, 6, 7), (3, 3, 3), (1, 1, 1), (1,) * 6, 1, has_bias=True, seed=6)
 
 
@@ -42,6 +43,33 @@ def test_agrees_with_the_oracle(index, case):
     np.testing.assert_array_equal(
         node.run(None, {"x": inputs["x"]})[0], actual, err_msg="a second run differs"
     )
+
+
+@pytest.mark.parametrize("width", [128, 120, 125])
+@pytest.mark.parametrize(("channels", "stride"), [(2, 1), (16, 1), (2, 2)])
+def test_a_result_beyond_the_caches_is_bit_for_bit_its_parts(width, channels, stride):
+    """Of these widths the first is stored past the caches in whole vectors, the last is not."""
+    sides = 40, 50, stride * width
+    case = Conv3dCase(3, channels, 9 * stride**2, sides, (3,) * 3, (stride,) * 3, (1,) * 6, 1, True, seed=7)
+    inputs = case.inputs()
+    whole = session(with_constants(case, inputs), 2).run(None, {"x": inputs["x"]})[0]
+    assert whole.size > BEYOND_CACHES > whole[0].size
+    part = session(with_constants(case, inputs | {"x": inputs["x"][:1]}), 2)
+    for image, expected in zip(inputs["x"], whole, strict=True):
+        np.testing.assert_array_equal(part.run(None, {"x": image[None]})[0][0], expected)
+
+
+@pytest.mark.parametrize(("channels", "outputs"), [(64, 72), (7, 40), (260, 260)])
+def test_few_voxels_of_many_channels_are_the_same_for_any_number_of_threads(channels, outputs):
+    case = Conv3dCase(1, channels, outputs, (8, 9, 10), (3,) * 3, (1,) * 3, (1,) * 6, 1, True, seed=8)
+    inputs = case.inputs()
+    first, *others = (
+        session(with_constants(case, inputs), threads).run(None, {"x": inputs["x"]})[0]
+        for threads in (1, 2, 3, 8, 32)
+    )
+    assert_close(first, oracle.conv3d(**inputs, **case.attributes))
+    for other in others:
+        np.testing.assert_array_equal(other, first)
 
 
 @pytest.mark.parametrize("case", CASES[::7], ids=str)

@@ -13,6 +13,7 @@ from tests.support.nodes import node_model, session
 
 CASES = conv_transpose3d_grid(seed=15)
 THREADS = (1, 2, 3, 5)
+BEYOND_CACHES = 6 << 20  # floats, kFloatsOfCaches of plugins/cpu/simd.h
 SMALL = ConvTranspose3dCase(1, 3, 4, (5, 6, 7), (2, 2, 2), skip_channels=2, seed=16)
 
 
@@ -42,6 +43,21 @@ def test_agrees_with_the_oracle(index, case):
     actual = node.run(None, fed(inputs))[0]
     assert_close(actual, oracle.conv_transpose3d(**inputs, **case.attributes))
     np.testing.assert_array_equal(node.run(None, fed(inputs))[0], actual, err_msg="a second run differs")
+
+
+@pytest.mark.parametrize("width", [64, 60, 63])
+@pytest.mark.parametrize("strides", [(2, 2, 2), (1, 2, 1)])
+def test_a_result_beyond_the_caches_is_bit_for_bit_its_parts(width, strides):
+    """Of these widths the first is stored past the caches in whole vectors, the last is not."""
+    width *= 2 // strides[2]
+    case = ConvTranspose3dCase(3, 5, 7 * 2 // strides[0], (21, 25, width), strides, skip_channels=3, seed=17)
+    inputs = case.inputs()
+    whole = session(with_constants(case, inputs), 2).run(None, fed(inputs))[0]
+    assert whole.size > BEYOND_CACHES > whole[0].size
+    first = {name: inputs[name][:1] for name in ("x", "skip")}
+    part = session(with_constants(case, inputs | first), 2)
+    for image, skip, expected in zip(inputs["x"], inputs["skip"], whole, strict=True):
+        np.testing.assert_array_equal(part.run(None, {"x": image[None], "skip": skip[None]})[0][0], expected)
 
 
 @pytest.mark.parametrize("case", CASES[::9], ids=str)

@@ -1,7 +1,6 @@
 #include "ops/conv_transpose3d/cpu.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 
 #include "cpu/kernels.h"
@@ -57,7 +56,7 @@ void conv_transpose3d(const ConvTranspose3dArgs& a, const float* packed, const P
       const int64_t batch = (index - products) / copies, first = (index - products) % copies * kSkipFloats;
       const int64_t count = std::min(kSkipFloats, skip_floats - first);
       float* y = a.y + (batch * (a.out_channels + a.skip_channels) + a.out_channels) * out_voxels + first;
-      std::memcpy(y, a.skip + batch * skip_floats + first, static_cast<size_t>(count) * sizeof(float));
+      kernel.copy_skip(a, a.skip + batch * skip_floats + first, count, y);
       return;
     }
     ConvTranspose3dTask task;
