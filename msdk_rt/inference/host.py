@@ -14,7 +14,10 @@ from msdk_rt.inference.pipeline import Logits, Watch
 from msdk_rt.inference.recipe import Recipe
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.sums import sums_of
-from msdk_rt.inference.windows import Take, blend_planes, blend_windows
+from msdk_rt.inference.windows import Take, batches_of, blend_planes, blend_windows
+
+CPU = "CPUExecutionProvider"
+VOXELS_AT_ONCE = 1 << 20  # of mirrored views, half a window of 128^3
 
 
 class HostPipeline:
@@ -106,13 +109,28 @@ class HostPipeline:
 
 def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:
     """Logits (B, K, D, H, W) of windows (B, C, D, H, W), averaged over the mirrored views."""
-    total, views = backend.infer(windows), recipe.views()
-    for view in views[1:]:
-        axes = tuple(axis + 2 for axis in view)
-        total += np.flip(backend.infer(np.ascontiguousarray(np.flip(windows, axes))), axes)
-    if len(views) > 1:
-        total /= len(views)
+    axes_of_views = [tuple(axis + 2 for axis in view) for view in recipe.views()]
+    if len(axes_of_views) == 1:
+        return backend.infer(windows)
+    total: Floats | None = None
+    for some in batches_of(axes_of_views, _views_at_once(backend, windows)):
+        mirrored = np.concatenate([np.flip(windows, axes) for axes in some])
+        for axes, logits in zip(some, np.split(backend.infer(mirrored), len(some)), strict=True):
+            if total is None:
+                total = logits  # not mirrored
+            else:
+                total += np.flip(logits, axes)
+    assert total is not None
+    total /= len(axes_of_views)
     return total
+
+
+def _views_at_once(backend: Backend, windows: Floats) -> int:
+    """On a CPU small windows share what is done for each inference, above all the reading of weights."""
+    if backend.providers[0] != CPU:
+        return 1
+    voxels: int = windows[:, 0].size
+    return max(1, VOXELS_AT_ONCE // voxels)
 
 
 class Done:

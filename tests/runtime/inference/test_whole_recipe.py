@@ -1,12 +1,14 @@
 """Recipes that crop, normalise by channel and resample: on the host and around a device, arrays and files."""
 
 import itertools
+import math
 
 import nibabel
 import numpy as np
 import pytest
 
 from msdk_rt import InputError, Segmenter
+from msdk_rt.inference import host
 from msdk_rt.inference.resampling import resample, resample_to_labels
 from msdk_rt.inference.stages import Stages
 from msdk_rt.inference.windows import plan_windows
@@ -132,3 +134,23 @@ def test_mirror_axes_are_the_models_unless_others_are_given(tmp_path):
     assert Segmenter(path).mirror_axes == (0, 2)
     assert Segmenter(path, mirror_axes=()).mirror_axes == ()
     assert Segmenter(path, mirror_axes=(1,)).mirror_axes == (1,)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 8])
+def test_mirrored_views_are_the_same_however_many_run_at_once(at_once, tmp_path, monkeypatch):
+    path = write_model(tmp_path, 2, 3, mirror_axes=(0, 1, 2), activation="sigmoid")
+    volume = volume_of(3, 2)
+    segmenter = Segmenter(path, batch_size=2)
+    counts, infer = [], segmenter._backend.infer
+
+    def counted(windows):
+        counts.append(len(windows))
+        return infer(windows)
+
+    monkeypatch.setattr(segmenter._backend, "infer", counted)
+    expected = segmenter.run(volume, return_probabilities=True)
+    assert counts[0] == 16  # small windows: both with all of their views
+    monkeypatch.setattr(host, "VOXELS_AT_ONCE", 2 * at_once * math.prod(WINDOW))
+    counts.clear()
+    check_equal(segmenter.run(volume, return_probabilities=True), expected, "sigmoid")
+    assert max(counts) == 2 * at_once
