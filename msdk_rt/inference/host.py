@@ -98,6 +98,7 @@ class HostPipeline:
             "watch": watch or iter,
             "stages": stages,
             "sums": self._sums,
+            "folds": self._recipe.manifest.folds or 1,
         }
 
     def _infer(self, windows: Floats) -> Floats:
@@ -105,7 +106,7 @@ class HostPipeline:
 
 
 def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:
-    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), averaged over the mirrored views."""
+    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), K of all folds, averaged over the mirrored views."""
     total, views = backend.infer(windows), recipe.views()
     for view in views[1:]:
         axes = tuple(axis + 2 for axis in view)
