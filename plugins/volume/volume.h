@@ -65,9 +65,9 @@ MSDK_VOLUME_API const char* msdk_volume_accumulate(const MsdkWindows* plan, cons
                                                    const float* weights, int sums, float* total, float* weight_sum,
                                                    int32_t* not_finite, void* stream);
 
-/* total (folds, channels, voxels) / weight_sum (voxels), added up over the folds and divided by their number: each
-   quotient and each sum is rounded to what `sums` can hold. The result takes the place of the first fold. not_finite:
-   becomes 1 where a result of MSDK_FLOAT16 is not finite. */
+/* total (folds, channels, voxels) /= weight_sum (voxels); of several folds the mean then takes the first one's place.
+   Quotients and sums are rounded to what `sums` can hold. not_finite: becomes 1 where a quotient or a mean of
+   MSDK_FLOAT16 is not finite. */
 MSDK_VOLUME_API const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t folds, int64_t channels,
                                                int64_t voxels, int sums, int32_t* not_finite, void* stream);
 

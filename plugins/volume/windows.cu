@@ -84,19 +84,22 @@ __global__ void accumulate(Box box, const int64_t* start, int64_t channels, int6
   if (!finite) atomicExch(not_finite, 1);
 }
 
-// elements: of one fold.
-__global__ void divide(float* total, const float* weight_sum, int64_t folds, int64_t voxels, int64_t elements,
-                       bool half, int32_t* not_finite) {
+__global__ void divide(float* total, const float* weight_sum, int64_t voxels, int64_t elements, bool half,
+                       int32_t* not_finite) {
   const int64_t i = element();
   if (i >= elements) return;
-  const float weight = weight_sum[i % voxels];
-  float mean = kept(total[i] / weight, half);
-  for (int64_t fold = 1; fold < folds; ++fold) {
-    mean = kept(__fadd_rn(mean, kept(total[fold * elements + i] / weight, half)), half);
-  }
-  if (folds > 1) mean = kept(mean / static_cast<float>(folds), half);
-  total[i] = mean;
-  if (half && !std::isfinite(mean)) atomicExch(not_finite, 1);
+  total[i] = kept(total[i] / weight_sum[i % voxels], half);
+  if (half && !std::isfinite(total[i])) atomicExch(not_finite, 1);
+}
+
+// elements: of one fold.
+__global__ void average(float* total, int64_t folds, int64_t elements, bool half, int32_t* not_finite) {
+  const int64_t i = element();
+  if (i >= elements) return;
+  float sum = total[i];
+  for (int64_t fold = 1; fold < folds; ++fold) sum = kept(__fadd_rn(sum, total[fold * elements + i]), half);
+  total[i] = kept(sum / static_cast<float>(folds), half);
+  if (half && !std::isfinite(total[i])) atomicExch(not_finite, 1);
 }
 
 const char* check(const MsdkWindows& plan, int type) {
@@ -172,7 +175,10 @@ const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t fo
                                int sums, int32_t* not_finite, void* stream) {
   if (folds < 1) return "windows: expected at least 1 fold";
   if (const char* problem = check_sums(sums)) return problem;
-  const int64_t elements = msdk::cuda::product({channels, voxels});
-  return launch_elements(elements, stream, divide, total, weight_sum, folds, voxels, elements, sums == MSDK_FLOAT16,
-                         not_finite);
+  const bool half = sums == MSDK_FLOAT16;
+  const int64_t of_fold = msdk::cuda::product({channels, voxels}), elements = msdk::cuda::product({folds, of_fold});
+  const char* const refused =
+      launch_elements(elements, stream, divide, total, weight_sum, voxels, elements, half, not_finite);
+  if (refused || folds == 1) return refused;
+  return launch_elements(of_fold, stream, average, total, folds, of_fold, half, not_finite);
 }
