@@ -177,14 +177,16 @@ def _nnunet(agreement: list[dict], differences: list[dict]) -> list[str]:
     """How many labels are nnU-Net's, by case, and why those of a whole head that are not, are not."""
     lines = []
     if agreement:
-        found = {case: _values(agreement, case) for case in cases(agreement)}
-        total = found["all cases"]
+        total_of_a_run = "all cases"  # where some cases were run again since, it is not theirs
+        found = {case: _values(agreement, case) for case in cases(agreement) if case != total_of_a_run}
+        columns = ("voxels", "foreground", "differ", "decided by float16")
+        counted = (*columns, "differ in the foreground")
+        total = {what: sum(values[what] for values in found.values()) for what in counted}
         overall = 1 - total["differ"] / total["voxels"]
         foreground = 1 - total["differ in the foreground"] / total["foreground"]
-        columns = ("voxels", "foreground", "differ", "decided by float16")
         lines += [
             NNUNET.format(
-                count=len(found) - 1,
+                count=len(found),
                 overall=overall,
                 foreground=foreground,
                 origin=origin(agreement[-1]),
@@ -192,7 +194,7 @@ def _nnunet(agreement: list[dict], differences: list[dict]) -> list[str]:
             f"| | {' | '.join(columns)} |",
             "| --- " * (1 + len(columns)) + "|",
         ]
-        for case, values in found.items():
+        for case, values in (found | {total_of_a_run: total}).items():
             lines.append(f"| {case} | {' | '.join(f'{values[column]:.0f}' for column in columns)} |")
         lines.append("")
     if differences:

@@ -46,6 +46,7 @@ class ModelDescription:
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     sums: str | None = None
+    folds: int | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None

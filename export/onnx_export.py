@@ -85,8 +85,8 @@ def export(
         weights: which of several networks in a checkpoint: "model", "ema" (the moving average of its
             weights), or the keys where it is, joined by dots. Default: the model. Of a results folder: the
             name of the checkpoint in each fold. Default: checkpoint_final.pth.
-        folds: of a results folder, numbers or "all": one graph holds the weights of each and averages their
-            logits. Default: all that have the checkpoint.
+        folds: of a results folder, numbers or "all": one graph holds the weights of each and gives the logits
+            of each, which the runtime averages. Default: all that have the checkpoint.
         network: of a results folder, the module that the trainer's build_network_architecture returns, or
             "plans" for the network of the plans. Default: by the trainer's name, for nnU-Net's own trainers
             and U-Mamba's.
@@ -200,7 +200,12 @@ def _verify(
     """The artifact's parity with PyTorch. Raises ExportError outside the precision's limits."""
     if precision == "float32":
         parity = measure_parity(
-            reference.logits, on_cpu(staged), windows, description.activation, exact=reference.exact
+            reference.logits,
+            on_cpu(staged),
+            windows,
+            description.activation,
+            exact=reference.exact,
+            folds=description.folds,
         )
         try:
             check_parity(parity)
@@ -213,7 +218,14 @@ def _verify(
     inside = check_range(proto, window, threads)
     as_on_gpu = staged.with_name("simulated.onnx")
     as_on_gpu.write_bytes(simulated(proto).SerializeToString())
-    parity = measure_parity(reference.logits, on_cpu(as_on_gpu), windows, description.activation, precision)
+    parity = measure_parity(
+        reference.logits,
+        on_cpu(as_on_gpu),
+        windows,
+        description.activation,
+        precision,
+        folds=description.folds,
+    )
     try:
         check_parity(parity, precision)
     except ExportError as error:
@@ -231,7 +243,14 @@ def _verify_engine(
     from msdk_rt.backends.tensorrt import TensorRtBackend
 
     infer = TensorRtBackend(staged, manifest, 1).infer
-    measured = measure_parity(reference.logits, infer, windows, manifest.activation, manifest.precision)
+    measured = measure_parity(
+        reference.logits,
+        infer,
+        windows,
+        manifest.activation,
+        manifest.precision,
+        folds=manifest.folds,
+    )
     check_parity(measured, manifest.precision)
     on_gpu = {f"{name}, engine": measured[name] for name in windows}
     return dataclasses.replace(manifest, parity=manifest.parity | on_gpu)

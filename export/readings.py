@@ -12,6 +12,7 @@ from msdk_export.checkpoints.model import network_of
 from msdk_export.description import ModelDescription, describe
 from msdk_export.families import Ambiguity, family_named, identify
 from msdk_export.notes import note, record
+from msdk_export.parity import mean_of_folds
 from msdk_export.samples import LabelMap, Sample, labelled_window
 from msdk_rt.errors import InputError
 from msdk_rt.inference.labels import dice, label_voxels
@@ -64,7 +65,7 @@ def settled_by_reference(
 def record_agreement(logits: np.ndarray, expected: np.ndarray, description: ModelDescription) -> None:
     """Keep in the manifest how well the network agrees with the reference on labelled_window.
 
-    logits: (1, K, D, H, W), the network's. expected: (D, H, W), the reference's voxel values.
+    logits: (1, K, D, H, W), the network's, of all folds. expected: (D, H, W), the reference's voxel values.
     """
     found = _agreement(logits, expected, description)
     record(f"on a window of the sample the network agrees with the reference: mean Dice {found:.3f}")
@@ -126,6 +127,7 @@ def _listed(ambiguity: Ambiguity, best: Mapping[Any, float]) -> str:
 
 def _agreement(logits: np.ndarray, expected: np.ndarray, description: ModelDescription) -> float:
     """Mean Dice over the labels other than 0 that the network finds or the reference has."""
+    logits = mean_of_folds(logits, description.folds)
     labels = label_voxels(logits[0], list(description.labels.values()), description.activation)
     foreground = {name: value for name, value in description.labels.items() if value != 0}
     return float(np.nanmean(list(dice(labels, expected, foreground).values())))

@@ -133,10 +133,11 @@ def _size(network: nn.Module) -> int:
 def _check_logits(program: torch.export.ExportedProgram, description: ModelDescription) -> None:
     outputs = [node.meta["val"] for node in program.graph.output_node().args[0]]
     shapes = [tuple(output.shape[1:]) for output in outputs]
-    expected = (len(description.labels), *description.window)
+    expected = ((description.folds or 1) * len(description.labels), *description.window)
     if shapes != [expected]:
         raise ExportError(
-            f"labels and window promise logits (B, {', '.join(map(str, expected))}), but the network in "
+            f"labels{', folds' if description.folds else ''} and window promise logits (B, "
+            f"{', '.join(map(str, expected))}), but the network in "
             f"evaluation mode returns {', '.join(f'(B, {str(shape)[1:-1]})' for shape in shapes)}: name one "
             "label for each logit channel, and give a network that returns one tensor at its input's "
             "resolution"

@@ -1,9 +1,10 @@
-"""A results folder's network, its folds averaged, and the description of the model."""
+"""A results folder's network, one for all folds, and the description of the model."""
 
 import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from msdk_export.adoption.given import Given
@@ -17,18 +18,14 @@ FROM_PLANS = "plans"
 
 
 class Folds(nn.Module):
-    """The mean of the logits of several networks, which is what nnU-Net gives for folds."""
+    """The logits of several networks, (B, folds * K, ...), which the runtime averages as nnU-Net does."""
 
     def __init__(self, networks: list[nn.Module]):
         super().__init__()
         self.folds = nn.ModuleList(networks)
 
     def forward(self, image: Tensor) -> Tensor:
-        first, *others = self.folds
-        total: Tensor = first(image)
-        for network in others:
-            total = total + network(image)
-        return total / len(self.folds)
+        return torch.cat([network(image) for network in self.folds], dim=1)
 
 
 class Slices(nn.Module):

@@ -47,6 +47,7 @@ def description_of(results: Results) -> dict[str, Any]:
         "crop": "nonzero",
         "resampling": _resampling(configuration, flat),
         "sums": SUMS,
+        "folds": len(results.folds) if len(results.folds) > 1 else None,
         "mirror_axes": _mirror_axes(results, flat),
     }
     ending = results.dataset.get("file_ending", ".nii.gz")

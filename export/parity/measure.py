@@ -33,10 +33,12 @@ def measure_parity(
     activation: str,
     precision: str = "float32",
     exact: Exact | None = None,
+    folds: int | None = None,
 ) -> dict[str, Any]:
     """Run every window (1, C, D, H, W) through the artifact; a window of None is recorded as None.
 
-    references: PyTorch's logits of each window. infer: the artifact, windows -> logits, both float32.
+    references: PyTorch's logits of each window. infer: the artifact, windows -> logits, both float32. folds:
+    networks whose logits these hold; errors are of all of them, labels of their mean.
     Returns, per window, max_error and relative_error (max |difference| / max |reference|) of the logits,
     label_agreement, the fraction of voxels with the same labels (argmax of softmax, or every sigmoid region
     on the same side of a half), clear_label_agreement, the same of the voxels whose label the error allowed
@@ -57,7 +59,7 @@ def measure_parity(
             parity[name] = None
             continue
         found = infer(window)
-        parity[name] = _compare(found, reference, activation, LIMITS[precision].relative_error)
+        parity[name] = _compare(found, reference, activation, LIMITS[precision].relative_error, folds)
         cheap = exact is not None and exact.affordable and name == measured[-1]
         if exact is not None and (cheap or not parity[name]["relative_error"] <= DOUBT):
             parity[name] |= _beside_float64(found, reference, exact(window))
@@ -79,10 +81,21 @@ def relative_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(error / scale) if scale else float(error)
 
 
-def _compare(logits: np.ndarray, reference: np.ndarray, activation: str, limit: float) -> dict[str, float]:
-    found, expected = _regions(logits, activation), _regions(reference, activation)
+def mean_of_folds(logits: np.ndarray, folds: int | None) -> np.ndarray:
+    """The model's logits (B, K, D, H, W) of those of its folds (B, folds * K, D, H, W)."""
+    if folds is None:
+        return logits
+    mean: np.ndarray = logits.reshape(len(logits), folds, -1, *logits.shape[2:]).mean(1)
+    return mean
+
+
+def _compare(
+    logits: np.ndarray, reference: np.ndarray, activation: str, limit: float, folds: int | None
+) -> dict[str, float]:
+    of_model, of_pytorch = mean_of_folds(logits, folds), mean_of_folds(reference, folds)
+    found, expected = _regions(of_model, activation), _regions(of_pytorch, activation)
     same = (found == expected).all(0) if activation == "softmax" else found == expected
-    clear = _margin(reference, activation) > limit * np.abs(reference).max()
+    clear = _margin(of_pytorch, activation) > limit * np.abs(reference).max()
     return {
         "max_error": float(np.abs(logits - reference).max()),
         "relative_error": relative_error(logits, reference),

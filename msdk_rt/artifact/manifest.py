@@ -66,6 +66,9 @@ class Manifest:
             normalisation, and logits are resampled back before the activation. None: neither.
         sums: "float16": windows are added up as nnU-Net adds them, each sum rounded to float16, and resampled
             logits are rounded so too. "float32", or None, which is the same: all is in float32.
+        folds: how many networks the graph holds, where it gives the logits of each, one fold's channels after
+            the other's: the windows of each are added up by themselves, and then the folds are averaged.
+            None: the graph's logits are the model's.
         mirror_axes: of (D, H, W); a run mirrors along them unless it is told otherwise.
         regions: {name of a sigmoid channel: the voxel values of training that it is made of}, for the record
             and for nnU-Net's tools; None where nobody said.
@@ -97,6 +100,7 @@ class Manifest:
     crop: str | None = None
     resampling: dict[str, Any] | None = None
     sums: str | None = None
+    folds: int | None = None
     mirror_axes: tuple[int, ...] = ()
     regions: dict[str, Any] | None = None
     file_ending: str | None = None
@@ -113,6 +117,11 @@ class Manifest:
             object.__setattr__(self, "format_version", version)
         if wrong := complaints(vars(self), self.format_version):
             raise ArtifactError(f"{wrong}. Export the model again")
+
+    @property
+    def logit_channels(self) -> int:
+        """Channels that the graph gives: those of the labels, for each fold."""
+        return (self.folds or 1) * len(self.labels)
 
 
 def manifest_path(artifact: str | Path) -> Path:

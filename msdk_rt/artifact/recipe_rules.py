@@ -26,11 +26,13 @@ FILE_AXES = "XYZ"
 IMAGE_ORDERS = (0, 1, 3)
 LOGIT_ORDERS = (0, 1)
 LARGEST_VOLUME = 1e9  # millilitres
+MOST_FOLDS = 100
 NEW_ENTRIES = (
     "brain_mask",
     "crop",
     "resampling",
     "sums",
+    "folds",
     "mirror_axes",
     "regions",
     "file_ending",
@@ -160,6 +162,10 @@ RECIPE_RULES: dict[str, Rule] = {
     "sums": (
         f"null or {' or '.join(SUMS)}",
         lambda value: value is None or (isinstance(value, str) and value in SUMS),
+    ),
+    "folds": (
+        f"null or a whole number from 2 to {MOST_FOLDS}",
+        lambda value: value is None or (is_int(value) and 2 <= value <= MOST_FOLDS),
     ),
     "mirror_axes": ("different axes among 0, 1, 2", _are_axes),
     "regions": (

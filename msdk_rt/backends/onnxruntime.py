@@ -268,7 +268,7 @@ def _check_interface(session: onnxruntime.InferenceSession, artifact: str | Path
     """The graph must be image (B, C, *window) float -> logits (B, K, *window) float."""
     for role, nodes, name, planes in (
         ("input", session.get_inputs(), "image", len(manifest.channels)),
-        ("output", session.get_outputs(), "logits", len(manifest.labels)),
+        ("output", session.get_outputs(), "logits", manifest.logit_channels),
     ):
         expected = ["B", planes, *manifest.window]
         found = [f"{node.name} {node.type} {node.shape}" for node in nodes]

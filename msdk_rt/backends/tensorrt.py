@@ -156,7 +156,7 @@ def _shapes(artifact: str | Path, manifest: Manifest, engine: trt.ICudaEngine) -
     """{tensor: its shape without the batch}, of image and logits. Raises ArtifactError for other tensors."""
     expected: dict[str, tuple[int, ...]] = {
         "image": (len(manifest.channels), *manifest.window),
-        "logits": (len(manifest.labels), *manifest.window),
+        "logits": (manifest.logit_channels, *manifest.window),
     }
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     shapes = {name: engine.get_tensor_shape(name) for name in names}

@@ -37,7 +37,7 @@ _ARGUMENTS = {
     "gather": (_plan, _address, _int, _address, _int, _address),
     "add_mirrored": (_plan, _address, _int, _address, _address),
     "accumulate": (_plan, _address, _int, _int, _address, _int, _address, _address, _address, _address),
-    "divide": (_address, _address, _i64, _i64, _int, _address, _address),
+    "divide": (_address, _address, _i64, _i64, _i64, _int, _address, _address),
     "labels": (_address, _address, _i64, _i64, _int, _address, _int, _address),
     "probabilities": (_address, _i64, _i64, _int, _address),
 }

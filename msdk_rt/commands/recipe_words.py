@@ -62,7 +62,7 @@ def recipe_in_words(manifest: Manifest) -> dict[str, str]:
             f"{name} of {', '.join(map(str, values))}" for name, values in manifest.regions.items()
         )
     if "folds" in manifest.config:
-        rows["folds"] = f"{', '.join(map(str, manifest.config['folds']))}; their logits are averaged"
+        rows["folds"] = _folds(manifest)
     if manifest.file_ending:
         rows["results"] = f"<case>{manifest.file_ending}"
     if manifest.plausible_ml:
@@ -70,6 +70,15 @@ def recipe_in_words(manifest: Manifest) -> dict[str, str]:
         known = "; ".join(f"{name} {low:g} to {high:g} ml" for name, (low, high) in limits)
         rows["plausible"] = f"{known}; other volumes are a warning"
     return rows
+
+
+def _folds(manifest: Manifest) -> str:
+    folds = ", ".join(map(str, manifest.config["folds"]))
+    if manifest.folds:
+        return f"{folds}; averaged once the windows of each are added up"
+    if len(manifest.config["folds"]) > 1:
+        return f"{folds}; averaged window by window: export again to average as nnU-Net does"
+    return folds
 
 
 def _resampling(entry: Mapping[str, Any]) -> str:

@@ -101,6 +101,7 @@ class HostPipeline:
             "watch": watch or iter,
             "stages": stages,
             "sums": self._sums,
+            "folds": self._recipe.manifest.folds or 1,
         }
 
     def _infer(self, windows: Floats) -> Floats:
@@ -108,7 +109,7 @@ class HostPipeline:
 
 
 def infer_views(backend: Backend, recipe: Recipe, windows: Floats) -> Floats:
-    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), averaged over the mirrored views."""
+    """Logits (B, K, D, H, W) of windows (B, C, D, H, W), K of all folds, averaged over the mirrored views."""
     axes_of_views = [tuple(axis + 2 for axis in view) for view in recipe.views()]
     if len(axes_of_views) == 1:
         return backend.infer(windows)

@@ -2,7 +2,8 @@
 
 nnU-Net's predictor keeps logits and sums of weights in float16 (torch.half): each window's logits are
 multiplied by its weights in float32 and added in float32, and each sum is rounded to float16. Where classes
-are nearly as likely, that rounding decides.
+are nearly as likely, that rounding decides. The blended logits of several folds are added up and divided by
+their number in the same way.
 """
 
 from typing import Protocol
@@ -29,6 +30,9 @@ class Sums(Protocol):
 
     def divide(self, total: Floats, weight_sum: Floats) -> None:
         """Divide by the sum of weights (D, H, W)."""
+
+    def average(self, total: Floats, folds: int) -> None:
+        """The mean of the folds, each of K / folds channels, in the place of the first."""
 
 
 class SumsInFloat32:
@@ -58,12 +62,18 @@ class SumsInFloat32:
     def divide(self, total: Floats, weight_sum: Floats) -> None:
         total /= weight_sum
 
+    def average(self, total: Floats, folds: int) -> None:
+        mean, *others = np.split(total, folds)
+        for fold in others:
+            mean += fold
+        mean /= folds
+
 
 class SumsInFloat16:
     """nnU-Net's sums. The numbers are float16's, and are kept as float32.
 
-    threads: at most; default: one per physical core. Results are the same for any number. `add` and `divide`
-    raise BackendError for finite logits whose sums are not.
+    threads: at most; default: one per physical core. Results are the same for any number. `add`, `divide` and
+    `average` raise BackendError for finite logits whose sums are not.
     """
 
     def __init__(self, threads: int | None = None):
@@ -88,12 +98,20 @@ class SumsInFloat16:
         if not self._kernels.divide(total, weight_sum, self._threads):
             raise too_large_logits()
 
+    def average(self, total: Floats, folds: int) -> None:
+        mean, *others = np.split(total, folds)
+        ones = np.ones(mean.shape[1:], np.float32)
+        for fold in others:
+            if not self._kernels.add(mean, np.ascontiguousarray(fold), ones, self._threads):
+                raise too_large_logits()
+        self.divide(mean, np.full_like(ones, folds))
+
 
 def too_large_logits() -> BackendError:
     """Make the error for logits whose sums float16 cannot hold."""
     return BackendError(
-        "the network's logits are too large for sums in float16, which ends at 65504; nnU-Net refuses them "
-        "too: the weights or the input intensities are out of range"
+        "the network's logits are too large for sums in float16, in which nnU-Net adds up and which ends at "
+        "65504: the weights or the input intensities are out of range"
     )
 
 

@@ -64,25 +64,26 @@ def blend_windows(
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
     sums: Sums | None = None,
+    folds: int = 1,
 ) -> Floats:
     """Blended logits (K, D, H, W) float32 of a volume (C, D, H, W) float32, all at once.
 
-    Arguments and errors are those of blend_planes.
+    Arguments and errors are those of blend_planes. One fold is added up where it is given back; of several
+    only the planes that windows still reach are held beside it.
     """
     blended: list[Floats] = []
-    blend_planes(
-        volume,
-        window,
-        predict,
-        starts,
-        weights,
-        lambda _, planes: blended.append(planes),
-        batch_size,
-        watch,
-        stages,
-        sums,
-        spare=max(volume.shape[1], window[0]),
-    )
+
+    def take(first: int, planes: Floats) -> None:
+        if folds == 1:
+            blended.append(planes)
+            return
+        if not blended:
+            blended.append(np.empty((len(planes), *volume.shape[1:]), np.float32))
+        blended[0][:, first : first + planes.shape[1]] = planes
+
+    spare = max(volume.shape[1], window[0]) if folds == 1 else None
+    arguments = volume, window, predict, starts, weights, take, batch_size, watch, stages, sums, folds
+    blend_planes(*arguments, spare=spare)
     (total,) = blended
     return total
 
@@ -98,23 +99,25 @@ def blend_planes(
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     stages: Stages | None = None,
     sums: Sums | None = None,
+    folds: int = 1,
     spare: int | None = None,
 ) -> None:
     """Blend the logits of windows over a volume (C, D, H, W) float32, and give planes that no window still
     reaches to `take`, from the first to the last.
 
-    predict: windows (B, C, *window) -> float32 logits (B, K, *window); B is batch_size, or less in the last
-    batch. starts: from plan_windows, ordered by D. weights: from importance. take(first, planes): blended
-    logits (K, n, H, W) float32, a view that the next window changes; planes[:, 0] is plane `first` of the
-    volume, and after the first call it is the last plane of the call before. watch: wraps the list of batches
-    (each a list of starts) for iteration, e.g. to show progress. stages: takes the times of "gather", "infer"
-    and "blend". sums: how windows are added up; default: in float32. spare: planes to hold beyond a window's,
-    which are given at once; default: SPARE_PLANES, more where they are small.
+    predict: windows (B, C, *window) -> float32 logits (B, folds * K, *window), fold after fold; B is
+    batch_size, or less in the last batch. starts: from plan_windows, ordered by D. weights: from importance.
+    take(first, planes): blended logits (K, n, H, W) float32, a view that the next window changes;
+    planes[:, 0] is plane `first` of the volume, and after the first call it is the last plane of the call
+    before. watch: wraps the list of batches (each a list of starts) for iteration, e.g. to show progress.
+    stages: takes the times of "gather", "infer" and "blend". sums: how windows are added up; default: in
+    float32. folds: networks, averaged once their windows are added up. spare: planes to hold beyond a
+    window's, which are given at once; default: SPARE_PLANES, more where they are small.
 
-    Held in memory: K float32 a voxel of as many planes as a window has and `spare` more, one batch of windows
-    and its logits. The work is memory traffic, so each step is done on a few planes that stay in the cache.
-    Raises BackendError when the network returns NaN or Inf, logits of another shape than its windows, or
-    logits that are too large for the sums.
+    Held in memory: folds * K float32 a voxel of as many planes as a window has and `spare` more, one batch
+    of windows and its logits. The work is memory traffic, so each step is done on a few planes that stay in
+    the cache. Raises BackendError when the network returns NaN or Inf, logits of another shape than its
+    windows, or logits that are too large for the sums.
     """
     stages = stages or Stages()
     padded, inside = _pad(volume, window)
@@ -125,9 +128,10 @@ def blend_planes(
             windows = np.stack([padded[box] for box in boxes])
         with stages("infer"):
             logits = predict(windows)
-        _check_shape(logits, (len(batch), *window))
+        _check_shape(logits, (len(batch), *window), folds)
         if band is None:
-            band = _Band(logits.shape[1], padded.shape[1:], starts, weights, spare, sums or SumsInFloat32())
+            adding = sums or SumsInFloat32()
+            band = _Band(logits.shape[1], padded.shape[1:], starts, weights, spare, adding, folds)
         added = []
         for start, contribution in zip(batch, logits, strict=True):
             if band.is_full_for(start):
@@ -155,8 +159,9 @@ def _give(band: "_Band", end: int, inside: tuple[slice, ...], take: Take, stages
 class _Band:
     """Sums of weighted logits in the planes that windows still reach.
 
-    total: (K, planes, H, W) of which the first is plane `first` of the padded volume (D, H, W). Planes before
-    `finished` are divided by the sum of their weights.
+    total: (folds * K, planes, H, W) of which the first is plane `first` of the padded volume (D, H, W).
+    Planes before `finished` are divided by the sum of their weights, and the first K channels are the folds'
+    mean.
     """
 
     def __init__(
@@ -167,8 +172,10 @@ class _Band:
         weights: Array,
         spare: int | None,
         sums: Sums,
+        folds: int,
     ):
         depth, height, width = shape
+        self._folds, self._labels = folds, classes // folds
         self._starts, self._weights, self._sums = starts, weights, sums
         if spare is None:
             spare = max(SPARE_PLANES, SPARE_NUMBERS // (classes * height * width))
@@ -187,10 +194,10 @@ class _Band:
     def finish(self, end: int) -> tuple[int, Array]:
         """(first, planes): the planes before `end` that were not finished yet, and the one before them."""
         fresh = self._total[:, self._finished - self._first : end - self._first]
-        _divide_by_weight_sum(fresh, self._finished, self._starts, self._weights, self._sums)
+        _finish(fresh, self._finished, self._starts, self._weights, self._sums, self._folds)
         first = max(self._finished - 1, 0)
         self._finished = end
-        return first, self._total[:, first - self._first : end - self._first]
+        return first, self._total[: self._labels, first - self._first : end - self._first]
 
     def move(self) -> None:
         """Let go of the planes that were finished, but for the last."""
@@ -234,11 +241,12 @@ def not_finite_logits(starts: Iterable[Start]) -> BackendError:
     )
 
 
-def _check_shape(logits: Array, expected: tuple[int, ...]) -> None:
-    if logits.ndim != 5 or (len(logits), *logits.shape[2:]) != expected:
+def _check_shape(logits: Array, expected: tuple[int, ...], folds: int) -> None:
+    if logits.ndim != 5 or (len(logits), *logits.shape[2:]) != expected or logits.shape[1] % folds:
         batched, *window = expected
+        planes = "K" if folds == 1 else f"{folds} K"
         raise BackendError(
-            f"the network returned logits of shape {logits.shape}, expected ({batched}, K, "
+            f"the network returned logits of shape {logits.shape}, expected ({batched}, {planes}, "
             f"{', '.join(map(str, window))}): the graph is damaged or foreign, export the model again"
         )
 
@@ -248,10 +256,13 @@ def _index(starts: Sequence[Start], plane: int) -> int:
     return bisect.bisect_left(starts, plane, key=operator.itemgetter(0))
 
 
-def _divide_by_weight_sum(
-    total: Array, first: int, starts: Sequence[Start], weights: Array, sums: Sums
+def _finish(
+    total: Array, first: int, starts: Sequence[Start], weights: Array, sums: Sums, folds: int
 ) -> None:
-    """total: (K, planes, H, W), from plane `first` of the volume on. starts: ordered by D."""
+    """Divide by the sums of weights and average the folds.
+
+    total: (folds * K, planes, H, W), from plane `first` of the volume on. starts: ordered by D.
+    """
     depth, height, width = weights.shape
     for planes in plane_blocks(total.shape[1], total[0, 0].size):
         block = total[:, planes]
@@ -262,3 +273,5 @@ def _divide_by_weight_sum(
             covered = weight_sum[begin - low : end - low, h : h + height, w : w + width]
             sums.add_weights(covered, weights[begin - d : end - d])
         sums.divide(block, weight_sum)
+        if folds > 1:
+            sums.average(block, folds)

@@ -86,18 +86,18 @@ def _write_network(folder: Path, artifact: Path, manifest: Manifest, plan: Plan)
 
 
 def network_config(manifest: Manifest, plan: Plan, library: Path) -> dict[str, Any]:
-    """Windows in, logits out. library: of the msdk ops, as Triton sees it.
+    """Windows in, logits out, of all folds. library: of the msdk ops, as Triton sees it.
 
     The TensorRT backend takes plugins from its command line alone: see the how-to page.
     """
-    window, classes = list(manifest.window), len(manifest.labels)
+    window, logits = list(manifest.window), manifest.logit_channels
     batch = min(plan.max_batch, manifest.engine["max_batch"]) if manifest.engine else plan.max_batch
     config: dict[str, Any] = {
         "name": f"{plan.name}{NETWORK}",
         "backend": "tensorrt" if manifest.engine else "onnxruntime",
         "max_batch_size": batch,
         "input": {"name": "image", "data_type": Word("TYPE_FP32"), "dims": [len(manifest.channels), *window]},
-        "output": {"name": "logits", "data_type": Word("TYPE_FP32"), "dims": [classes, *window]},
+        "output": {"name": "logits", "data_type": Word("TYPE_FP32"), "dims": [logits, *window]},
         "instance_group": {"count": 1, "kind": _kind(manifest, plan)},
         "parameters": parameters(_description(manifest)),
     }
@@ -142,6 +142,7 @@ def _description(manifest: Manifest) -> dict[str, str]:
         "family": manifest.family,
         "channels": json.dumps(list(manifest.channels)),
         "labels": json.dumps(manifest.labels),
+        "folds": str(manifest.folds or 1),
         "orientation": manifest.orientation,
         "sha256": manifest.sha256,
     }

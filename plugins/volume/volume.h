@@ -65,10 +65,11 @@ MSDK_VOLUME_API const char* msdk_volume_accumulate(const MsdkWindows* plan, cons
                                                    const float* weights, int sums, float* total, float* weight_sum,
                                                    int32_t* not_finite, void* stream);
 
-/* total (channels, voxels) /= weight_sum (voxels), rounded to what `sums` can hold. not_finite: becomes 1 where a
-   result of MSDK_FLOAT16 is not finite. */
-MSDK_VOLUME_API const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels,
-                                               int sums, int32_t* not_finite, void* stream);
+/* total (folds, channels, voxels) /= weight_sum (voxels); of several folds the mean then takes the first one's place.
+   Quotients and sums are rounded to what `sums` can hold. not_finite: becomes 1 where a quotient or a mean of
+   MSDK_FLOAT16 is not finite. */
+MSDK_VOLUME_API const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t folds, int64_t channels,
+                                               int64_t voxels, int sums, int32_t* not_finite, void* stream);
 
 /* labels (voxels), of one byte each or two, from logits (classes, voxels) and values (classes) int32: the value of the
    largest logit, the first of equals; if `sigmoid`, the value of the last class with a logit above 0, else 0. */

@@ -92,6 +92,16 @@ __global__ void divide(float* total, const float* weight_sum, int64_t voxels, in
   if (half && !std::isfinite(total[i])) atomicExch(not_finite, 1);
 }
 
+// elements: of one fold.
+__global__ void average(float* total, int64_t folds, int64_t elements, bool half, int32_t* not_finite) {
+  const int64_t i = element();
+  if (i >= elements) return;
+  float sum = total[i];
+  for (int64_t fold = 1; fold < folds; ++fold) sum = kept(__fadd_rn(sum, total[fold * elements + i]), half);
+  total[i] = kept(sum / static_cast<float>(folds), half);
+  if (half && !std::isfinite(total[i])) atomicExch(not_finite, 1);
+}
+
 const char* check(const MsdkWindows& plan, int type) {
   bool positive = plan.channels > 0 && plan.count > 0;
   for (int axis = 0; axis < 3; ++axis) positive = positive && plan.volume[axis] > 0 && plan.window[axis] > 0;
@@ -161,10 +171,14 @@ const char* msdk_volume_accumulate(const MsdkWindows* plan, const void* logits, 
   return launch(*plan, logits, views, weights, sums == MSDK_FLOAT16, total, weight_sum, not_finite, stream);
 }
 
-const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t channels, int64_t voxels, int sums,
-                               int32_t* not_finite, void* stream) {
+const char* msdk_volume_divide(float* total, const float* weight_sum, int64_t folds, int64_t channels, int64_t voxels,
+                               int sums, int32_t* not_finite, void* stream) {
+  if (folds < 1) return "windows: expected at least 1 fold";
   if (const char* problem = check_sums(sums)) return problem;
-  const int64_t elements = msdk::cuda::product({channels, voxels});
-  return launch_elements(elements, stream, divide, total, weight_sum, voxels, elements, sums == MSDK_FLOAT16,
-                         not_finite);
+  const bool half = sums == MSDK_FLOAT16;
+  const int64_t of_fold = msdk::cuda::product({channels, voxels}), elements = msdk::cuda::product({folds, of_fold});
+  const char* const refused =
+      launch_elements(elements, stream, divide, total, weight_sum, voxels, elements, half, not_finite);
+  if (refused || folds == 1) return refused;
+  return launch_elements(of_fold, stream, average, total, folds, of_fold, half, not_finite);
 }

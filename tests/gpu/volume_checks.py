@@ -45,7 +45,7 @@ def check_normalize(device: Device) -> int:
 
 
 def blended(
-    device: Device, volume, window, predict, starts, weights, batch_size, dtype, sums=0
+    device: Device, volume, window, predict, starts, weights, batch_size, dtype, sums=0, folds=1
 ) -> np.ndarray:
     """blend_windows with every step of it but the network on the device. sums: a value of TYPES."""
     library = device.library("msdk_volume")
@@ -78,10 +78,12 @@ def blended(
         )
         expected = [int(not np.isfinite(window_logits).all()) for window_logits in logits]
         np.testing.assert_array_equal(not_finite.get(), expected)
-    sizes, too_large = (i64(total.shape[0]), i64(weight_sum.get().size)), device.put(np.zeros(1, np.int32))
+    classes, too_large = total.shape[0] // folds, device.put(np.zeros(1, np.int32))
+    sizes = i64(folds), i64(classes), i64(weight_sum.get().size)
     library.msdk_volume_divide(total, weight_sum, *sizes, sums, too_large, None)
-    assert too_large.get() == (not np.isfinite(total.get()).all())
-    return total.get()
+    result = total.get()[:classes]
+    assert too_large.get() == (not np.isfinite(result).all())
+    return result
 
 
 def network_of(rng: np.random.Generator, channels: int, classes: int):
@@ -115,26 +117,37 @@ def check_blend(device: Device) -> int:
         np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7, err_msg=f"{shape} {window}")
         rough = blended(device, volume, window, predict, starts, weights, batch, np.float16)
         np.testing.assert_allclose(rough, expected, rtol=3e-3, atol=5e-3, err_msg=f"{shape} {window}")
-        cases += 2
+        arguments = volume, window, network_of(rng, 2, 9), starts, weights, batch
+        expected, actual = (
+            blend_windows(*arguments, folds=3),
+            blended(device, *arguments, np.float32, folds=3),
+        )
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7, err_msg=f"{shape} folds")
+        cases += 3
     return cases
 
 
 def check_sums_in_half(device: Device) -> int:
     """nnU-Net's sums: the host's bit for bit, with its weights down to float16's smallest; and too large."""
     rng = np.random.default_rng(26)
-    for shape, window, batch in (((19, 23, 21), (8, 9, 10), 3), ((3, 12, 9), (4, 9, 10), 2)):
+    for shape, window, batch, folds in (
+        ((19, 23, 21), (8, 9, 10), 3, 1),
+        ((3, 12, 9), (4, 9, 10), 2, 1),
+        ((19, 23, 21), (8, 9, 10), 3, 5),
+        ((3, 12, 9), (4, 9, 10), 2, 2),
+    ):
         volume = (20 * rng.standard_normal((2, *shape))).astype(np.float32)
         starts = nnunet_windows.plan_windows(shape, window, 0.5)
         weights = nnunet_windows.importance(window, "gaussian", 0.125)
-        predict = network_of(rng, 2, 3)
+        predict = network_of(rng, 2, 3 * folds)
         arguments = volume, window, predict, starts, weights, batch
-        expected = blend_windows(*arguments, sums=SumsInFloat16())
-        actual = blended(device, *arguments, np.float32, sums=TYPES[np.dtype(np.float16)])
+        expected = blend_windows(*arguments, sums=SumsInFloat16(), folds=folds)
+        actual = blended(device, *arguments, np.float32, sums=TYPES[np.dtype(np.float16)], folds=folds)
         np.testing.assert_array_equal(actual, expected, err_msg=f"{shape} {window}")
         np.testing.assert_array_equal(actual.astype(np.float16), actual)
         large = 1e6 * volume, *arguments[1:]
-        assert not np.isfinite(blended(device, *large, np.float32, sums=1)).all()
-    return 4
+        assert not np.isfinite(blended(device, *large, np.float32, sums=1, folds=folds)).all()
+    return 8
 
 
 def check_values_that_are_not_finite(device: Device) -> int:
@@ -258,11 +271,20 @@ def check_refusals(device: Device) -> int:
             (ctypes.byref(good), starts, 0, 1, starts, 2, *[starts] * 3, None),
             "sums MSDK_FLOAT32 or",
         ),
-        ("msdk_volume_divide", (starts, starts, i64(1), i64(1), -1, starts, None), "sums MSDK_FLOAT32 or"),
+        (
+            "msdk_volume_divide",
+            (starts, starts, *[i64(1)] * 3, -1, starts, None),
+            "sums MSDK_FLOAT32 or",
+        ),
+        ("msdk_volume_divide", (starts, starts, i64(0), i64(1), i64(1), 0, starts, None), "at least 1 fold"),
         ("msdk_volume_labels", (starts, starts, i64(0), i64(1), 0, starts, 1, None), "at least 1 class"),
         ("msdk_volume_labels", (starts, starts, i64(1), i64(1), 0, starts, 3, None), "1 or 2 bytes"),
         ("msdk_volume_normalize", (starts, starts, i64(70000), i64(1), starts, None), "65535"),
-        ("msdk_volume_divide", (starts, starts, i64(1 << 20), i64(1 << 30), 0, starts, None), "2^31 blocks"),
+        (
+            "msdk_volume_divide",
+            (starts, starts, i64(1), i64(1 << 20), i64(1 << 30), 0, starts, None),
+            "2^31 blocks",
+        ),
     )
     for name, arguments, words in cases:
         sentence = refusal(getattr(library, name), *arguments)

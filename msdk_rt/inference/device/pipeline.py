@@ -187,9 +187,10 @@ class DevicePipeline:
             if watch:
                 stream.synchronize()
         classes, voxels = len(self.recipe.manifest.labels), int(np.prod(workspace.shape, dtype=np.int64))
+        folds = self.recipe.manifest.folds or 1
         total, weight_sum = workspace["total"], workspace["weight_sum"]
         rest = self._sums, workspace["too_large"], stream.handle
-        self.kernels.divide(total, weight_sum, classes, voxels, *rest)
+        self.kernels.divide(total, weight_sum, folds, classes, voxels, *rest)
 
     def _infer(self, workspace: Workspace, first: int, count: int) -> None:
         """Run `count` windows from number `first` on."""
@@ -216,7 +217,7 @@ class DevicePipeline:
 
     def _enqueue_batch(self, workspace: Workspace, count: int) -> None:
         kernels, stream, manifest = self.kernels, self.work.handle, self.recipe.manifest
-        plans = (len(manifest.channels), len(manifest.labels))
+        plans = (len(manifest.channels), manifest.logit_channels)
         cut, blend = (
             ctypes.byref(
                 windows_of(planes, workspace.shape, manifest.window, count, workspace["batch_starts"])

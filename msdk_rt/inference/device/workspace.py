@@ -43,22 +43,22 @@ def layout(recipe: Recipe, kernels: VolumeKernels, shape: Sequence[int], batch_s
     """Of all arrays that a volume (D, H, W) needs at `batch_size` windows per inference.
 
     upload (C, D, H, W): the volume as it came. volume: normalised. image, logits: of a batch. views: sum of
-    the logits of mirrored views. total (K, D, H, W), weight_sum: the blend. starts, flags: of all windows,
-    and of the batch at hand. too_large: whether a blended logit is, for float16. counts (C, 2): NaN and
-    infinities of the input.
+    the logits of mirrored views. total (folds, K, D, H, W), weight_sum: the blend, in the end with the folds'
+    mean in the first one's place. starts, flags: of all windows, and of the batch at hand. too_large: whether
+    a blended logit is, for float16. counts (C, 2): NaN and infinities of the input.
     """
     manifest = recipe.manifest
-    channels, classes = len(manifest.channels), len(manifest.labels)
+    channels, classes, outputs = len(manifest.channels), len(manifest.labels), manifest.logit_channels
     voxels, inside = _product(shape), _product(manifest.window)
     windows = len(recipe.starts(shape))
     sizes = {
         "upload": 4 * channels * voxels,
         "volume": 4 * channels * voxels,
         "image": 4 * batch_size * channels * inside,
-        "logits": 4 * batch_size * classes * inside,
-        "views": 4 * batch_size * classes * inside if recipe.mirror_axes else 0,
+        "logits": 4 * batch_size * outputs * inside,
+        "views": 4 * batch_size * outputs * inside if recipe.mirror_axes else 0,
         "weights": 4 * inside,
-        "total": 4 * classes * voxels,
+        "total": 4 * outputs * voxels,
         "weight_sum": 4 * voxels,
         "starts": STARTS_BYTES * windows,
         "batch_starts": STARTS_BYTES * batch_size,

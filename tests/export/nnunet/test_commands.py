@@ -116,7 +116,7 @@ def test_info_says_the_recipe(folder, capsys):
         "resampling        to 1.2 x 1 x 1 mm, cubic, planes by themselves where a voxel is more than 3 times",
         "sums              of windows in float16, as nnU-Net adds them up",
         "mirroring         along D, H, W: 8 times the work; --no-mirror leaves it out",
-        "folds             0; their logits are averaged",
+        "folds             0\n",
         "results           <case>.nii.gz",
         "blending          gaussian, as nnunet",
     ):

@@ -102,6 +102,7 @@ FORMAT_2 = {
     "crop": "nonzero",
     "resampling": RESAMPLING,
     "sums": "float16",
+    "folds": 3,
     "mirror_axes": [0, 2],
     "file_ending": ".nii",
 }
@@ -145,6 +146,10 @@ WRONG_IN_FORMAT_2 = [
     ("resampling", RESAMPLING | {"image": LINEAR | {"order_z": True}}, "resampling must be"),
     ("sums", "float64", "sums must be null or float32 or float16"),
     ("sums", ["float16"], "sums must be"),
+    ("folds", 1, "folds must be null or a whole number from 2 to 100"),
+    ("folds", 101, "folds must be"),
+    ("folds", 2.0, "folds must be"),
+    ("folds", True, "folds must be"),
     ("mirror_axes", [3], "mirror_axes must be different axes among 0, 1, 2"),
     ("mirror_axes", [0, 0], "mirror_axes must be"),
     ("mirror_axes", 1, "mirror_axes must be"),

@@ -98,6 +98,13 @@ def test_a_foreign_graph(artifact, change):
         Segmenter(artifact)
 
 
+def test_a_graph_without_the_folds_of_its_manifest(tmp_path):
+    labels = {"a": 0, "b": 1}
+    artifact = write_artifact(tmp_path / "model.onnx", classes=2, labels=labels, folds=2)
+    with pytest.raises(ArtifactError, match=r"has output .*expected logits .*\['B', 4, 8, 6, 7\]"):
+        Segmenter(artifact)
+
+
 def test_a_failing_run_has_a_cause(artifact):
     with pytest.raises(BackendError, match=r"failed on windows of shape \(1, 1, 2, 2, 2\)") as caught:
         backend(artifact).infer(np.zeros((1, 1, 2, 2, 2), np.float32))

@@ -243,6 +243,26 @@ def test_info(artifact, capsys):
     assert json.loads(capsys.readouterr().out)["window"] == [8, 6, 7]
 
 
+@pytest.mark.parametrize(
+    ("names", "folds", "words"),
+    [
+        ([0, "all"], 2, "folds             0, all; averaged once the windows of each are added up\n"),
+        (
+            [0, 1],
+            None,
+            "folds             0, 1; averaged window by window: export again to average as nnU-Net",
+        ),
+        ([3], None, "folds             3\n"),
+    ],
+)
+def test_info_says_where_folds_are_averaged(names, folds, words, tmp_path, capsys):
+    """Those of an older artifact in its graph."""
+    config = {"config": {"folds": names}, "labels": {"a": 0, "b": 1}}
+    path = write_artifact(tmp_path / "model.onnx", classes=2 * (folds or 1), folds=folds, **config)
+    assert main(["info", str(path)]) == 0
+    assert words in capsys.readouterr().out
+
+
 def test_export_forwards_what_it_is_given(tmp_path, capsys):
     arguments = ["--window", "16", "16", "16", "--channels", "t1", "--labels", "a=0", "b=1"]
     assert main(["export", str(tmp_path / "none.safetensors"), str(tmp_path / "m.onnx"), *arguments]) == 1

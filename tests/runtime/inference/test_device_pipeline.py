@@ -51,7 +51,9 @@ def test_equals_the_host(data):
         "blend": draw(st.sampled_from(["gaussian", "constant"])),
         "mirror_axes": draw(st.sampled_from([(), (), (0,), (2, 1), (0, 1, 2)])),
     }
+    folds = draw(st.sampled_from([1, 1, 2, 3]))
     fields = {
+        "folds": folds if folds > 1 else None,
         "activation": draw(st.sampled_from(["softmax", "sigmoid"])),
         "normalization": draw(st.sampled_from(["nonzero_zscore", "none"])),
         "labels": {f"class{k}": k * draw(st.sampled_from([1, 300])) + 1 for k in range(classes)},
@@ -60,7 +62,7 @@ def test_equals_the_host(data):
     volumes = [volume_of(seed + k, channels, shapes[k // 3]) for k in range(4)]
     device = EmulatedDevice(seed)
     with tempfile.TemporaryDirectory() as folder, on_device(device):
-        path = model(folder, channels, classes, **fields)
+        path = model(folder, channels, folds * classes, **fields)
         with Segmenter(path, **options) as segmenter:
             results = segmenter.run(volumes, return_probabilities=True)
             assert segmenter.device_memory(shapes[0]).batch_size == batch_size
@@ -71,10 +73,13 @@ def test_equals_the_host(data):
     assert device.blocks == {}
 
 
+@pytest.mark.parametrize("folds", [1, 2, 3])
 @pytest.mark.parametrize("sums", [None, "float16"])
-def test_blended_logits_are_those_of_the_host_bit_for_bit(sums, tmp_path, device):
+def test_blended_logits_are_those_of_the_host_bit_for_bit(sums, folds, tmp_path, device):
     """Without the normalisation every sum has one order."""
-    path = model(tmp_path, 2, 3, normalization="none", sums=sums)
+    labels = {f"class{k}": k for k in range(3)}
+    entries = {"normalization": "none", "sums": sums, "labels": labels, "folds": folds if folds > 1 else None}
+    path = model(tmp_path, 2, 3 * folds, **entries)
     segmenter = Segmenter(path, batch_size=3, mirror_axes=(0, 2))
     volume, recipe, pipeline = volume_of(1, 2), segmenter._recipe, segmenter._pipeline()
     labels, _ = pipeline.start(volume).result()
@@ -82,7 +87,7 @@ def test_blended_logits_are_those_of_the_host_bit_for_bit(sums, tmp_path, device
     ctypes.memmove(total.ctypes.data, pipeline._workspace["total"], total.nbytes)
     infer = partial(infer_views, segmenter._backend, recipe)
     rest = recipe.starts(SHAPE), recipe.weights(), 3
-    expected = blend_windows(volume, WINDOW, infer, *rest, sums=sums_of(sums == "float16", None))
+    expected = blend_windows(volume, WINDOW, infer, *rest, sums=sums_of(sums == "float16", None), folds=folds)
     np.testing.assert_array_equal(total, expected)
     np.testing.assert_array_equal(labels, expected.argmax(0))
     assert (sums == "float16") == bool((total == total.astype(np.float16)).all())
@@ -188,8 +193,10 @@ def test_streams_may_be_slow_or_fast(tmp_path, device, speeds):
         check_equal(Segmentation(mine.labels.get(), mine.probabilities.get()), theirs)
 
 
-def test_memory_is_counted_before_it_is_taken(tmp_path):
-    path, larger = model(tmp_path, 2, 3), (9, 8, 7)
+@pytest.mark.parametrize("folds", [None, 3])
+def test_memory_is_counted_before_it_is_taken(folds, tmp_path):
+    labels = {"a": 0, "b": 1, "c": 2}
+    path, larger = model(tmp_path, 2, 3 * (folds or 1), labels=labels, folds=folds), (9, 8, 7)
     device = EmulatedDevice()
     with on_device(device):
         segmenter = Segmenter(path, batch_size=4, mirror_axes=(1,))

@@ -80,13 +80,100 @@ def test_equals_pytorch_where_threads_share_a_window():
     assert (in_float32.astype(np.float16) != expected).any()
 
 
+def folds_of(count):
+    """`predict` of several networks, fold after fold."""
+    return lambda batch: np.concatenate([predict(batch) * np.float32(1 + 0.3 * k) for k in range(count)], 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    **ANYWHERE | {"scale": st.sampled_from([1e-6, 0.1, 0.5])},
+    folds=st.integers(2, 7),
+    threads=st.integers(1, 2),
+    batch_size=st.integers(1, 4),
+    spare=st.integers(1, 12),
+)
+def test_folds_are_averaged_as_nnunet_averages_them(
+    shape, window, overlap, scheme, scale, seed, folds, threads, batch_size, spare
+):
+    """Bit for bit predict_logits_from_preprocessed_data: folds are blended, then halves averaged."""
+    volume = np.float32(scale) * random_volume(np.maximum(shape, window), seed)
+    starts = SCHEMES[scheme].plan_windows(volume.shape[1:], window, overlap)
+    weights = SCHEMES[scheme].importance(window, "gaussian", 0.125).astype(np.float16).astype(np.float32)
+    networks = folds_of(folds)
+    prediction = None
+    for fold in range(folds):
+        one = blend_windows(
+            volume,
+            window,
+            lambda batch, fold=fold: networks(batch)[:, 2 * fold : 2 * fold + 2],
+            starts,
+            weights,
+            sums=SumsInFloat16(),
+        )
+        of_fold = torch.from_numpy(one).half()
+        prediction = of_fold if prediction is None else prediction.add_(of_fold)
+    prediction /= folds
+    found = np.full(prediction.shape, np.nan, np.float32)
+
+    def take(first, planes):
+        found[:, first : first + planes.shape[1]] = planes
+
+    options = {"sums": SumsInFloat16(threads), "folds": folds}
+    blend_planes(volume, window, networks, starts, weights, take, batch_size, spare=spare, **options)
+    np.testing.assert_array_equal(found, prediction.numpy())
+    at_once = blend_windows(volume, window, networks, starts, weights, batch_size, **options)
+    np.testing.assert_array_equal(at_once, found)
+
+
+def test_folds_in_float32_are_their_mean():
+    volume, window = random_volume((13, 9, 11), 4), (6, 5, 7)
+    starts, weights = (
+        windows.plan_windows(volume.shape[1:], window, 0.5),
+        windows.importance(window, "gaussian", 0.2),
+    )
+    found = blend_windows(volume, window, folds_of(3), starts, weights, folds=3)
+    whole = blend_windows(volume, window, folds_of(3), starts, weights)
+    expected = whole.astype(np.float64).reshape(3, 2, *whole.shape[1:]).mean(0)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_channels_that_are_no_whole_folds_are_an_error():
+    arguments = (
+        random_volume((8, 8, 8), 3),
+        (8, 8, 8),
+        folds_of(2),
+        [(0, 0, 0)],
+        np.ones((8, 8, 8), np.float32),
+    )
+    with pytest.raises(
+        BackendError, match=r"logits of shape \(1, 4, 8, 8, 8\), expected \(1, 3 K, 8, 8, 8\)"
+    ):
+        blend_windows(*arguments, folds=3)
+
+
+def test_a_sum_of_folds_too_large_for_float16_is_an_error():
+    """Each fold's logits are float16 numbers, their sum is none; nnU-Net would call it infinite."""
+    logits = np.full((1, 6, 4, 4, 4), 30000, np.float32)
+    arguments = (
+        random_volume((4, 4, 4), 3),
+        (4, 4, 4),
+        lambda _: logits,
+        [(0, 0, 0)],
+        np.ones((4, 4, 4), np.float32),
+    )
+    np.testing.assert_array_equal(blend_windows(*arguments, sums=SumsInFloat16()), logits[0])
+    with pytest.raises(BackendError, match="too large for sums in float16"):
+        blend_windows(*arguments, sums=SumsInFloat16(), folds=3)
+
+
 def test_logits_too_large_for_float16_are_an_error():
     """nnU-Net stops there too. In float32 they are none."""
     arguments = random_volume((9, 8, 8), 3), (8, 8, 8), lambda windows: np.float32(1e6) * predict(windows)
     arguments += ([(0, 0, 0), (1, 0, 0)], np.ones((8, 8, 8), np.float32))
     assert np.isfinite(blend_windows(*arguments)).all()
     with pytest.raises(
-        BackendError, match=r"too large for sums in float16, which ends at 65504; nnU-Net refuses"
+        BackendError, match=r"too large for sums in float16, in which nnU-Net adds up and which ends at 65504"
     ):
         blend_windows(*arguments, sums=SumsInFloat16())
 

@@ -69,6 +69,14 @@ def test_triton_s_message_takes_the_volume_model(repository, parse):
     assert json.loads(volume.parameters["settings"].string_value)["overlap"] == 0.25
 
 
+def test_the_network_gives_the_logits_of_every_fold(tmp_path, parse):
+    artifact = write_artifact(tmp_path / "model.onnx", classes=6, labels=LABELS, folds=3)
+    assert main(["triton", str(artifact), str(tmp_path / "repository"), "--name", "brain"]) == 0
+    network = parse(tmp_path / "repository" / "brain_network" / "config.pbtxt")
+    assert list(network.output[0].dims) == [6, 8, 6, 7]
+    assert network.parameters["folds"].string_value == "3"
+
+
 def test_an_engine_goes_to_tensorrt(tmp_path, parse, monkeypatch):
     from msdk_rt.triton import repository
 
