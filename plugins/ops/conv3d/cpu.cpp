@@ -17,8 +17,9 @@ constexpr int kTasksPerThread = 4;
 // Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
 // read.
 constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256;
-// With fewer, transforms are what takes time, and a third axis of them rounds more for nothing.
-constexpr int64_t kLeastChannelsOfCubes = 16;
+// With fewer, transforms are what takes time: a third axis of them rounds more for nothing, and all of them take longer
+// than the products of one channel.
+constexpr int64_t kLeastChannelsOfCubes = 16, kLeastChannels = 2;
 
 // Three taps at the points of F(T, 3): values of the polynomial with these coefficients, each over the product of its
 // point's distances from the others; the last point is infinity.
@@ -48,7 +49,8 @@ struct Method {
   const double (*points)[3] = nullptr;
 
   Method(const Conv3dArgs& a, const Kernels& isa) {
-    const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1;
+    const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1 &&
+                      a.in_channels >= kLeastChannels;
     const int64_t pairs = a.in_channels * a.out_channels;
     const bool few = pairs <= kMostPairs;
     if (same && all_are(a.stride, 1) && pairs <= kMostPairsOfCubes && a.in_channels >= kLeastChannelsOfCubes) {
