@@ -128,7 +128,15 @@ void test_all(const cpu::Kernels& isa) {
       {1, 6, 4, 2, {4, 3, 16}, 3, 1, 1, 1},
       {1, 3, 6, 3, {3, 4, 9}, 2, 2, 0, 0},
       {1, 2, 1, 1, {3, 3, 9}, 1, 1, 0, 0},
-      // The same into y at once, row by row and all rows of a task together: one vector to several, whole and not.
+      // Depthwise, from x as it lies: rows of part of a vector, of whole ones and of both; few rows and many.
+      {1, 3, 3, 3, {5, 7, 16}, 3, 1, 1, 1},
+      {2, 2, 2, 2, {3, 9, 33}, 3, 1, 1, 1},
+      {1, 2, 2, 2, {2, 4, 64}, 3, 1, 1, 1},
+      {1, 3, 3, 3, {1, 1, 1}, 3, 1, 1, 1},
+      {1, 5, 5, 5, {4, 6, 7}, 3, 1, 1, 1},
+      {1, 3, 3, 3, {4, 5, 20}, 3, 1, 1, 0},
+      {1, 3, 6, 3, {4, 5, 20}, 3, 1, 1, 1},
+      // Tap by tap into y at once, row by row and all rows of a task together: one vector to several, whole and not.
       {2, 1, 9, 1, {3, 4, 47}, 3, 1, 1, 1},
       {1, 1, 3, 1, {4, 3, 131}, 3, 2, 1, 1},
       {1, 1, 17, 1, {5, 6, 96}, 7, 2, 3, 3},
