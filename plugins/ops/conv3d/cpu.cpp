@@ -5,6 +5,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
+#include "ops/token_linear/cpu.h"
 
 namespace msdk::cpu {
 namespace {
@@ -138,12 +139,22 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   return split;
 }
 
+// A convolution of single voxels is a product with the channels of each.
+bool is_linear(const Conv3dArgs& a) {
+  return Method::all_are(a.kernel, 1) && Method::all_are(a.stride, 1) && a.groups == 1;
+}
+
+TokenLinearArgs as_linear(const Conv3dArgs& a) {
+  return {a.batch, 1, a.in_channels, a.out_channels, a.in[0] * a.in[1] * a.in[2], a.x, a.weight, a.bias, nullptr, a.y};
+}
+
 }  // namespace
 
 // By Winograd: (block, points, in_channels, 3 taps along width, outputs of a block), or (block, points, in_channels,
 // outputs of a block) along all axes. Tap by tap: (block, in_channels of a group, taps, outputs of a block). Outputs
-// past a group's last are 0.
+// past a group's last are 0. Of single voxels: as pack_token_linear says.
 std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
+  if (is_linear(a)) return pack_token_linear(as_linear(a), isa);
   const Method method(a, isa);
   const int64_t channels = a.in_channels / a.groups, taps = a.kernel[0] * a.kernel[1] * a.kernel[2];
   const int64_t outputs = a.out_channels / a.groups, of_block = method.outputs;
@@ -170,6 +181,7 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
 
 void conv3d(const Conv3dArgs& a, const float* packed, const Parallel& parallel, const Kernels& isa) {
   if (a.batch == 0) return;
+  if (is_linear(a)) return token_linear(as_linear(a), packed, parallel, isa);
   const Method method(a, isa);
   const Split split = split_of(a, method, parallel.threads());
   const int64_t scratch = method.kernel->scratch_floats(a, split.rows_of_task);
