@@ -1,6 +1,7 @@
 #include "ops/token_linear/cpu.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
@@ -39,7 +40,9 @@ std::vector<float> pack_token_linear(const TokenLinearArgs& a, const Kernels& is
 void token_linear(const TokenLinearArgs& a, const float* packed, const Parallel& parallel, const Kernels& isa) {
   const int64_t of_task = std::clamp(kFloats / a.in_channels / kVectors * kVectors, kVectors, kMostTokens);
   const int64_t tasks = (a.length + of_task - 1) / of_task, set_floats = blocks_of(a, isa) * block_floats(a, isa);
-  const int64_t scratch = isa.token_linear.scratch_floats(a, of_task) * static_cast<int64_t>(sizeof(float));
+  const int64_t floats = isa.token_linear.scratch_floats(a, of_task);
+  if (floats > INT32_MAX) throw std::length_error("token_linear: so many input channels do not fit a task");
+  const int64_t scratch = floats * static_cast<int64_t>(sizeof(float));
   parallel(a.batch * a.sets * tasks, [&](int64_t index) {
     const int64_t set = index / tasks, begin = index % tasks * of_task;
     isa.token_linear.tokens(a, packed + set % a.sets * set_floats, set, begin, std::min(of_task, a.length - begin),
