@@ -141,7 +141,8 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
 
 // A convolution of single voxels is a product with the channels of each.
 bool is_linear(const Conv3dArgs& a) {
-  return Method::all_are(a.kernel, 1) && Method::all_are(a.stride, 1) && a.groups == 1;
+  return Method::all_are(a.kernel, 1) && Method::all_are(a.stride, 1) && Method::all_are(a.before, 0) &&
+         Method::all_are(a.after, 0) && a.groups == 1;
 }
 
 TokenLinearArgs as_linear(const Conv3dArgs& a) {
