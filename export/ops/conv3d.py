@@ -9,12 +9,12 @@ from onnxscript.rewriter import pattern
 from msdk_export.ops.matching import OURS, constant_of, is_float_constant, node_of, rule_of
 from msdk_export.ops.spec import INT, INTS, OpSpec
 
-_LEAST_TAPS = 27  # smaller convolutions are bound by memory, or as fast in ONNX Runtime
+_LEAST_TAPS = 27  # ONNX Runtime is as fast with fewer, but for one: bound by memory, in fewer passes over it
 _LONGEST_KERNEL = 16
 
 
 class Convolution(pattern.RewriteRuleClassBase):
-    """Conv of 27 taps and more, dense or depthwise -> Conv3d."""
+    """Conv of 27 taps and more, dense or depthwise, or of single voxels -> Conv3d."""
 
     def pattern(self, op: Any, x: Any, weight: Any) -> Any:
         return op.Conv(x, weight, _allow_other_inputs=True, _outputs=["y"])
@@ -26,7 +26,7 @@ class Convolution(pattern.RewriteRuleClassBase):
         outputs, _, *kernel = constant_of(weight).shape
         return (
             len(kernel) == 3
-            and math.prod(kernel) >= _LEAST_TAPS
+            and (math.prod(kernel) >= _LEAST_TAPS or _is_of_voxels(given, kernel))
             and max(kernel) <= _LONGEST_KERNEL
             and given.get_int("group", 1) in (1, outputs)
             and given.get_string("auto_pad", "NOTSET") == "NOTSET"
@@ -42,6 +42,16 @@ class Convolution(pattern.RewriteRuleClassBase):
             group=node.attributes.get_int("group", 1),
             **OURS,
         )
+
+
+def _is_of_voxels(given: Any, kernel: list[int]) -> bool:
+    """Whether each voxel of y comes from the one at its place alone, and from all channels."""
+    return (
+        set(kernel) == {1}
+        and set(given.get_ints("strides", [1])) == {1}
+        and not any(given.get_ints("pads", [0]))
+        and given.get_int("group", 1) == 1
+    )
 
 
 def _body(selected: str, complete: bool) -> str:

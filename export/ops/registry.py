@@ -15,6 +15,7 @@ from msdk_export.ops import (
     instance_norm,
     kan_linear,
     selective_scan,
+    token_linear,
     token_norm,
     trilinear_upsample,
 )
@@ -29,6 +30,7 @@ _MODULES = (
     conv_transpose3d,
     trilinear_upsample,
     token_norm,
+    token_linear,
     instance_norm,
 )
 SPECS: dict[str, OpSpec] = {module.SPEC.name: module.SPEC for module in _MODULES}

@@ -8,6 +8,7 @@
 #include "ops/instance_norm/cpu_kernels.h"
 #include "ops/kan_linear/cpu_kernels.h"
 #include "ops/selective_scan/cpu_kernels.h"
+#include "ops/token_linear/cpu_kernels.h"
 #include "ops/token_norm/cpu_kernels.h"
 #include "ops/trilinear_upsample/cpu_kernels.h"
 #include "resampling/cpu_kernels.h"
@@ -24,6 +25,7 @@ struct Kernels {
   KanLinearKernels kan_linear;
   Conv3dKernels conv3d;
   ConvTranspose3dKernels conv_transpose3d;
+  TokenLinearKernels token_linear;
   TokenNormKernels token_norm;
   TrilinearUpsampleKernels trilinear_upsample;
   InstanceNormKernels instance_norm;

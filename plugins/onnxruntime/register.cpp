@@ -19,6 +19,7 @@ void add_directional_conv1d(Ort::CustomOpDomain& domain);
 void add_instance_norm(Ort::CustomOpDomain& domain);
 void add_kan_linear(Ort::CustomOpDomain& domain);
 void add_selective_scan(Ort::CustomOpDomain& domain);
+void add_token_linear(Ort::CustomOpDomain& domain);
 void add_token_norm(Ort::CustomOpDomain& domain);
 void add_trilinear_upsample(Ort::CustomOpDomain& domain);
 
@@ -55,6 +56,7 @@ const OrtCustomOpDomain* domain() {
     if constexpr (kWanted == StandIns::kOfCpu) {
       add_conv3d(ops);
       add_conv_transpose3d(ops);
+      add_token_linear(ops);
       add_trilinear_upsample(ops);
     }
 #ifdef MSDK_CUDA

@@ -82,7 +82,7 @@ void test_all(const cpu::Kernels& isa) {
       // By Winograd along depth and height: sides odd and even, rows shorter than a vector and longer, few channels,
       // more
       // than a block.
-      {1, 1, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
+      {1, 2, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
       {2, 3, 5, 1, {2, 3, 4}, 3, 1, 1, 1},
       {1, 5, 8, 1, {5, 6, 15}, 3, 1, 1, 1},
       {1, 9, 13, 1, {6, 5, 16}, 3, 1, 1, 1},
@@ -108,7 +108,7 @@ void test_all(const cpu::Kernels& isa) {
       {1, 1025, 65, 1, {3, 2, 4}, 3, 1, 1, 1},
       {1, 260, 18, 1, {2, 5, 9}, 3, 1, 1, 1},
       // The same with stride 2.
-      {1, 1, 1, 1, {1, 1, 1}, 3, 2, 1, 1},
+      {1, 2, 1, 1, {1, 1, 1}, 3, 2, 1, 1},
       {2, 3, 5, 1, {2, 3, 4}, 3, 2, 1, 1},
       {1, 5, 8, 1, {5, 6, 15}, 3, 2, 1, 1},
       {1, 9, 13, 1, {6, 5, 16}, 3, 2, 1, 1},
@@ -128,6 +128,21 @@ void test_all(const cpu::Kernels& isa) {
       {1, 6, 4, 2, {4, 3, 16}, 3, 1, 1, 1},
       {1, 3, 6, 3, {3, 4, 9}, 2, 2, 0, 0},
       {1, 2, 1, 1, {3, 3, 9}, 1, 1, 0, 0},
+      // Depthwise, from x as it lies: rows of part of a vector, of whole ones and of both; few rows and many.
+      {1, 3, 3, 3, {5, 7, 16}, 3, 1, 1, 1},
+      {2, 2, 2, 2, {3, 9, 33}, 3, 1, 1, 1},
+      {1, 2, 2, 2, {2, 4, 64}, 3, 1, 1, 1},
+      {1, 3, 3, 3, {1, 1, 1}, 3, 1, 1, 1},
+      {1, 5, 5, 5, {4, 6, 7}, 3, 1, 1, 1},
+      {1, 3, 3, 3, {4, 5, 20}, 3, 1, 1, 0},
+      {1, 3, 6, 3, {4, 5, 20}, 3, 1, 1, 1},
+      // Tap by tap into y at once, row by row and all rows of a task together: one vector to several, whole and not.
+      {2, 1, 9, 1, {3, 4, 47}, 3, 1, 1, 1},
+      {1, 1, 3, 1, {4, 3, 131}, 3, 2, 1, 1},
+      {1, 1, 17, 1, {5, 6, 96}, 7, 2, 3, 3},
+      {1, 1, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
+      {2, 3, 10, 1, {4, 14, 26}, 2, 2, 0, 0},
+      {1, 9, 5, 1, {2, 9, 11}, 1, 1, 0, 0},
   };
   int count = 0;
   for (const Case& c : cases) {

@@ -115,6 +115,12 @@ def token_norm(x, weight, bias, epsilon=1e-5):
     return normalised * weight[:, None] + bias[:, None]
 
 
+def token_linear(x, weight, addend=None):
+    """x (B,C,L) or (B,K,C,L), weight (O,C) or (K,O,C) -> y (B,O,L) or (B,K,O,L), addend on top."""
+    product = np.matmul(np.asarray(weight, np.float64), np.asarray(x, np.float64))
+    return product if addend is None else product + addend
+
+
 def conv3d(x, weight, bias, strides, pads, group=1):
     """ONNX's Conv: x (B,C,D,H,W), weight (O,C/group,k,k,k), bias (O) or None -> y (B,O,D',H',W')."""
     x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)

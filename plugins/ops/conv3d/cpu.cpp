@@ -6,6 +6,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
+#include "ops/token_linear/cpu.h"
 
 namespace msdk::cpu {
 namespace {
@@ -19,8 +20,9 @@ constexpr double kBlocksOfTransforms = 1.25;
 // Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
 // read.
 constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256;
-// With fewer, transforms are what takes time, and a third axis of them rounds more for nothing.
-constexpr int64_t kLeastChannelsOfCubes = 16;
+// With fewer, transforms are what takes time: a third axis of them rounds more for nothing, and all of them take longer
+// than the products of one channel.
+constexpr int64_t kLeastChannelsOfCubes = 16, kLeastChannels = 2;
 
 // Three taps at the points of F(T, 3): values of the polynomial with these coefficients, each over the product of its
 // point's distances from the others; the last point is infinity.
@@ -50,7 +52,8 @@ struct Method {
   const double (*points)[3] = nullptr;
 
   Method(const Conv3dArgs& a, const Kernels& isa) {
-    const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1;
+    const bool same = all_are(a.kernel, 3) && all_are(a.before, 1) && all_are(a.after, 1) && a.groups == 1 &&
+                      a.in_channels >= kLeastChannels;
     const int64_t pairs = a.in_channels * a.out_channels;
     const bool few = pairs <= kMostPairs;
     if (same && all_are(a.stride, 1) && pairs <= kMostPairsOfCubes && a.in_channels >= kLeastChannelsOfCubes) {
@@ -150,12 +153,23 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   return split;
 }
 
+// A convolution of single voxels is a product with the channels of each.
+bool is_linear(const Conv3dArgs& a) {
+  return Method::all_are(a.kernel, 1) && Method::all_are(a.stride, 1) && Method::all_are(a.before, 0) &&
+         Method::all_are(a.after, 0) && a.groups == 1;
+}
+
+TokenLinearArgs as_linear(const Conv3dArgs& a) {
+  return {a.batch, 1, a.in_channels, a.out_channels, a.in[0] * a.in[1] * a.in[2], a.x, a.weight, a.bias, nullptr, a.y};
+}
+
 }  // namespace
 
 // By Winograd: (block, points, in_channels, 3 taps along width, outputs of a block), or (block, points, in_channels,
 // outputs of a block) along all axes. Tap by tap: (block, in_channels of a group, taps, outputs of a block). Outputs
-// past a group's last are 0.
+// past a group's last are 0. Of single voxels: as pack_token_linear says.
 std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
+  if (is_linear(a)) return pack_token_linear(as_linear(a), isa);
   const Method method(a, isa);
   const int64_t channels = a.in_channels / a.groups, taps = a.kernel[0] * a.kernel[1] * a.kernel[2];
   const int64_t outputs = a.out_channels / a.groups, of_block = method.outputs;
@@ -182,6 +196,7 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
 
 void conv3d(const Conv3dArgs& a, const float* packed, const Parallel& parallel, const Kernels& isa) {
   if (a.batch == 0) return;
+  if (is_linear(a)) return token_linear(as_linear(a), packed, parallel, isa);
   const Method method(a, isa);
   const Split split = split_of(a, method, parallel.threads());
   const int64_t scratch = method.kernel->scratch_floats(a, split.rows_of_task);

@@ -140,8 +140,9 @@ def test_umamba_network_from_module_to_label_map(tmp_path):
     assert nodes(tmp_path / "model.onnx") == {
         "DirectionalConv1d": 1,
         "BidirectionalSelectiveScan": 1,
-        "Conv3d": 6,
+        "Conv3d": 10,
         "InstanceNorm": 6,
+        "TokenLinear": 4,
     }
     expected = in_float64(network, torch.from_numpy(volume[None])).numpy()
     (logits,) = run(tmp_path / "model.onnx", {"image": torch.from_numpy(volume[None])})

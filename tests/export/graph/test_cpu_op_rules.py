@@ -195,10 +195,24 @@ def test_which_convolutions_become_ours(options, expected):
         np.testing.assert_allclose(y, module(x).detach(), rtol=0, atol=2e-6)
 
 
+def test_convolutions_of_single_voxels_become_ours():
+    module = torch.nn.Conv3d(4, 9, 1)
+    named = with_cpu_ops(exported(module, 2, 4, 3, 4, 5))
+    assert ops(named) == {"Conv3d": 1}
+    x = torch.randn(2, 4, 3, 4, 5)
+    for options in ({}, {"cpu_ops": False, "library": False}):
+        (y,) = session(named, **options).run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(y, module(x).detach(), rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("module", "shape"),
     [
         (torch.nn.Conv3d(2, 3, 2), (1, 2, 4, 4, 4)),
+        (torch.nn.Conv3d(2, 3, 1, padding=1), (1, 2, 4, 4, 4)),
+        (torch.nn.Conv3d(2, 3, 1, stride=2), (1, 2, 4, 4, 4)),
+        (torch.nn.Conv3d(2, 2, 1, groups=2), (1, 2, 4, 4, 4)),
+        (torch.nn.Conv2d(2, 3, 1), (1, 2, 4, 4)),
         (torch.nn.Conv2d(2, 3, 7), (1, 2, 9, 9)),
         (torch.nn.Conv3d(2, 3, (1, 1, 27)), (1, 2, 1, 1, 30)),
     ],
@@ -206,6 +220,61 @@ def test_which_convolutions_become_ours(options, expected):
 )
 def test_other_convolutions_stay(module, shape):
     assert ops(with_cpu_ops(exported(module, *shape))) == {"Conv": 1}
+
+
+PRODUCT = """<ir_version: 10, opset_import: ["": 20]>
+products (float[{x}] x, float[B,7,L] other) => (float[{y}] y{outputs})
+<float[{weight}] weight = {{{numbers}}}, float[B,7,L] product>
+{{
+    {nodes}
+}}"""
+PRODUCT_PARTS = {
+    "x": "B,5,L",
+    "y": "B,7,L",
+    "weight": "7,5",
+    "outputs": "",
+    "nodes": "y = MatMul (weight, x)",
+}
+SUM = "product = MatMul (weight, x) y = Add (product, other)"
+
+
+def products(**parts):
+    parts = PRODUCT_PARTS | parts
+    count = np.prod([int(side) for side in parts["weight"].split(",")])
+    numbers = ", ".join(str(number) for number in np.random.default_rng(2).integers(-4, 5, count) / 4)
+    return onnx.parser.parse_model(PRODUCT.format(**parts, numbers=numbers))
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({}, {"TokenLinear": 1}),
+        ({"x": "B,2,5,L", "y": "B,2,7,L", "weight": "2,7,5"}, {"TokenLinear": 1}),
+        ({"nodes": SUM}, {"TokenLinear": 1}),
+        ({"nodes": "product = MatMul (weight, x) y = Add (other, product)"}, {"TokenLinear": 1}),
+        ({"nodes": "product = MatMul (weight, x) y = Add (product, product)"}, {"TokenLinear": 1, "Add": 1}),
+        ({"nodes": SUM, "outputs": ", float[B,7,L] product"}, {"TokenLinear": 1, "Add": 1}),
+        ({"x": "B,2,5,L", "y": "B,2,7,L", "weight": "7,5"}, {"MatMul": 1}),
+        ({"x": "2,5,L", "y": "2,7,L", "weight": "2,7,5"}, {"MatMul": 1}),
+        ({"y": "B,1,L", "weight": "1,5"}, {"MatMul": 1}),
+    ],
+    ids=str,
+)
+def test_which_products_become_ours(parts, expected):
+    plain = products(**parts)
+    named = with_cpu_ops(plain)
+    assert ops(named) == expected
+    onnx.checker.check_model(named, full_check=True)
+    rng = np.random.default_rng(3)
+    names = (parts.get("x") or PRODUCT_PARTS["x"]).split(",")
+    sides = [{"B": 2, "L": 19}.get(name) or int(name) for name in names]
+    fed = {"x": rng.standard_normal(sides, dtype=np.float32)}
+    fed["other"] = rng.standard_normal((2, 7, 19), dtype=np.float32)
+    expected_y = session(plain).run(["y"], fed)[0]
+    for options in ({}, {"cpu_ops": False, "library": False}):
+        np.testing.assert_allclose(
+            session(named, **options).run(["y"], fed)[0], expected_y, rtol=0, atol=5e-6
+        )
 
 
 def test_a_norm_of_tokens_is_one_op():

@@ -24,6 +24,16 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
     return {{batch, channels, tokens}, {outputs, channels}, {outputs, channels, bases}};
   }
   if (op == "TokenNorm") return {{batch, channels, tokens}, {channels}, {channels}};
+  if (op == "TokenLinear") {
+    const int64_t outputs = bytes.between(1, 19);
+    const bool in_sets = bytes.byte() % 2;
+    std::vector<Shape> shapes{{batch, channels, tokens}, {outputs, channels}, {batch, outputs, tokens}};
+    if (in_sets) {
+      shapes = {{batch, scans, channels, tokens}, {scans, outputs, channels}, {batch, scans, outputs, tokens}};
+    }
+    if (bytes.byte() % 2) shapes.pop_back();
+    return shapes;
+  }
   if (op == "Conv3d") {
     const auto side = [&] { return bytes.between(1, 7); };
     const int64_t kernel = bytes.one_of<int64_t>({1, 2, 3, 3, 3, 17});

@@ -21,6 +21,7 @@
 #include "ops/instance_norm/cpu.h"
 #include "ops/kan_linear/cpu.h"
 #include "ops/selective_scan/cpu.h"
+#include "ops/token_linear/cpu.h"
 #include "ops/token_norm/cpu.h"
 #include "ops/trilinear_upsample/cpu.h"
 #include "resampling/resampling.h"
@@ -140,6 +141,10 @@ struct Inputs {
     for (const Floats* more : {&v, &k, &w}) y.insert(y.end(), more->begin(), more->end());
     cpu::token_norm({kBatch, kChannels, length, 1e-5f, x.data(), D_skip.data(), conv_bias.data(), w.data()}, parallel,
                     isa);
+    y.insert(y.end(), w.begin(), w.begin() + x.size());
+    const TokenLinearArgs linear{kBatch,   1,           kChannels, kChannels, length,
+                                 x.data(), taps.data(), nullptr,   x.data(),  w.data()};
+    cpu::token_linear(linear, cpu::pack_token_linear(linear, isa).data(), parallel, isa);
     y.insert(y.end(), w.begin(), w.begin() + x.size());
     cpu::instance_norm({kBatch, kChannels, length, 1e-5f, Activation::kRelu, 0.0f, x.data(), D_skip.data(),
                         conv_bias.data(), x.data(), w.data()},
