@@ -16,6 +16,8 @@ from msdk_rt.inference.brain_mask.weights import weights_of
 from msdk_rt.inference.foreground import Mask, connected_to, without_holes
 
 STRIPPED = 0.85  # of an image's intensity; a brain that has as much is stripped already
+SURELY = 0.9  # probability of a voxel that is surely brain
+USUAL = 0.81  # share of such voxels in a mask; less is a warning (export/weights/README.md says how often)
 SURE = 10.0  # by which a logit is above or below the threshold's where it is decided
 
 
@@ -24,7 +26,8 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
 
     entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
     the brain has nearly all intensity, since that is stripped already and a coarse mask would only cut its
-    edge, and, with an InputWarning, where no voxel looks like brain.
+    edge, and, with an InputWarning, where no voxel looks like brain. A mask that is unsure of its voxels is
+    an InputWarning too.
     """
     relative = scaled(coarse_means(image, spacing, entry["spacing"]))
     box = head_box(relative)
@@ -43,9 +46,23 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     brain = without_holes(_largest_piece(found))
     if relative[brain].sum() >= STRIPPED * relative.sum():
         return None
+    _warn_if_unsure(logits[brain])
     logits[brain & ~found] = level + SURE
     logits[found & ~brain] = level - SURE
     return above(logits, level, image.shape, spacing, entry["spacing"])
+
+
+def _warn_if_unsure(logits: Floats) -> None:
+    """An InputWarning for the logits of a mask's voxels, if too few of them are surely brain."""
+    share = np.count_nonzero(logits > math.log(SURELY / (1 - SURELY))) / logits.size
+    if share < USUAL:
+        warnings.warn(
+            f"the model's brain mask is unsure of this image: {share:.1%} of it is brain with a probability "
+            f"above {SURELY:g} (expected {USUAL:.0%} or more). The result may leave the brain or miss parts "
+            "of it; look at it before you use it",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _largest_piece(mask: Mask) -> Mask:

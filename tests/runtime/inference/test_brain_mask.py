@@ -109,6 +109,18 @@ def test_no_brain_is_a_warning_and_the_whole_image():
     assert found is None
 
 
+@pytest.mark.parametrize(("gain", "warned"), [(0.5, True), (10.0, False)])
+def test_a_mask_that_is_unsure_of_its_voxels_is_a_warning(gain, warned):
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        found = find_brain(bright(gain=gain), block(around=20.0), (1.0, 1.0, 1.0))
+
+    assert found.any()
+    assert [str(one.message).split(":")[0] for one in given if one.category is InputWarning] == (
+        ["the model's brain mask is unsure of this image"] if warned else []
+    )
+
+
 def test_only_the_brain_is_segmented(tmp_path):
     volume = np.random.default_rng(0).gamma(2, 100, (1, 30, 31, 32)).astype(np.float32)
     volume[:, 10:20, 10:20, 10:20] += 5000
