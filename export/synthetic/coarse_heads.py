@@ -16,6 +16,7 @@ from msdk_export.synthetic.deformation import random_affine, sample
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.heads import HeadPainter
 from msdk_export.synthetic.template import Template
+from msdk_rt.inference.brain_mask.field import head_box, scaled
 
 SPACING = 3.0  # mm
 SIDES = ((48, 72), (56, 88), (48, 80))  # voxels: least and most, along D, H, W
@@ -23,6 +24,8 @@ REAL_SHARE = 0.3  # of the brains that show the template's own T1
 STRIPPED_SHARE = 0.5
 DEFACED_SHARE = 0.25  # of the heads
 CUT_SHARE = 0.5  # of the volumes, whose field of view ends within the head
+WHOLE_SHARE = 0.15  # of the volumes, that keep the air around the head
+LEAST_SIDE = 32  # voxels
 LARGEST_ROTATION = 50.0  # degrees
 DEEP = 6.0  # mm under the surface of the template's mask, where all is brain, ventricles too
 # (mm between knots, mm of displacement): shape of the head, of a lobe, of a gyrus
@@ -86,7 +89,8 @@ def make_coarse_head(template: CoarseTemplate, seed: int, spacing: float = SPACI
         image = image * ~_face(random, positions + template.origin)
     if random.happens(CUT_SHARE):
         image, counts = _cut(random, image, counts)
-    return CoarseHead(image, brain, counts)
+    head = CoarseHead(image, brain, counts)
+    return head if random.happens(WHOLE_SHARE) else _without_air(head)
 
 
 def _positions(random: Random, template: CoarseTemplate, shape: tuple[int, ...], spacing: float) -> Tensor:
@@ -194,6 +198,14 @@ def _cut(random: Random, image: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]
             box.append(slice(low, side - high))
         seen[tuple(box)] = True
     return torch.where(seen, image, 0.0), counts & seen
+
+
+def _without_air(head: CoarseHead) -> CoarseHead:
+    """What the network sees of it: the head's box, filled up with voxels of 0 that do not count."""
+    box = head_box(scaled(head.image.numpy()))
+    missing = [max(LEAST_SIDE, -(-side // 8) * 8) - side for side in head.image[box].shape]
+    pads = [pad for end in reversed(missing) for pad in (0, end)]
+    return CoarseHead(*(F.pad(values[box], pads) for values in (head.image, head.brain, head.counts)))
 
 
 def _before_a_plane(random: Random, shape: torch.Size) -> Tensor:

@@ -9,14 +9,15 @@ import numpy as np
 
 from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.brain_mask.field import head_box, scaled
 from msdk_rt.inference.brain_mask.grids import above, coarse_means
 from msdk_rt.inference.brain_mask.network import logits_of
 from msdk_rt.inference.brain_mask.weights import weights_of
-from msdk_rt.inference.foreground import Box, Mask, connected_to, nonzero_box, without_holes
+from msdk_rt.inference.foreground import Mask, connected_to, without_holes
 
-BRIGHTEST = 4.0  # of a scaled image
 STRIPPED = 0.85  # of an image's intensity; a brain that has as much is stripped already
-MARGIN = 2  # coarse voxels of air that the network sees around the image
+SURELY = 0.9  # probability of a voxel that is surely brain
+USUAL = 0.81  # share of such voxels in a mask; less is a warning (export/weights/README.md says how often)
 SURE = 10.0  # by which a logit is above or below the threshold's where it is decided
 
 
@@ -25,10 +26,11 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
 
     entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
     the brain has nearly all intensity, since that is stripped already and a coarse mask would only cut its
-    edge, and, with an InputWarning, where no voxel looks like brain.
+    edge, and, with an InputWarning, where no voxel looks like brain. A mask that is unsure of its voxels is
+    an InputWarning too.
     """
     relative = scaled(coarse_means(image, spacing, entry["spacing"]))
-    box = _with_margin(nonzero_box(relative[None]), relative.shape)
+    box = head_box(relative)
     level = math.log(entry["threshold"] / (1 - entry["threshold"]))
     logits = np.full(relative.shape, level - SURE, np.float32)
     logits[box] = logits_of(weights_of(entry), np.ascontiguousarray(relative[box]))
@@ -44,26 +46,23 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     brain = without_holes(_largest_piece(found))
     if relative[brain].sum() >= STRIPPED * relative.sum():
         return None
+    _warn_if_unsure(logits[brain])
     logits[brain & ~found] = level + SURE
     logits[found & ~brain] = level - SURE
     return above(logits, level, image.shape, spacing, entry["spacing"])
 
 
-def scaled(image: Floats) -> Floats:
-    """Intensities from 0, relative to the mean of those above the mean."""
-    image = image - image.min()
-    bright = image[image > image.mean()]
-    level = float(bright.mean()) if bright.size else 1.0
-    relative: Floats = np.minimum(image / np.float32(max(level, 1e-12)), np.float32(BRIGHTEST))
-    return relative
-
-
-def _with_margin(box: Box, shape: Sequence[int]) -> Box:
-    d, h, w = (
-        slice(max(0, side.start - MARGIN), min(size, side.stop + MARGIN))
-        for side, size in zip(box, shape, strict=True)
-    )
-    return d, h, w
+def _warn_if_unsure(logits: Floats) -> None:
+    """An InputWarning for the logits of a mask's voxels, if too few of them are surely brain."""
+    share = np.count_nonzero(logits > math.log(SURELY / (1 - SURELY))) / logits.size
+    if share < USUAL:
+        warnings.warn(
+            f"the model's brain mask is unsure of this image: {share:.1%} of it is brain with a probability "
+            f"above {SURELY:g} (expected {USUAL:.0%} or more). The result may leave the brain or miss parts "
+            "of it; look at it before you use it",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 def _largest_piece(mask: Mask) -> Mask:

@@ -11,11 +11,18 @@ from msdk_export.brain_mask.entry import entry_of, network_of
 from msdk_export.brain_mask.network import BrainMaskNet
 from msdk_export.brain_mask.network import scaled as scaled_tensor
 from msdk_export.brain_mask.training import loss_of, train_brain_mask
-from msdk_export.synthetic.coarse_heads import CoarseHead
+from msdk_export.checkpoints import load_checkpoint
+from msdk_export.demo_network import OWN_WEIGHTS
+from msdk_export.synthetic import coarse_heads
+from msdk_export.synthetic.coarse_heads import SPACING, CoarseHead, CoarseTemplate, make_coarse_head
+from msdk_export.synthetic.template import load_template
 from msdk_rt.artifact.brain_mask_entry import is_brain_mask
-from msdk_rt.inference.brain_mask.mask import scaled
+from msdk_rt.inference.brain_mask import find_brain
+from msdk_rt.inference.brain_mask.field import scaled
 from msdk_rt.inference.brain_mask.network import logits_of
 from msdk_rt.inference.brain_mask.weights import weights_of
+
+AIR = 15  # voxels
 
 
 def network(widths, seed=0):
@@ -138,3 +145,20 @@ def test_training_begins_with_the_weights_of_another_run(small, tmp_path):
         with (tmp_path / name / "log.csv").open() as file:
             losses.append([float(row["loss"]) for row in csv.DictReader(file)])
     assert losses[1][0] < losses[0][0]
+
+
+@pytest.mark.parametrize("seed", range(6_000_000, 6_000_003))
+def test_the_demos_mask_is_the_same_in_more_air(seed, monkeypatch):
+    """In the corners around a turned head there is much, and its mask took in half a head."""
+    for share, value in (("WHOLE", 1), ("STRIPPED", 0), ("CUT", 0), ("DEFACED", 0)):
+        monkeypatch.setattr(coarse_heads, f"{share}_SHARE", value)
+    image = make_coarse_head(CoarseTemplate(load_template()), seed).image.numpy()
+    entry = load_checkpoint(OWN_WEIGHTS)[1]["brain_mask"]
+
+    found = find_brain(entry, image, (SPACING,) * 3)
+    air = np.pad(image, AIR, constant_values=0.03)
+    in_air = find_brain(entry, air, (SPACING,) * 3)[(slice(AIR, -AIR),) * 3]
+
+    sizes = np.count_nonzero(found), np.count_nonzero(in_air)
+    assert 700 < sizes[0] * SPACING**3 / 1000 < 2300, "ml"
+    assert 2 * np.count_nonzero(found & in_air) > 0.97 * sum(sizes)

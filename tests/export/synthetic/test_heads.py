@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from msdk_export.synthetic import coarse_heads
-from msdk_export.synthetic.coarse_heads import CoarseTemplate, make_coarse_head
+from msdk_export.synthetic.coarse_heads import CoarseHead, CoarseTemplate, make_coarse_head
 from msdk_export.synthetic.fields import Random
 from msdk_export.synthetic.heads import HeadPainter
 from msdk_export.synthetic.template import load_template
@@ -37,6 +37,20 @@ def test_sides_and_values_are_as_the_network_takes_them(heads):
         assert head.brain.min() >= 0
         assert head.brain.max() <= 1
         assert (head.brain * head.counts).sum() > 0
+
+
+def test_without_air_a_head_is_seen_whole():
+    image = torch.zeros(40, 48, 56)
+    image[10:35, 20:41, 5:50] = 1
+    counts = torch.ones(40, 48, 56, dtype=torch.bool)
+
+    head = coarse_heads._without_air(CoarseHead(image, image / 2, counts))
+
+    assert head.image.shape == (32, 32, 56)
+    torch.testing.assert_close(head.image[2:27, 2:23, 2:47], torch.ones(25, 21, 45))
+    assert head.image.sum() == image.sum() == 2 * head.brain.sum()
+    assert head.counts[:29, :25, :49].all()
+    assert head.counts.sum() == 29 * 25 * 49
 
 
 def test_some_are_whole_heads_and_some_are_stripped(heads):

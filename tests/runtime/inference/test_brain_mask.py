@@ -88,24 +88,37 @@ def test_a_stripped_brain_is_left_as_it_is():
     assert find_brain(bright(), image, (1.0, 1.0, 1.0)) is None
 
 
-def test_more_air_around_a_head_changes_nothing():
-    image = np.zeros((40,) * 3, np.float32)
-    image[8:32, 8:32, 8:32] = 20
+@pytest.mark.parametrize("level", [0, 5])
+def test_more_air_around_a_head_changes_nothing(level):
+    image = np.full((40,) * 3, level, np.float32)
+    image[0, 0, 0] = 0
+    image[8:32, 8:32, 8:32] = 30
     image[12:28, 12:28, 12:28] = 100
     air = [(16, 8), (0, 24), (8, 0)]
 
     found = find_brain(bright(), image, (1.0, 1.0, 1.0))
+    padded = np.pad(image, air, constant_values=level)
 
     assert 0 < np.count_nonzero(found) < 24**3
-    np.testing.assert_array_equal(
-        find_brain(bright(), np.pad(image, air), (1.0, 1.0, 1.0)), np.pad(found, air)
-    )
+    np.testing.assert_array_equal(find_brain(bright(), padded, (1.0, 1.0, 1.0)), np.pad(found, air))
 
 
 def test_no_brain_is_a_warning_and_the_whole_image():
     with pytest.warns(InputWarning, match="nothing that looks like a brain"):
         found = find_brain(bright(gain=0.0, bias=-5.0), block(), (1.0, 1.0, 1.0))
     assert found is None
+
+
+@pytest.mark.parametrize(("gain", "warned"), [(0.5, True), (10.0, False)])
+def test_a_mask_that_is_unsure_of_its_voxels_is_a_warning(gain, warned):
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        found = find_brain(bright(gain=gain), block(around=20.0), (1.0, 1.0, 1.0))
+
+    assert found.any()
+    assert [str(one.message).split(":")[0] for one in given if one.category is InputWarning] == (
+        ["the model's brain mask is unsure of this image"] if warned else []
+    )
 
 
 def test_only_the_brain_is_segmented(tmp_path):
