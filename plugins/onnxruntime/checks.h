@@ -55,7 +55,9 @@ Input<T> input(const Ort::KernelContext& context, size_t index, const char* name
 // The same for a tensor of any sizes with at least `rank` axes.
 template <class T>
 Input<T> input_of_rank_from(const Ort::KernelContext& context, size_t index, const char* name, size_t rank) {
-  const std::vector<int64_t> shape = context.GetInput(index).GetTensorTypeAndShapeInfo().GetShape();
+  const Ort::ConstValue value = context.GetInput(index);
+  if (!value) fail(std::string(name) + ": expected a tensor, got none");
+  const std::vector<int64_t> shape = value.GetTensorTypeAndShapeInfo().GetShape();
   if (shape.size() < rank) {
     fail(std::string(name) + ": expected at least " + std::to_string(rank) + " axes, got " +
          std::to_string(shape.size()));
