@@ -52,13 +52,13 @@ def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
     attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     op = spec(node.op_type)
     selected = attributes.get(op.selector, b"").decode()
-    complete = len(node.input) == len(op.inputs)
+    given = op.given(node.input, node.output)
     header = f'<domain: "{OPS_DOMAIN}", opset_import: ["" : {opset}, "{OPS_DOMAIN}" : {OPS_VERSION}]>'
-    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(selected, complete)}")
-    function.overload = _overload(selected, op.effect if complete else "")
+    function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(selected, given)}")
+    function.overload = _overload(selected, [op.effects[name] for name in given if name in op.effects])
     return function
 
 
-def _overload(selected: str, effect: str) -> str:
+def _overload(selected: str, effects: list[str]) -> str:
     """'forward,slices:4:backward' with z -> 'forward_slices4backward_gated'."""
-    return "_".join(filter(None, [*selected.replace(":", "").split(","), effect]))
+    return "_".join(filter(None, [*selected.replace(":", "").split(","), *effects]))

@@ -8,6 +8,7 @@ import onnx
 from onnxscript.rewriter import rewrite
 
 from msdk_export.graph.functions import strip_functions
+from msdk_export.graph.norms import with_norms_in_convolutions
 from msdk_export.ops.registry import rule_passes
 
 
@@ -16,7 +17,7 @@ def with_cpu_ops(model: onnx.ModelProto) -> onnx.ModelProto:
 
     All in float32: see the modules of msdk_export.ops that have RULES.
     """
-    return _rewritten(model, "RULES")
+    return with_norms_in_convolutions(_rewritten(model, "RULES"))
 
 
 def with_cuda_ops(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,6 +1,7 @@
 """msdk::Conv3d stands for ONNX's Conv in 3D; our kernel is several times as fast on a CPU."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import onnx_ir as ir
@@ -54,7 +55,7 @@ def _is_of_voxels(given: Any, kernel: list[int]) -> bool:
     )
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     return """
     <strides, pads, group> (x, weight, bias) => (y)
     {

@@ -4,6 +4,7 @@ U-Nets double their maps in this way and put a skip behind them. ONNX Runtime mu
 it to its place, and copies it again for the Concat.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,12 @@ class TransposedBeforeSkip(Transposed):
         return super().rewrite(op, **values)
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     return f"""
-    <strides> (x, weight, bias{", skip" if complete else ""}) => (y)
+    <strides> (x, weight, bias{", skip" if "skip" in given else ""}) => (y)
     {{
         larger = ConvTranspose <strides: ints = @strides> (x, weight, bias)
-        y = {"Concat <axis = 1> (larger, skip)" if complete else "Identity (larger)"}
+        y = {"Concat <axis = 1> (larger, skip)" if "skip" in given else "Identity (larger)"}
     }}"""
 
 
@@ -95,7 +96,7 @@ SPEC = OpSpec(
     inputs=["x", "weight", "bias", "skip?"],
     attributes={"strides": INTS},
     body=_body,
-    effect="concatenated",
+    effects={"skip": "concatenated"},
     plugin=False,
 )
 # In two passes: nodes are visited in order, and a ConvTranspose comes before its Concat.

@@ -1,5 +1,6 @@
 """msdk::DirectionalConv1d: a causal depthwise convolution and SiLU along each direction's path."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor, directions: str) -> tuple[Di
     return paths
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(directions: str, given: Collection[str]) -> str:
     paths = parse_directions(directions)
     return f"""
     <directions: string = "{directions}", {text.PLUGIN}> (x, weight, bias) => (u)

@@ -3,7 +3,7 @@
 ONNX Runtime's own adds up a channel in float32 without care: it is off by 1e-5 relative at 128^3 voxels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import onnx_ir as ir
@@ -113,23 +113,23 @@ def in_half(kind: type[Norm]) -> type[Norm]:
     return InHalf
 
 
-_ACTIVATIONS = {
-    "none": "Identity (sum)",
-    "relu": "Relu (sum)",
-    "leaky_relu": "LeakyRelu <alpha: float = @slope> (sum)",
+ACTIVATIONS = {
+    "none": "Identity ({})",
+    "relu": "Relu ({})",
+    "leaky_relu": "LeakyRelu <alpha: float = @slope> ({})",
 }
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     return f"""
     <epsilon: float = 1e-5, slope: float = 0.01, activation: string = "{selected}">
-    (x, weight, bias{", addend" if complete else ""}) => (y)
+    (x, weight, bias{", addend" if "addend" in given else ""}) => (y)
     {{
         x32 = Cast <to = 1> (x)
         norm = InstanceNormalization <epsilon: float = @epsilon> (x32, weight, bias)
-        {"addend32 = Cast <to = 1> (addend)" if complete else ""}
-        sum = {"Add (norm, addend32)" if complete else "Identity (norm)"}
-        y32 = {_ACTIVATIONS[selected]}
+        {"addend32 = Cast <to = 1> (addend)" if "addend" in given else ""}
+        sum = {"Add (norm, addend32)" if "addend" in given else "Identity (norm)"}
+        y32 = {ACTIVATIONS[selected].format("sum")}
         y = CastLike (y32, x)
     }}"""
 
@@ -140,7 +140,7 @@ SPEC = OpSpec(
     attributes={"epsilon": FLOAT, "activation": STRING, "slope": FLOAT},
     body=_body,
     selector="activation",
-    effect="added",
+    effects={"addend": "added"},
     plugin=False,
 )
 

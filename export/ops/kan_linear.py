@@ -1,5 +1,6 @@
 """msdk::KanLinear: SiLU plus cubic B-splines of every input channel."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -72,7 +73,7 @@ def _check(x: Tensor, base_weight: Tensor, spline_weight: Tensor, grid_min: floa
         raise InputError(f"expected grid_min < grid_max, got {grid_min} and {grid_max}")
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     return f"""
     <grid_min: float = -1.0, grid_max: float = 1.0, {text.PLUGIN}> (x, base_weight, spline_weight) => (y)
     {{

@@ -1,5 +1,6 @@
 """msdk::BidirectionalSelectiveScan: directed selective scans over the same tokens, summed and gated."""
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -104,11 +105,11 @@ def check_scan(inputs: ScanInputs, directions: str) -> tuple[Direction, ...]:
     return paths
 
 
-def _body(directions: str, complete: bool) -> str:
+def _body(directions: str, given: Collection[str]) -> str:
     paths = parse_directions(directions)
-    z = ", z" if complete else ""
+    z = ", z" if "z" in given else ""
     gate = "y32 = Identity (scaled)"
-    if complete:
+    if "z" in given:
         gate = f"z32 = Cast <to = 1> (z)\n{text.silu('z32', 'gate')}\ny32 = Mul (scaled, gate)"
     return f"""
     <scale: float = 1.0, directions: string = "{directions}", {text.PLUGIN}>
@@ -182,7 +183,7 @@ SPEC = OpSpec(
     attributes={"directions": STRING, "scale": FLOAT},
     body=_body,
     selector="directions",
-    effect="gated",
+    effects={"z": "gated"},
     torch_op=torch.ops.msdk.bidirectional_selective_scan.default,
     translate=_translate,
 )

@@ -1,6 +1,6 @@
 """The specification of an op of domain `msdk`: everything about it that the exporter needs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ def _untranslated(*arguments: Any) -> tuple[Sequence[Any], dict[str, Any]]:
 class OpSpec:
     """One op.
 
-    inputs: in order, written 'name' (of type T), 'name:float' (always float32) or 'name?' (T, the last one,
-    may be absent). attributes: their kinds, without those of a plugin. body: the op in standard ops, as ONNX
-    text, for the value of the attribute `selector` ("" where none selects a body) and whether the last input
-    is there. effect: of that input, a word for the body's overload. plugin: the op has a TensorRT plugin and
+    inputs: in order, written 'name' (of type T), 'name:float' (always float32) or 'name?' (may be absent, as
+    all behind it then are). attributes: their kinds, without those of a plugin. body: the op in standard ops,
+    as ONNX text, for the value of the attribute `selector` ("" where none selects a body) and the names of
+    the inputs and outputs that are there. effects: of those that may be absent, by name, a word for the
+    body's overload. outputs: written like the inputs. plugin: the op has a TensorRT plugin and
     a CUDA kernel, and may be in a float16 graph. halved: its float32 inputs that a GPU takes there as sums of
     two halves. torch_op: the PyTorch op that becomes it. translate: how, from the op's arguments to those of
     a node.
@@ -35,9 +36,10 @@ class OpSpec:
     name: str
     inputs: Sequence[str]
     attributes: dict[str, str]
-    body: Callable[[str, bool], str]
+    body: Callable[[str, Collection[str]], str]
     selector: str = ""
-    effect: str = ""
+    effects: Mapping[str, str] = field(default_factory=dict)
+    outputs: Sequence[str] = ("y",)
     plugin: bool = True
     halved: Sequence[str] = ()
     torch_op: Any = None
@@ -47,6 +49,11 @@ class OpSpec:
     def half_inputs(self) -> tuple[int, ...]:
         """Those that are float16 in a float16 graph; the others are parameters and stay float32."""
         return tuple(i for i, word in enumerate(self.inputs) if ":" not in word) if self.plugin else ()
+
+    def given(self, inputs: Sequence[str], outputs: Sequence[str]) -> list[str]:
+        """The names, in order, of the inputs and outputs that a node with these values has."""
+        pairs = [*zip(self.inputs, inputs, strict=False), *zip(self.outputs, outputs, strict=False)]
+        return [_name_of(word) for word, value in pairs if value]
 
     @cached_property
     def schema(self) -> "OpSchema":
@@ -59,7 +66,7 @@ class OpSpec:
             OPS_DOMAIN,
             OPS_VERSION,
             inputs=[_parameter(word) for word in self.inputs],
-            outputs=[OpSchema.FormalParameter("y", "T")],
+            outputs=[_parameter(word) for word in self.outputs],
             type_constraints=[("T", ["tensor(float)", "tensor(float16)"], "feature maps")],
             attributes=[
                 OpSchema.Attribute(name, getattr(OpSchema.AttrType, kind)) for name, kind in kinds.items()
@@ -79,10 +86,15 @@ class OpSpec:
         return node
 
 
+def _name_of(word: str) -> str:
+    return word.rstrip("?").partition(":")[0]
+
+
 def _parameter(word: str) -> "OpSchema.FormalParameter":
     from onnx.defs import OpSchema
 
-    name, _, element = word.rstrip("?").partition(":")
+    _, _, element = word.rstrip("?").partition(":")
     options = OpSchema.FormalParameterOption
     option = options.Optional if word.endswith("?") else options.Single
-    return OpSchema.FormalParameter(name, f"tensor({element})" if element else "T", param_option=option)
+    kind = f"tensor({element})" if element else "T"
+    return OpSchema.FormalParameter(_name_of(word), kind, param_option=option)

@@ -1,5 +1,6 @@
 """msdk::TokenLinear stands for ONNX's MatMul of a weight with channels-first tokens, and an Add after it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import onnx_ir as ir
@@ -53,12 +54,12 @@ class AddedLinear(Linear):
         return op.TokenLinear(x, weight, addend, **OURS)
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     return f"""
-    ({"x, weight, addend" if complete else "x, weight"}) => (y)
+    ({"x, weight, addend" if "addend" in given else "x, weight"}) => (y)
     {{
         product = MatMul (weight, x)
-        y = {"Add (product, addend)" if complete else "Identity (product)"}
+        y = {"Add (product, addend)" if "addend" in given else "Identity (product)"}
     }}"""
 
 
@@ -67,7 +68,7 @@ SPEC = OpSpec(
     inputs=["x", "weight", "addend?"],
     attributes={},
     body=_body,
-    effect="added",
+    effects={"addend": "added"},
     plugin=False,
 )
 # Behind the norm of tokens, whose means are products. In two passes: nodes are visited in order, and a MatMul

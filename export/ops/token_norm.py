@@ -1,5 +1,6 @@
 """msdk::TokenNorm stands for a layer norm over the channels of tokens, as layers.TokenNorm writes it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class HalfNorm(pattern.RewriteRuleClassBase):
         return op.TokenNorm(x, weight, bias, epsilon=epsilon, **OURS)
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     """The norm as msdk_export.layers.TokenNorm writes it: means over channels are products with a row."""
     return """
     <epsilon: float = 1e-5> (x, weight, bias) => (y)

@@ -1,5 +1,6 @@
 """msdk::TrilinearUpsample stands for ONNX's Resize by two in 3D, and the addition of a skip after it."""
 
+from collections.abc import Collection
 from typing import Any
 
 import onnx_ir as ir
@@ -46,14 +47,14 @@ class AddedUpsampling(Upsampling):
         return op.TrilinearUpsample(x, addend, **OURS)
 
 
-def _body(selected: str, complete: bool) -> str:
+def _body(selected: str, given: Collection[str]) -> str:
     doubled = """scales = Constant <value_floats = [1.0, 1.0, 2.0, 2.0, 2.0]> ()
         doubled = Resize <mode = "linear", coordinate_transformation_mode = "half_pixel"> (x, , scales)"""
     return f"""
-    ({"x, addend" if complete else "x"}) => (y)
+    ({"x, addend" if "addend" in given else "x"}) => (y)
     {{
         {doubled}
-        y = {"Add (doubled, addend)" if complete else "Identity (doubled)"}
+        y = {"Add (doubled, addend)" if "addend" in given else "Identity (doubled)"}
     }}"""
 
 
@@ -62,7 +63,7 @@ SPEC = OpSpec(
     inputs=["x", "addend?"],
     attributes={},
     body=_body,
-    effect="added",
+    effects={"addend": "added"},
     plugin=False,
 )
 # In two passes: nodes are visited in order, and a Resize comes before its Add.

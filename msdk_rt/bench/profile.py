@@ -99,9 +99,11 @@ def _kan(inputs: Shapes, outputs: Shapes) -> float:
 _FLOPS = {
     "Conv": _conv,
     "Conv3d": _conv,
+    "NormConv3d": _conv,
     "FusedConv": _conv,
     "ConvTranspose": _conv_transpose,
     "ConvTranspose3d": _conv_transpose,
+    "NormConvTranspose3d": _conv_transpose,
     "MatMul": _matmul,
     "DirectionalConv1d": _directional_conv,
     "BidirectionalSelectiveScan": _scan,

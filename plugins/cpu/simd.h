@@ -12,6 +12,8 @@ typedef float Vec __attribute__((vector_size(4 * MSDK_LANES), may_alias));
 typedef int32_t VecInt __attribute__((vector_size(4 * MSDK_LANES), may_alias));
 typedef float VecUnaligned __attribute__((vector_size(4 * MSDK_LANES), may_alias, aligned(4)));
 
+typedef double VecDouble __attribute__((vector_size(4 * MSDK_LANES), may_alias));  // half as many
+
 static inline Vec splat(float x) { return x - Vec{}; }
 static inline Vec load(const float* p) { return *reinterpret_cast<const VecUnaligned*>(p); }
 static inline void store(float* p, Vec v) { *reinterpret_cast<VecUnaligned*>(p) = v; }
@@ -32,6 +34,23 @@ static inline void store_first(float* p, Vec v, int64_t count) {
   _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), (__m512)v);
 #else
   memcpy(p, &v, sizeof(float) * count);
+#endif
+}
+
+// The lower and the upper half of the lanes in double.
+static inline void widen(Vec v, VecDouble* halves) {
+#if defined(__AVX512F__) && MSDK_LANES == 16
+  halves[0] = (VecDouble)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)v));
+  halves[1] = (VecDouble)_mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd((__m512d)v, 1)));
+#elif defined(__AVX__) && MSDK_LANES == 8
+  halves[0] = (VecDouble)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)v));
+  halves[1] = (VecDouble)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)v, 1));
+#elif defined(__SSE2__) && MSDK_LANES == 4
+  halves[0] = (VecDouble)_mm_cvtps_pd((__m128)v);
+  halves[1] = (VecDouble)_mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v));
+#else
+  constexpr int kHalf = kLanes / 2;
+  for (int lane = 0; lane < kLanes; ++lane) halves[lane / kHalf][lane % kHalf] = static_cast<double>(v[lane]);
 #endif
 }
 

@@ -3,10 +3,11 @@
 // Op, made from a node's attributes, has:
 //   Type, float or Half: of its tensors, but for parameters, which are float
 //   kName, kInputs (how many), kOptionalInputs (the last ones); kOverwrites, which input its output may be written
-//   over, or nothing static constexpr bool is_parameter(size_t input) explicit Op(const OrtKernelInfo*) throws
-//   Ort::Exception, as do all of these Call arguments(const Ort::KernelContext&) const               checked inputs,
-//   and the output static void on_cpu(const Call&, const cpu::Parallel&) static const char* on_cuda(const Call&, const
-//   Ort::KernelContext&)   null, or why the launch was refused
+//   over, or nothing; is_moments, whether an input is of doubles, and kGivesMoments, or nothing static constexpr bool
+//   is_parameter(size_t input) explicit Op(const OrtKernelInfo*) throws Ort::Exception, as do all of these Call
+//   arguments(const Ort::KernelContext&) const               checked inputs, and the output static void on_cpu(const
+//   Call&, const cpu::Parallel&) static const char* on_cuda(const Call&, const Ort::KernelContext&)   null, or why the
+//   launch was refused
 #pragma once
 
 #include "onnxruntime/cpu.h"

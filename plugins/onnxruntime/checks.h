@@ -72,8 +72,8 @@ std::optional<Input<float>> constant_input(const OrtKernelInfo* info, size_t ind
 bool has_input(const Ort::KernelContext& context, size_t index);
 
 template <class T>
-T* output(const Ort::KernelContext& context, const std::vector<int64_t>& shape) {
-  return context.GetOutput(0, shape.data(), shape.size()).GetTensorMutableData<T>();
+T* output(const Ort::KernelContext& context, const std::vector<int64_t>& shape, size_t index = 0) {
+  return context.GetOutput(index, shape.data(), shape.size()).GetTensorMutableData<T>();
 }
 
 }  // namespace msdk::ort

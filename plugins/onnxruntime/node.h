@@ -46,6 +46,17 @@ constexpr int overwrites = -1;
 template <class Op>
 constexpr int overwrites<Op, std::void_t<decltype(Op::kOverwrites)>> = Op::kOverwrites;
 
+// Whether an input is of doubles: Op::is_moments, or none; and whether an op has a second output, of doubles, which may
+// be absent: Op::kGivesMoments.
+template <class Op, class = void>
+constexpr bool takes_moments = false;
+template <class Op>
+constexpr bool takes_moments<Op, std::void_t<decltype(Op::is_moments(0))>> = true;
+template <class Op, class = void>
+constexpr bool gives_moments = false;
+template <class Op>
+constexpr bool gives_moments<Op, std::void_t<decltype(Op::kGivesMoments)>> = Op::kGivesMoments;
+
 // The op for the device's provider. ONNX Runtime merges the ops of one name into one schema, and picks among them by
 // the provider and the types of a node's inputs.
 template <class Op, class Device>
@@ -71,13 +82,21 @@ struct CustomOp : Ort::CustomOpBase<CustomOp<Op, Device>, Node<Op, Device>, true
   const char* GetName() const { return Op::kName; }
   const char* GetExecutionProviderType() const { return Device::kProvider; }
   size_t GetInputTypeCount() const { return Op::kInputs; }
-  size_t GetOutputTypeCount() const { return 1; }
+  size_t GetOutputTypeCount() const { return gives_moments<Op> ? 2 : 1; }
   ONNXTensorElementDataType GetInputType(size_t index) const {
+    if constexpr (takes_moments<Op>) {
+      if (Op::is_moments(index)) return ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE;
+    }
     return Op::is_parameter(index) ? ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT : kType;
   }
-  ONNXTensorElementDataType GetOutputType(size_t) const { return kType; }
+  ONNXTensorElementDataType GetOutputType(size_t index) const {
+    return index == 0 ? kType : ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE;
+  }
   OrtCustomOpInputOutputCharacteristic GetInputCharacteristic(size_t index) const {
     return index + Op::kOptionalInputs < Op::kInputs ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
+  }
+  OrtCustomOpInputOutputCharacteristic GetOutputCharacteristic(size_t index) const {
+    return index == 0 ? INPUT_OUTPUT_REQUIRED : INPUT_OUTPUT_OPTIONAL;
   }
   OrtStatusPtr CreateKernelV2(const OrtApi&, const OrtKernelInfo* info, void** kernel) const {
     return guarded([&] {

@@ -60,6 +60,21 @@ inline Floats uniform(std::mt19937& rng, int64_t count, float low, float high) {
   return values;
 }
 
+// Norms that leave numbers about `mean`, at most 1 away from it, at most 1 in size.
+inline std::vector<Normalisation> random_norms(std::mt19937& rng, int64_t count, float mean) {
+  std::vector<Normalisation> norms;
+  for (int64_t i = 0; i < count; ++i) {
+    const Floats draws = uniform(rng, 3, -1, 1);
+    norms.push_back({mean + 0.1f * draws[0], 1e-8f * draws[1], 0.6f + 0.1f * draws[2], 0.2f * draws[0]});
+  }
+  return norms;
+}
+
+inline double normed(const Normalisation& n, float slope, float x) {
+  const double y = (x - double(n.high) - double(n.low)) * double(n.scale) + double(n.shift);
+  return y > 0 ? y : y * double(slope);
+}
+
 // The largest difference over the largest value, or over `largest`; infinite where anything is not finite, the poison
 // included.
 inline double relative_error(const Floats& actual, const std::vector<double>& expected, double largest = 1e-30) {

@@ -1,5 +1,6 @@
 // conv3d of every kernel set against a reference in double: by Winograd and tap by tap, rows cut into tasks in many
-// ways, tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit.
+// ways, tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit. Of
+// plain x, and of x that is normalised as it is read; moments of y.
 
 #include "kernel_fixture.h"
 
@@ -12,6 +13,10 @@ struct Case {
   int64_t batch, in_channels, out_channels, groups, sides[3], kernel, stride, before, after;
 };
 
+double value_of(const Conv3dArgs& a, int64_t channel, float x) {
+  return a.norm.channels ? normed(a.norm.channels[channel], a.norm.slope, x) : x;
+}
+
 // y, and its size if no terms cancelled for x of at most 1: Winograd's rounding is relative to that.
 std::pair<std::vector<double>, double> reference(const Conv3dArgs& a) {
   const int64_t channels = a.in_channels / a.groups, outputs = a.out_channels / a.groups;
@@ -23,7 +28,8 @@ std::pair<std::vector<double>, double> reference(const Conv3dArgs& a) {
         const int64_t at[3] = {p / (a.out[1] * a.out[2]), p / a.out[2] % a.out[1], p % a.out[2]};
         double sum = a.bias ? a.bias[o] : 0, size = std::fabs(sum);
         for (int64_t c = 0; c < channels; ++c) {
-          const float* x = a.x + (b * a.in_channels + o / outputs * channels + c) * a.in[0] * a.in[1] * a.in[2];
+          const int64_t channel = b * a.in_channels + o / outputs * channels + c;
+          const float* x = a.x + channel * a.in[0] * a.in[1] * a.in[2];
           const float* weight = a.weight + (o * channels + c) * a.kernel[0] * a.kernel[1] * a.kernel[2];
           for (int64_t tap = 0; tap < a.kernel[0] * a.kernel[1] * a.kernel[2]; ++tap) {
             const int64_t of[3] = {tap / (a.kernel[1] * a.kernel[2]), tap / a.kernel[2] % a.kernel[1],
@@ -35,7 +41,7 @@ std::pair<std::vector<double>, double> reference(const Conv3dArgs& a) {
               inside = inside && i >= 0 && i < a.in[axis];
               from = from * a.in[axis] + i;
             }
-            if (inside) sum += double(weight[tap]) * x[from];
+            if (inside) sum += double(weight[tap]) * value_of(a, channel, x[from]);
             size += std::fabs(weight[tap]);
           }
         }
@@ -47,7 +53,22 @@ std::pair<std::vector<double>, double> reference(const Conv3dArgs& a) {
   return {y, largest};
 }
 
-void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
+// That the moments of y are those of its numbers. Of a convolution of single voxels they are InstanceNorm's.
+void test_moments(const cpu::Kernels& isa, const std::string& what, const Floats& y, const std::vector<double>& given,
+                  bool of_voxels) {
+  const double limit = of_voxels ? 1e-7 : 1e-12;
+  const size_t voxels = y.size() / (given.size() / 2);
+  for (size_t channel = 0; channel < given.size() / 2; ++channel) {
+    double mean = 0, squares = 0;
+    for (size_t i = 0; i < voxels; ++i) mean += y[channel * voxels + i] / static_cast<double>(voxels);
+    for (size_t i = 0; i < voxels; ++i) squares += std::pow(y[channel * voxels + i] - mean, 2);
+    const double variance = squares / static_cast<double>(voxels), size = variance + mean * mean + 1e-30;
+    expect_close("conv3d's mean", isa.name, what, std::fabs(given[2 * channel] - mean) / std::sqrt(size), limit);
+    expect_close("conv3d's variance", isa.name, what, std::fabs(given[2 * channel + 1] - variance) / size, limit);
+  }
+}
+
+void test(const cpu::Kernels& isa, const Case& c, bool has_bias, bool is_normed, int threads) {
   std::mt19937 rng(11);
   Conv3dArgs a{};
   a.batch = c.batch, a.in_channels = c.in_channels, a.out_channels = c.out_channels, a.groups = c.groups;
@@ -58,16 +79,21 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
     a.out[axis] = (a.in[axis] + c.before + c.after - c.kernel) / c.stride + 1;
     voxels *= a.in[axis], taps *= c.kernel;
   }
-  const Floats x = uniform(rng, c.batch * c.in_channels * voxels, -1, 1);
+  const float about = is_normed ? 5 : 0;
+  const Floats x = uniform(rng, c.batch * c.in_channels * voxels, about - 1, about + 1);
   const Floats weight = uniform(rng, c.out_channels * c.in_channels / c.groups * taps, -1, 1);
   const Floats bias = uniform(rng, c.out_channels, -1, 1);
   a.x = x.data(), a.weight = weight.data(), a.bias = has_bias ? bias.data() : nullptr;
   const Floats packed = cpu::pack_conv3d(a, isa);
+  const std::vector<Normalisation> norms = random_norms(rng, c.batch * c.in_channels, about);
+  if (is_normed) a.norm = {norms.data(), has_bias ? 0.01f : 0.0f};
+  std::vector<double> moments(static_cast<size_t>(2 * c.batch * c.out_channels));
+  if (has_bias) a.moments = moments.data();
 
   Threads pool{std::min(threads, 3)};
   const cpu::Parallel parallel(run_on_threads, &pool, threads);
   const std::string what = text_of({c.batch, c.in_channels, c.out_channels, c.groups, c.sides[0], c.sides[1],
-                                    c.sides[2], c.kernel, c.stride, c.before, c.after, threads});
+                                    c.sides[2], c.kernel, c.stride, c.before, c.after, is_normed, threads});
   const size_t size = static_cast<size_t>(c.batch * c.out_channels * a.out[0] * a.out[1] * a.out[2]);
   const Floats y = run_twice("conv3d", isa.name, what, size, [&](float* out) {
     a.y = out;
@@ -75,6 +101,7 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, int threads) {
   });
   const auto [expected, largest] = reference(a);
   expect_close("conv3d", isa.name, what, relative_error(y, expected, largest), 5e-7);
+  if (a.moments) test_moments(isa, what, y, moments, taps == 1);
 }
 
 void test_all(const cpu::Kernels& isa) {
@@ -146,7 +173,10 @@ void test_all(const cpu::Kernels& isa) {
   };
   int count = 0;
   for (const Case& c : cases) {
-    for (const int threads : {1, 3, 64}) test(isa, c, count++ % 2 == 0, threads);
+    for (const int threads : {1, 3, 64}) {
+      test(isa, c, count++ % 2 == 0, false, threads);
+      if (threads != 3) test(isa, c, count % 3 == 0, true, threads);
+    }
   }
   std::printf("%s: %d cases done\n", isa.name, count);
 }

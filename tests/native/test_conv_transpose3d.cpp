@@ -1,6 +1,6 @@
 // conv_transpose3d of every kernel set against a reference in double: rows shorter than a vector and longer, any of its
-// kernels, with a skip and without, rows and channels cut into tasks in many ways, tensors that end where a sanitizer
-// sees the next byte, outputs poisoned, every run repeated bit for bit.
+// kernels, with a skip and without, either input normalised or not, rows and channels cut into tasks in many ways,
+// tensors that end where a sanitizer sees the next byte, outputs poisoned, every run repeated bit for bit.
 
 #include "kernel_fixture.h"
 
@@ -29,18 +29,24 @@ std::vector<double> reference(const ConvTranspose3dArgs& a) {
         double sum = a.bias[o];
         for (int64_t c = 0; c < a.in_channels; ++c) {
           const int64_t taps = a.kernel[0] * a.kernel[1] * a.kernel[2];
-          sum += double(a.weight[(c * a.out_channels + o) * taps + tap]) * a.x[(b * a.in_channels + c) * voxels + from];
+          const int64_t channel = b * a.in_channels + c;
+          const float x = a.x[channel * voxels + from];
+          const double read = a.norm.channels ? normed(a.norm.channels[channel], a.norm.slope, x) : x;
+          sum += double(a.weight[(c * a.out_channels + o) * taps + tap]) * read;
         }
         y.push_back(sum);
       }
     }
-    const int64_t skipped = a.skip_channels * larger;
-    y.insert(y.end(), a.skip + b * skipped, a.skip + (b + 1) * skipped);
+    for (int64_t channel = b * a.skip_channels; channel < (b + 1) * a.skip_channels; ++channel) {
+      for (const float* skip = a.skip + channel * larger; skip < a.skip + (channel + 1) * larger; ++skip) {
+        y.push_back(a.skip_norm.channels ? normed(a.skip_norm.channels[channel], a.skip_norm.slope, *skip) : *skip);
+      }
+    }
   }
   return y;
 }
 
-void test(const cpu::Kernels& isa, const Case& c, int threads) {
+void test(const cpu::Kernels& isa, const Case& c, bool is_normed, int threads) {
   std::mt19937 rng(13);
   ConvTranspose3dArgs a{};
   a.batch = c.batch, a.in_channels = c.in_channels, a.out_channels = c.out_channels, a.skip_channels = c.skip_channels;
@@ -54,12 +60,16 @@ void test(const cpu::Kernels& isa, const Case& c, int threads) {
   const Floats bias = uniform(rng, c.out_channels, -1, 1);
   const Floats skip = uniform(rng, c.batch * c.skip_channels * voxels * taps, -1, 1);
   a.x = x.data(), a.weight = weight.data(), a.bias = bias.data(), a.skip = c.skip_channels ? skip.data() : nullptr;
+  const std::vector<Normalisation> norms = random_norms(rng, c.batch * c.skip_channels, 0);
+  if (is_normed) a.skip_norm = {norms.data(), 0.2f};
+  const std::vector<Normalisation> norms_of_x = random_norms(rng, c.batch * c.in_channels, 0);
+  if (is_normed && threads > 1) a.norm = {norms_of_x.data(), 0.2f};
   const Floats packed = cpu::pack_conv_transpose3d(a, isa);
 
   Threads pool{std::min(threads, 3)};
   const cpu::Parallel parallel(run_on_threads, &pool, threads);
   const std::string what = text_of({c.batch, c.in_channels, c.out_channels, c.skip_channels, c.sides[0], c.sides[1],
-                                    c.sides[2], c.kernel[0], c.kernel[1], c.kernel[2], threads});
+                                    c.sides[2], c.kernel[0], c.kernel[1], c.kernel[2], is_normed, threads});
   const size_t size = static_cast<size_t>(c.batch * (c.out_channels + c.skip_channels) * voxels * taps);
   const Floats y = run_twice("conv_transpose3d", isa.name, what, size, [&](float* out) {
     a.y = out;
@@ -79,8 +89,8 @@ void test_all(const cpu::Kernels& isa) {
   int count = 0;
   for (const Case& c : cases) {
     for (const int threads : {1, 3, 64}) {
-      test(isa, c, threads);
-      ++count;
+      for (const bool is_normed : {false, true}) test(isa, c, is_normed, threads);
+      count += 2;
     }
   }
   std::printf("%s: %d cases done\n", isa.name, count);

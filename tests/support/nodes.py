@@ -16,14 +16,20 @@ IR_VERSION = 10
 
 
 def node_model(
-    op: str, inputs: dict[str, np.ndarray | None], constants: Collection[str] = (), **attributes
+    op: str,
+    inputs: dict[str, np.ndarray | None],
+    constants: Collection[str] = (),
+    moments: bool = False,
+    **attributes,
 ) -> onnx.ModelProto:
     """A model of one node: `inputs` in the op's order, None where one is left out; y as the first.
 
-    constants: inputs that the model holds, as initialisers, instead of being fed them.
+    constants: inputs that the model holds, as initialisers, instead of being fed them. moments: whether the
+    node has a second output of that name, in float64.
     """
     present = {name: array for name, array in inputs.items() if array is not None}
-    node = onnx.helper.make_node(op, list(present), ["y"], domain="msdk", **attributes)
+    outputs = {"y": None} | ({"moments": onnx.TensorProto.DOUBLE} if moments else {})
+    node = onnx.helper.make_node(op, list(present), list(outputs), domain="msdk", **attributes)
     values = [
         onnx.helper.make_tensor_value_info(
             name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), array.shape
@@ -32,8 +38,9 @@ def node_model(
         if name not in constants
     ]
     held = [onnx.numpy_helper.from_array(array, name) for name, array in present.items() if name in constants]
-    output = onnx.helper.make_tensor_value_info("y", values[0].type.tensor_type.elem_type, None)
-    graph = onnx.helper.make_graph([node], "one_node", values, [output], held)
+    outputs["y"] = values[0].type.tensor_type.elem_type
+    given = [onnx.helper.make_tensor_value_info(name, kind, None) for name, kind in outputs.items()]
+    graph = onnx.helper.make_graph([node], "one_node", values, given, held)
     opsets = [onnx.helper.make_opsetid("", OPSET), onnx.helper.make_opsetid("msdk", 1)]
     return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 

@@ -6,6 +6,7 @@
 
 #include "cpu/kernels.h"
 #include "cpu/workspace.h"
+#include "ops/instance_norm/cpu.h"
 #include "ops/token_linear/cpu.h"
 
 namespace msdk::cpu {
@@ -112,6 +113,9 @@ void at_points(const float* taps, const Method& method, F&& f) {
   }
 }
 
+// Tap by tap.
+int64_t rows_of_sums(int64_t rows) { return (rows + kRowsOfSums - 1) / kRowsOfSums; }
+
 struct Split {
   int64_t rows_of_plane, rows_of_task, tasks_of_plane, planes, row_tasks, block_groups, blocks_of_task;
 };
@@ -147,6 +151,10 @@ Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
   const int64_t most = std::clamp<int64_t>(std::max(std::min(wanted, for_threads), least), 1, split.rows_of_plane);
   split.tasks_of_plane = (split.rows_of_plane + most - 1) / most;
   split.rows_of_task = (split.rows_of_plane + split.tasks_of_plane - 1) / split.tasks_of_plane;
+  if (a.moments && method.tile == 0) {  // a sum is of one task
+    split.rows_of_task = rows_of_sums(split.rows_of_task) * kRowsOfSums;
+    split.tasks_of_plane = (split.rows_of_plane + split.rows_of_task - 1) / split.rows_of_task;
+  }
   split.row_tasks = a.batch * split.planes * split.tasks_of_plane;
   split.blocks_of_task = a.groups > 1 ? 1 : blocks_of_task(method, split.row_tasks, threads);
   split.block_groups = (method.blocks + split.blocks_of_task - 1) / split.blocks_of_task;
@@ -160,7 +168,22 @@ bool is_linear(const Conv3dArgs& a) {
 }
 
 TokenLinearArgs as_linear(const Conv3dArgs& a) {
-  return {a.batch, 1, a.in_channels, a.out_channels, a.in[0] * a.in[1] * a.in[2], a.x, a.weight, a.bias, nullptr, a.y};
+  const int64_t voxels = a.in[0] * a.in[1] * a.in[2];
+  return {a.batch, 1, a.in_channels, a.out_channels, voxels, a.x, a.weight, a.bias, nullptr, a.y, a.norm};
+}
+
+// Adds up the sums of rows, (batch, out_channels, rows), in their order: the number of threads does not matter.
+void join_sums(const Conv3dArgs& a, const std::vector<Sums>& sums, int64_t rows, const Parallel& parallel) {
+  const double voxels = static_cast<double>(a.out[0] * a.out[1] * a.out[2]);
+  parallel(a.batch * a.out_channels, [&](int64_t channel) {
+    Sums all = {0, 0};
+    for (const Sums* row = sums.data() + channel * rows; row < sums.data() + (channel + 1) * rows; ++row) {
+      all.sum += row->sum, all.squares += row->squares;
+    }
+    const double mean = all.sum / voxels, variance = all.squares / voxels - mean * mean;
+    a.moments[2 * channel] = mean;
+    a.moments[2 * channel + 1] = variance < 0 ? 0 : variance;
+  });
 }
 
 }  // namespace
@@ -196,13 +219,22 @@ std::vector<float> pack_conv3d(const Conv3dArgs& a, const Kernels& isa) {
 
 void conv3d(const Conv3dArgs& a, const float* packed, const Parallel& parallel, const Kernels& isa) {
   if (a.batch == 0) return;
-  if (is_linear(a)) return token_linear(as_linear(a), packed, parallel, isa);
+  if (is_linear(a)) {
+    token_linear(as_linear(a), packed, parallel, isa);
+    const int64_t voxels = a.out[0] * a.out[1] * a.out[2];
+    if (a.moments) moments_of(a.y, a.batch * a.out_channels, voxels, a.moments, parallel, isa);
+    return;
+  }
   const Method method(a, isa);
   const Split split = split_of(a, method, parallel.threads());
   const int64_t scratch = method.kernel->scratch_floats(a, split.rows_of_task);
   if (scratch > INT32_MAX) throw std::length_error("conv3d: rows of this many channels and voxels do not fit a task");
+  const int64_t rows = split.planes * (method.tile ? split.rows_of_plane : rows_of_sums(split.rows_of_plane));
+  std::vector<Sums> sums(static_cast<size_t>(a.moments ? a.batch * a.out_channels * rows : 0));
   parallel(split.row_tasks * split.block_groups, [&](int64_t index) {
     Conv3dTask task;
+    task.sums = a.moments ? sums.data() : nullptr;
+    task.sums_pitch = rows;
     task.first_block = index % split.block_groups * split.blocks_of_task;
     task.blocks = std::min(split.blocks_of_task, method.blocks - task.first_block);
     index /= split.block_groups;
@@ -213,6 +245,7 @@ void conv3d(const Conv3dArgs& a, const float* packed, const Parallel& parallel, 
     task.batch = index / split.planes;
     method.kernel->run(a, packed, task, task_scratch(scratch * static_cast<int64_t>(sizeof(float))));
   });
+  if (a.moments) join_sums(a, sums, rows, parallel);
 }
 
 }  // namespace msdk::cpu

@@ -2,16 +2,22 @@
 #pragma once
 
 #include "ops/conv3d/args.h"
+#include "ops/instance_norm/cpu_kernels.h"
 
 namespace msdk::cpu {
 
 // The points of F(4, 3) are 0, +- these and infinity. All constants of its transforms are exact.
 constexpr float kWinogradNear = 0.625f, kWinogradFar = 1.5f;
 
+// Tap by tap the sums of so many rows of a plane, or of its last ones, are one.
+constexpr int64_t kRowsOfSums = 8;
+
 // Some rows of y and some blocks of output channels, the last block of a group filled up. Rows count
 // from 0 to depth * height; by Winograd, tiles of rows.
 struct Conv3dTask {
   int64_t batch, first_row, rows, first_block, blocks;
+  Sums* sums;          // of the rows of y, (batch, out_channels, sums_pitch), or null: not wanted
+  int64_t sums_pitch;  // by Winograd tiles of rows
 };
 
 // A way to convolve: `weight` is packed for it (cpu.cpp).

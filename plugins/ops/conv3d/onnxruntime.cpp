@@ -1,10 +1,12 @@
 // Conv3d as ONNX Runtime sees it: ONNX's Conv in three dimensions, for the CPU alone. Weights that are constants are
-// packed once.
+// packed once. NormConv3d is the same between norms: it reads x normalised, and gives the moments of y.
 
+#include <optional>
 #include <vector>
 
 #include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
+#include "onnxruntime/norm.h"
 #include "ops/conv3d/cpu.h"
 
 namespace msdk::ort {
@@ -94,8 +96,54 @@ class Conv3d {
   std::vector<float> packed_;
 };
 
+struct NormConv3dCall {
+  Conv3dCall conv;
+  std::optional<cpu::NormOfInput> norm;
+  float slope;
+};
+
+class NormConv3d {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "NormConv3d";
+  static constexpr size_t kInputs = 6, kOptionalInputs = 3;
+  static constexpr bool is_moments(size_t input) { return input == 5; }
+  static constexpr bool kGivesMoments = true;
+  static constexpr bool is_parameter(size_t) { return false; }
+
+  explicit NormConv3d(const OrtKernelInfo* info) : conv_(info), norm_(info) {}
+
+  NormConv3dCall arguments(const Ort::KernelContext& context) const {
+    NormConv3dCall call{conv_.arguments(context), {}, norm_.slope_below_zero()};
+    Conv3dArgs& args = call.conv.args;
+    for (int axis = 0; axis < 3; ++axis) check_at_most(along("x", axis).c_str(), args.in[axis], INT32_MAX);
+    if (has_input(context, 3)) call.norm = norm_of_input(context, 3, norm_.epsilon, args.batch, args.in_channels);
+    if (context.GetOutputCount() > 1) args.moments = output<double>(context, {args.batch, args.out_channels, 2}, 1);
+    return call;
+  }
+
+  static void on_cpu(const NormConv3dCall& call, const cpu::Parallel& parallel) {
+    Conv3dCall conv = call.conv;
+    const Conv3dArgs& a = conv.args;
+    std::vector<Normalisation> channels;
+    if (call.norm) {
+      const int64_t voxels = a.in[0] * a.in[1] * a.in[2];
+      channels = cpu::normalisations(*call.norm, a.x, a.batch, a.in_channels, voxels, parallel);
+      conv.args.norm = {channels.data(), call.slope};
+    }
+    Conv3d::on_cpu(conv, parallel);
+  }
+
+ private:
+  Conv3d conv_;
+  NormAttributes norm_;
+};
+
 }  // namespace
 
-void add_conv3d(Ort::CustomOpDomain& domain) { add_on<Conv3d, Cpu>(domain); }
+void add_conv3d(Ort::CustomOpDomain& domain) {
+  add_on<Conv3d, Cpu>(domain);
+  add_on<NormConv3d, Cpu>(domain);
+}
 
 }  // namespace msdk::ort

@@ -12,7 +12,7 @@ namespace {
 // A task's copy of x stays in the L2 cache, and its voxels are enough for the weights to be read a few times only.
 constexpr int64_t kCopyBytes = 192 << 10, kLeastVoxels = 128;
 constexpr int kTasksPerThread = 4;
-constexpr int64_t kSkipFloats = 1 << 16;  // of a task that copies some of skip
+constexpr int64_t kSkipFloats = 1 << 16;  // of a task that copies some of a channel of skip
 
 int64_t pairs_of(const ConvTranspose3dArgs& a) { return a.out_channels * a.kernel[0] * a.kernel[1] * a.kernel[2]; }
 
@@ -49,14 +49,13 @@ void conv_transpose3d(const ConvTranspose3dArgs& a, const float* packed, const P
   const int64_t block_tasks = rounded_up(blocks, blocks_of_task), products = a.batch * row_tasks * block_tasks;
 
   const int64_t out_voxels = a.in[0] * a.in[1] * a.in[2] * a.kernel[0] * a.kernel[1] * a.kernel[2];
-  const int64_t skip_floats = a.skip ? a.skip_channels * out_voxels : 0;
-  const int64_t copies = rounded_up(skip_floats, kSkipFloats);
+  const int64_t copies_of_channel = rounded_up(out_voxels, kSkipFloats);
+  const int64_t copies = (a.skip ? a.skip_channels : 0) * copies_of_channel;
   parallel(products + a.batch * copies, [&](int64_t index) {
     if (index >= products) {
-      const int64_t batch = (index - products) / copies, first = (index - products) % copies * kSkipFloats;
-      const int64_t count = std::min(kSkipFloats, skip_floats - first);
-      float* y = a.y + (batch * (a.out_channels + a.skip_channels) + a.out_channels) * out_voxels + first;
-      kernel.copy_skip(a, a.skip + batch * skip_floats + first, count, y);
+      index -= products;
+      const int64_t first = index % copies_of_channel * kSkipFloats, channel = index % copies / copies_of_channel;
+      kernel.copy_skip(a, index / copies, channel, first, std::min(kSkipFloats, out_voxels - first));
       return;
     }
     ConvTranspose3dTask task;

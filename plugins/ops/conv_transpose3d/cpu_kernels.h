@@ -14,7 +14,8 @@ struct ConvTranspose3dKernels {
   int outputs;  // pairs of output channel and tap in a block
   int64_t (*scratch_floats)(const ConvTranspose3dArgs&, int64_t rows);
   void (*run)(const ConvTranspose3dArgs&, const float* weight, const ConvTranspose3dTask&, float* scratch);
-  void (*copy_skip)(const ConvTranspose3dArgs&, const float* skip, int64_t count, float* y);
+  // `count` voxels from voxel `first` on of channel `channel` of an image's skip.
+  void (*copy_skip)(const ConvTranspose3dArgs&, int64_t image, int64_t channel, int64_t first, int64_t count);
 };
 
 }  // namespace msdk::cpu

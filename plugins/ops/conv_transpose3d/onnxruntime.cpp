@@ -1,10 +1,13 @@
 // ConvTranspose3d as ONNX Runtime sees it: ONNX's ConvTranspose whose kernel is its stride, and a Concat with a skip,
-// for the CPU alone. Weights that are constants are packed once.
+// for the CPU alone. Weights that are constants are packed once. NormConvTranspose3d normalises the skip as it copies
+// it.
 
+#include <optional>
 #include <vector>
 
 #include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
+#include "onnxruntime/norm.h"
 #include "ops/conv_transpose3d/cpu.h"
 
 namespace msdk::ort {
@@ -81,8 +84,54 @@ class ConvTranspose3d {
   std::vector<float> packed_;
 };
 
+struct NormConvTranspose3dCall {
+  ConvTranspose3dCall transposed;
+  cpu::NormOfInput of_skip;
+  std::optional<cpu::NormOfInput> of_x;
+  float slope;
+};
+
+class NormConvTranspose3d {
+ public:
+  using Type = float;
+  static constexpr const char* kName = "NormConvTranspose3d";
+  static constexpr size_t kInputs = 10, kOptionalInputs = 4;
+  static constexpr bool is_moments(size_t input) { return input == 6 || input == 9; }
+  static constexpr bool is_parameter(size_t) { return false; }
+
+  explicit NormConvTranspose3d(const OrtKernelInfo* info) : transposed_(info), norm_(info) {}
+
+  NormConvTranspose3dCall arguments(const Ort::KernelContext& context) const {
+    NormConvTranspose3dCall call{transposed_.arguments(context), {}, {}, norm_.slope_below_zero()};
+    const ConvTranspose3dArgs& args = call.transposed.args;
+    if (!args.skip) fail("skip: expected a tensor, got none");
+    call.of_skip = norm_of_input(context, 4, norm_.epsilon, args.batch, args.skip_channels);
+    if (has_input(context, 7)) call.of_x = norm_of_input(context, 7, norm_.epsilon, args.batch, args.in_channels);
+    return call;
+  }
+
+  static void on_cpu(const NormConvTranspose3dCall& call, const cpu::Parallel& parallel) {
+    ConvTranspose3dCall transposed = call.transposed;
+    ConvTranspose3dArgs& a = transposed.args;
+    const int64_t voxels = a.in[0] * a.in[1] * a.in[2], larger = voxels * a.kernel[0] * a.kernel[1] * a.kernel[2];
+    const auto of_skip = cpu::normalisations(call.of_skip, a.skip, a.batch, a.skip_channels, larger, parallel);
+    std::vector<Normalisation> of_x;
+    if (call.of_x) of_x = cpu::normalisations(*call.of_x, a.x, a.batch, a.in_channels, voxels, parallel);
+    a.skip_norm = {of_skip.data(), call.slope};
+    a.norm = {call.of_x ? of_x.data() : nullptr, call.slope};
+    ConvTranspose3d::on_cpu(transposed, parallel);
+  }
+
+ private:
+  ConvTranspose3d transposed_;
+  NormAttributes norm_;
+};
+
 }  // namespace
 
-void add_conv_transpose3d(Ort::CustomOpDomain& domain) { add_on<ConvTranspose3d, Cpu>(domain); }
+void add_conv_transpose3d(Ort::CustomOpDomain& domain) {
+  add_on<ConvTranspose3d, Cpu>(domain);
+  add_on<NormConvTranspose3d, Cpu>(domain);
+}
 
 }  // namespace msdk::ort

@@ -1,6 +1,7 @@
 // InstanceNorm: what an instruction set offers for it. C headers only, see cpu/isa.h.
 #pragma once
 
+#include "ops/input_norm.h"
 #include "ops/instance_norm/args.h"
 
 namespace msdk::cpu {
@@ -13,10 +14,9 @@ struct Moments {
   double count, mean, squares;
 };
 
-// How a channel becomes its result: (x - high - low) * scale + shift. high + low is the mean, to twice a float's
-// digits.
-struct Normalisation {
-  float high, low, scale, shift;
+// The plain sums of some numbers and of their squares.
+struct Sums {
+  double sum, squares;
 };
 
 struct InstanceNormKernels {

@@ -3,18 +3,12 @@
 
 #include "onnxruntime/add.h"
 #include "onnxruntime/checks.h"
+#include "onnxruntime/norm.h"
 #include "ops/instance_norm/cpu.h"
 #include "ops/instance_norm/cuda.h"
 
 namespace msdk::ort {
 namespace {
-
-Activation activation_named(const std::string& name) {
-  if (name == "none") return Activation::kNone;
-  if (name == "relu") return Activation::kRelu;
-  if (name == "leaky_relu") return Activation::kLeakyRelu;
-  fail("activation: expected none, relu or leaky_relu, got '" + name + "'");
-}
 
 template <class T>
 class InstanceNorm {
@@ -25,12 +19,7 @@ class InstanceNorm {
   static constexpr int kOverwrites = 0;
   static constexpr bool is_parameter(size_t input) { return input == 1 || input == 2; }
 
-  explicit InstanceNorm(const OrtKernelInfo* info)
-      : epsilon_(float_attribute(info, "epsilon", 1e-5f)),
-        slope_(float_attribute(info, "slope", 0.01f)),
-        activation_(activation_named(string_attribute(info, "activation", "none"))) {
-    if (!(epsilon_ >= 0.0f)) fail("epsilon: expected a number of at least 0, got " + std::to_string(epsilon_));
-  }
+  explicit InstanceNorm(const OrtKernelInfo* info) : norm_(info) {}
 
   InstanceNormArgs<T> arguments(const Ort::KernelContext& context) const {
     const Input<T> x = input_of_rank_from<T>(context, 0, "x", 3);
@@ -39,8 +28,8 @@ class InstanceNorm {
     int64_t voxels = 1;
     for (size_t axis = 2; axis < x.shape.size(); ++axis) voxels *= x[axis];
     check_at_most("voxels of x", voxels, INT64_MAX);
-    InstanceNormArgs<T> args{x[0],   x[1],        voxels,    epsilon_, activation_, slope_,
-                             x.data, weight.data, bias.data, nullptr,  nullptr};
+    InstanceNormArgs<T> args{x[0],   x[1],        voxels,    norm_.epsilon, norm_.activation, norm_.slope,
+                             x.data, weight.data, bias.data, nullptr,       nullptr};
     if (has_input(context, 3)) args.addend = input<T>(context, 3, "addend", x.shape).data;
     args.y = output<T>(context, x.shape);
     return args;
@@ -56,8 +45,7 @@ class InstanceNorm {
   }
 
  private:
-  float epsilon_, slope_;
-  Activation activation_;
+  NormAttributes norm_;
 };
 
 }  // namespace

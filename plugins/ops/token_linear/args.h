@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "ops/input_norm.h"
+
 namespace msdk {
 
 // y[b,k,o,l] = bias[k,o] + sum_c weight[k,o,c] * x[b,k,c,l] + addend[b,k,o,l].
@@ -13,6 +15,7 @@ struct TokenLinearArgs {
   const float* bias;    // (sets, out_channels), or null: zero
   const float* addend;  // (batch, sets, out_channels, length), or null: zero
   float* y;             // (batch, sets, out_channels, length)
+  InputNorm norm = {};  // of x, with one set
 };
 
 }  // namespace msdk

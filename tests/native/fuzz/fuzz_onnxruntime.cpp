@@ -12,6 +12,11 @@ namespace {
 using Shape = std::vector<int64_t>;
 constexpr int64_t kMostElements = 20000;
 
+void add_norm(fuzz::Bytes& bytes, int64_t batch, int64_t channels, std::vector<Shape>& shapes) {
+  shapes.insert(shapes.end(), {{channels}, {channels}});
+  if (bytes.byte() % 4) shapes.push_back({batch, channels, 2});
+}
+
 // The inputs of a node that is right for `scans` directions.
 std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64_t scans) {
   const int64_t batch = bytes.between(1, 2), channels = bytes.one_of<int64_t>({1, 3, 33}),
@@ -34,12 +39,24 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
     if (bytes.byte() % 2) shapes.pop_back();
     return shapes;
   }
-  if (op == "Conv3d") {
+  if (op == "Conv3d" || op == "NormConv3d") {
     const auto side = [&] { return bytes.between(1, 7); };
-    const int64_t kernel = bytes.one_of<int64_t>({1, 2, 3, 3, 3, 17});
-    return {{batch, channels, side(), side(), 4 * side()},
-            {bytes.between(1, 9), channels, kernel, kernel, kernel},
-            {bytes.between(1, 9)}};
+    const int64_t kernel = bytes.one_of<int64_t>({1, 2, 3, 3, 3, 17}), outputs = bytes.between(1, 9);
+    std::vector<Shape> shapes{{batch, channels, side(), side(), 4 * side()},
+                              {outputs, channels, kernel, kernel, kernel},
+                              {bytes.byte() % 4 ? outputs : bytes.between(1, 9)}};
+    if (op == "NormConv3d" && bytes.byte() % 4) add_norm(bytes, batch, channels, shapes);
+    return shapes;
+  }
+  if (op == "NormConvTranspose3d") {
+    const int64_t outputs = bytes.between(1, 9), skip = bytes.between(0, 2);
+    Shape x{batch, channels, bytes.between(1, 3), bytes.between(1, 4), bytes.between(1, 20)};
+    Shape weight{channels, outputs, bytes.between(1, 2), bytes.between(1, 2), bytes.between(1, 2)};
+    std::vector<Shape> shapes{
+        x, weight, {outputs}, {batch, skip, x[2] * weight[2], x[3] * weight[3], x[4] * weight[4]}};
+    add_norm(bytes, batch, skip, shapes);
+    if (shapes.size() == 7 && bytes.byte() % 2) add_norm(bytes, batch, channels, shapes);
+    return shapes;
   }
   if (op == "ConvTranspose3d") {
     const int64_t outputs = bytes.between(1, 9);
@@ -93,8 +110,14 @@ bool affordable(const Shape& shape) {
 }
 
 // From -1 to 1, those of A from -2 to 0.
-void fill(fuzz::Bytes& bytes, OrtValue& tensor, bool is_half, bool is_A) {
-  stand_in::allocate(tensor, is_half ? 2 : 4);
+void fill(fuzz::Bytes& bytes, OrtValue& tensor, ONNXTensorElementDataType type, bool is_A) {
+  const bool is_half = type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+             is_double = type == ONNX_TENSOR_ELEMENT_DATA_TYPE_DOUBLE;
+  stand_in::allocate(tensor, is_half ? 2 : is_double ? 8 : 4);
+  if (is_double) {
+    std::fill_n(reinterpret_cast<double*>(tensor.data.get()), tensor.elements(), 0.5);
+    return;
+  }
   uint32_t state = bytes.any<uint32_t>();
   for (int64_t i = 0; i < tensor.elements(); ++i) {
     state = state * 1664525u + 1013904223u;
@@ -132,7 +155,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const int64_t scans = 1 + std::count(directions.begin(), directions.end(), ',');
   std::vector<Shape> shapes = right_shapes(bytes, name, scans);
-  if (name == "ConvTranspose3d" && bytes.byte() % 8) {
+  if (name.find("ConvTranspose3d") != std::string::npos && bytes.byte() % 8) {
     info.lists["strides"].assign(shapes[1].begin() + 2, shapes[1].end());  // its kernel
   }
   for (int64_t changes = bytes.between(0, 5) - 3; changes > 0; --changes) {
@@ -144,9 +167,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!succeeded(op->CreateKernelV2(op, &Ort::GetApi(), &info, &kernel))) return 0;
   const auto is_half = [](ONNXTensorElementDataType type) { return type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16; };
   OrtKernelContext context{{}, is_half(op->GetOutputType(op, 0)) ? size_t{2} : size_t{4}, {}};
+  context.has_moments = op->GetOutputTypeCount(op) > 1 && bytes.byte() % 4;
   for (size_t i = 0; i < shapes.size(); ++i) {
     context.inputs.push_back(std::make_unique<OrtValue>(OrtValue{shapes[i], nullptr}));
-    fill(bytes, *context.inputs[i], is_half(op->GetInputType(op, i)), shapes.size() > 3 && i == 4);
+    fill(bytes, *context.inputs[i], op->GetInputType(op, i), shapes.size() > 3 && i == 4);
   }
   if (bytes.byte() % 8 == 1) bytes.element_of(context.inputs).reset();
   if (succeeded(op->KernelComputeV2(kernel, &context))) {
@@ -154,6 +178,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (int64_t i = 0; i < context.output.elements(); ++i) {
       const char* element = &context.output.data[i * context.output_bytes];
       fuzz::expect(std::memcmp(element, poison.data(), poison.size()) != 0, "every element of the output written");
+    }
+    const std::string of_double(sizeof(double), '\xff');
+    for (int64_t i = 0; context.has_moments && i < context.moments.elements(); ++i) {
+      const char* element = &context.moments.data[i * sizeof(double)];
+      fuzz::expect(std::memcmp(element, of_double.data(), of_double.size()) != 0, "every moment written");
     }
   }
   op->KernelDestroy(kernel);

@@ -36,6 +36,8 @@ struct OrtKernelContext {
   std::vector<std::unique_ptr<OrtValue>> inputs;  // null: an input that the node does not have
   size_t output_bytes;                            // of an element
   OrtValue output;
+  bool has_moments = false;  // a second output, of doubles
+  OrtValue moments = {};
 };
 struct OrtCustomOpDomain {
   std::vector<const OrtCustomOp*> ops;
@@ -130,11 +132,16 @@ inline OrtApi api() {
     *out = index < context->inputs.size() ? context->inputs[index].get() : nullptr;
     return OrtStatusPtr{};
   };
-  api.KernelContext_GetOutput = [](OrtKernelContext* context, size_t, const int64_t* sizes, size_t count,
+  api.KernelContext_GetOutputCount = [](const OrtKernelContext* context, size_t* out) noexcept {
+    *out = context->has_moments ? 2 : 1;
+    return OrtStatusPtr{};
+  };
+  api.KernelContext_GetOutput = [](OrtKernelContext* context, size_t index, const int64_t* sizes, size_t count,
                                    OrtValue** out) noexcept {
-    context->output.shape.assign(sizes, sizes + count);
-    allocate(context->output, context->output_bytes);
-    *out = &context->output;
+    OrtValue& output = index == 0 ? context->output : context->moments;
+    output.shape.assign(sizes, sizes + count);
+    allocate(output, index == 0 ? context->output_bytes : sizeof(double));
+    *out = &output;
     return OrtStatusPtr{};
   };
   api.KernelContext_ParallelFor = [](const OrtKernelContext*, void (*body)(void*, size_t), size_t total, size_t,

@@ -156,6 +156,8 @@ struct Inputs {
         taps.data(), conv_bias.data(), nullptr,  k.data()};
     cpu::conv_transpose3d(transposed, cpu::pack_conv_transpose3d(transposed, isa).data(), parallel, isa);
     y.insert(y.end(), k.begin(), k.end());
+    const std::vector<Normalisation> norms(kBatch * kChannels, {0.1f, 1e-9f, 0.9f, 0.2f});
+    std::vector<double> moments(2 * kBatch * kChannels);
     for (const int64_t groups : {int64_t{1}, kChannels}) {  // by Winograd and tap by tap
       const Conv3dArgs conv{kBatch,
                             kChannels,
@@ -170,9 +172,12 @@ struct Inputs {
                             x.data(),
                             taps.data(),
                             nullptr,
-                            w.data()};
+                            w.data(),
+                            {groups == 1 ? norms.data() : nullptr, 0.01f},
+                            moments.data()};
       cpu::conv3d(conv, cpu::pack_conv3d(conv, isa).data(), parallel, isa);
       y.insert(y.end(), w.begin(), w.begin() + x.size());
+      y.insert(y.end(), moments.begin(), moments.end());
       cpu::instance_norm({kBatch, kChannels, length, 1e-5f, Activation::kRelu, 0.0f, x.data(), D_skip.data(),
                           conv_bias.data(), x.data(), w.data()},
                          parallel, isa);
