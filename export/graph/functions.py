@@ -19,12 +19,16 @@ def attach_functions(model: onnx.ModelProto) -> onnx.ModelProto:
     attached = strip_functions(model)
     attached.ir_version = max(attached.ir_version, _IR_WITH_OVERLOADS)
     opset = opset_of(attached)
-    functions = {}
+    functions: dict[tuple[str, str], onnx.FunctionProto] = {}
     for node in attached.graph.node:
         if node.domain == OPS_DOMAIN:
             function = _function(node, opset)
             node.overload = function.overload
             functions[function.name, function.overload] = function
+            for inner in function.node:
+                if inner.domain == OPS_DOMAIN:  # ONNX Runtime finds its body only if that has no overload
+                    functions[inner.op_type, ""] = _function(inner, opset)
+                    functions[inner.op_type, ""].ClearField("overload")
     attached.functions.extend(functions.values())
     return attached
 
@@ -49,9 +53,8 @@ def opset_of(model: onnx.ModelProto) -> int:
 
 
 def _function(node: onnx.NodeProto, opset: int) -> onnx.FunctionProto:
-    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
     op = spec(node.op_type)
-    selected = attributes.get(op.selector, b"").decode()
+    selected = next((entry.s.decode() for entry in node.attribute if entry.name == op.selector), "")
     given = op.given(node.input, node.output)
     header = f'<domain: "{OPS_DOMAIN}", opset_import: ["" : {opset}, "{OPS_DOMAIN}" : {OPS_VERSION}]>'
     function = onnx.parser.parse_function(f"{header}\n{op.name} {op.body(selected, given)}")

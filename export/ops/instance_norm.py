@@ -11,6 +11,7 @@ from onnxscript.rewriter import pattern
 
 from msdk_export.ops.matching import OURS, have_same_shape, node_of, rule_of
 from msdk_export.ops.spec import FLOAT, STRING, OpSpec
+from msdk_rt.artifact.ops_version import OPS_DOMAIN
 
 
 class Norm(pattern.RewriteRuleClassBase):
@@ -113,11 +114,18 @@ def in_half(kind: type[Norm]) -> type[Norm]:
     return InHalf
 
 
-ACTIVATIONS = {
-    "none": "Identity ({})",
-    "relu": "Relu ({})",
-    "leaky_relu": "LeakyRelu <alpha: float = @slope> ({})",
+_ACTIVATIONS = {
+    "none": "Identity (sum)",
+    "relu": "Relu (sum)",
+    "leaky_relu": "LeakyRelu <alpha: float = @slope> (sum)",
 }
+
+
+def norm_text(selected: str, *inputs: str) -> str:
+    """This op, without an addend, as a node in the body of another one that has its attributes."""
+    slope = {"none": " = 1.0", "relu": " = 0.0", "leaky_relu": ": float = @slope"}[selected]
+    attributes = f'epsilon: float = @epsilon, activation = "leaky_relu", slope{slope}'
+    return f"{OPS_DOMAIN}.InstanceNorm <{attributes}> ({', '.join(inputs)})"
 
 
 def _body(selected: str, given: Collection[str]) -> str:
@@ -129,7 +137,7 @@ def _body(selected: str, given: Collection[str]) -> str:
         norm = InstanceNormalization <epsilon: float = @epsilon> (x32, weight, bias)
         {"addend32 = Cast <to = 1> (addend)" if "addend" in given else ""}
         sum = {"Add (norm, addend32)" if "addend" in given else "Identity (norm)"}
-        y32 = {ACTIVATIONS[selected].format("sum")}
+        y32 = {_ACTIVATIONS[selected]}
         y = CastLike (y32, x)
     }}"""
 

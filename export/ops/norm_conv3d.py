@@ -6,23 +6,21 @@ the norm behind it. What is normalised is never in memory.
 
 from collections.abc import Collection
 
-from msdk_export.ops.instance_norm import ACTIVATIONS
+from msdk_export.ops.instance_norm import norm_text
 from msdk_export.ops.spec import FLOAT, INT, INTS, STRING, OpSpec
 
 
 def _body(selected: str, given: Collection[str]) -> str:
     optional = ("norm_weight", "norm_bias", "x_moments")
     inputs = ", ".join(("x", "weight", "bias", *(name for name in optional if name in given)))
-    read = "read = Identity (x)"
-    if "norm_weight" in given:
-        read = f"""norm = InstanceNormalization <epsilon: float = @epsilon> (x, norm_weight, norm_bias)
-        read = {ACTIVATIONS[selected].format("norm")}"""
+    is_normed = "norm_weight" in given
+    read = norm_text(selected, "x", "norm_weight", "norm_bias") if is_normed else "Identity (x)"
     activation = f'activation: string = "{selected or "none"}"'
     return f"""
     <strides, pads, group, epsilon: float = 1e-5, slope: float = 0.01, {activation}>
     ({inputs}) => ({"y, moments" if "moments" in given else "y"})
     {{
-        {read}
+        read = {read}
         y = Conv <strides: ints = @strides, pads: ints = @pads, group: int = @group> (read, weight, bias)
         {"moments = Constant <value = double[0] {}> ()" if "moments" in given else ""}
     }}"""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from msdk_export.ops.instance_norm import ACTIVATIONS
+from msdk_export.ops.instance_norm import norm_text
 from msdk_export.ops.spec import FLOAT, INTS, STRING, OpSpec
 
 _OPTIONAL = ("skip_moments", "x_norm_weight", "x_norm_bias", "x_moments")
@@ -11,19 +11,15 @@ _OPTIONAL = ("skip_moments", "x_norm_weight", "x_norm_bias", "x_moments")
 def _body(selected: str, given: Collection[str]) -> str:
     optional = [name for name in _OPTIONAL if name in given]
     inputs = ", ".join(("x", "weight", "bias", "skip", "norm_weight", "norm_bias", *optional))
-    activation = ACTIVATIONS[selected]
-    read = "read = Identity (x)"
-    if "x_norm_weight" in given:
-        read = f"""norm = InstanceNormalization <epsilon: float = @epsilon> (x, x_norm_weight, x_norm_bias)
-        read = {activation.format("norm")}"""
+    is_normed = "x_norm_weight" in given
+    read = norm_text(selected, "x", "x_norm_weight", "x_norm_bias") if is_normed else "Identity (x)"
     return f"""
     <strides, epsilon: float = 1e-5, slope: float = 0.01, activation: string = "{selected}">
     ({inputs}) => (y)
     {{
-        {read}
+        read = {read}
         larger = ConvTranspose <strides: ints = @strides> (read, weight, bias)
-        skip_norm = InstanceNormalization <epsilon: float = @epsilon> (skip, norm_weight, norm_bias)
-        behind = {activation.format("skip_norm")}
+        behind = {norm_text(selected, "skip", "norm_weight", "norm_bias")}
         y = Concat <axis = 1> (larger, behind)
     }}"""
 

@@ -3,8 +3,11 @@
 import re
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
+import msdk_rt
 from msdk_export.graph.functions import attach_functions
 from tests.support import oracle
 from tests.support.cases import Conv3dCase, ConvTranspose3dCase
@@ -165,6 +168,29 @@ def test_their_bodies_are_the_oracle_where_nobody_asked_for_cpu_ops(library, ind
     skip = normalised(inputs["skip"], norm, attributes)
     (actual,) = session(model, library=library, cpu_ops=False).run(None, given)
     assert_close(actual, oracle.conv_transpose3d(**inputs | {"skip": skip}, **DOUBLED.attributes))
+
+
+def test_a_session_with_norms_but_without_these_ops_runs_the_norms(tmp_path):
+    """As a GPU's does: their bodies have the norm as an op."""
+    norm, attributes, _ = norm_of(1, PLAIN.C)
+    inputs = conv_inputs(PLAIN, norm)
+    model = attach_functions(node_model("NormConv3d", inputs, **PLAIN.attributes, **attributes))
+    body = next(function for function in model.functions if function.name == "NormConv3d")
+    body.name = model.graph.node[0].op_type = "Unknown"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.add_session_config_entry("msdk.cpu_ops", "1")
+    options.register_custom_ops_library(str(msdk_rt.ops_library()))
+    node = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    assert [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node] == [
+        "InstanceNorm",
+        "Conv",
+    ]
+    x = normalised(inputs["x"], norm, attributes)
+    expected = oracle.conv3d(x, inputs["weight"], inputs["bias"], **PLAIN.attributes)
+    assert_close(node.run(None, inputs)[0], expected)
 
 
 def test_a_channel_that_is_not_finite_stays_alone():
