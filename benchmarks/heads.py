@@ -20,6 +20,7 @@ from benchmarks.accuracy import (
     template_at_2_mm,
     template_itself,
 )
+from benchmarks.accuracy_report import OUTSIDE
 from benchmarks.measure import record
 from msdk_export.demo_network import OWN_WEIGHTS, export_demo
 from msdk_export.synthetic.template import load_template
@@ -29,7 +30,6 @@ from msdk_rt.inference.labels import dice
 QUESTION = "heads"
 DRAWS = 20
 SEED = 20261126
-OUTSIDE = "outside the brain, % of it"
 Spacing = tuple[float, float, float]
 
 
