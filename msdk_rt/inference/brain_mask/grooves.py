@@ -15,6 +15,7 @@ def fill_grooves(mask: Mask, radii: Sequence[int]) -> None:
     if not any(radii):
         return
     part = mask[nonzero_box(mask[None])]
+    radii = [min(r, n) for r, n in zip(radii, part.shape, strict=True)]  # a longer one does no more
     near = _spread(np.pad(part, [(r, r) for r in radii]), radii)
     far = _spread(~near, radii)
     inside = tuple(slice(r, r + n) for r, n in zip(radii, part.shape, strict=True))

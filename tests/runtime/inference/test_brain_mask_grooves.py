@@ -32,3 +32,13 @@ def test_a_groove_is_filled_and_a_gap_stays():
     assert mask[2:13].all()
     assert not mask[:2].any()
     assert not mask[13:18].any()
+
+
+def test_a_radius_of_tiny_voxels_takes_no_more_memory_than_the_mask():
+    mask = np.zeros((9, 4, 5), np.bool_)
+    mask[1] = mask[7] = True
+
+    fill_grooves(mask, (10**9, 0, 10**9))
+
+    assert mask[1:8].all()
+    assert not mask[[0, 8]].any()
