@@ -76,6 +76,15 @@ def synthetic(template: Template, seeds: list[int]) -> Iterator[Judged]:
         yield Judged(case.image, case.labels)
 
 
+def colin27_images(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Colin27's head and its stripped brain, both (D, H, W) float32 in RAS order, of colin27's folder."""
+    head, brain = (
+        np.asarray(nib.as_closest_canonical(nib.load(folder / name)).dataobj, np.float32)
+        for name in ("ch2.nii.gz", "ch2bet.nii.gz")
+    )
+    return head, brain
+
+
 def colin27(folder: Path) -> Judged:
     """The Colin27 head, which no training saw, against a Gaussian mixture of its brain's intensities.
 
@@ -84,10 +93,7 @@ def colin27(folder: Path) -> Judged:
     come with it: the reference is a three-class mixture, fitted and judged inside the extracted brain alone.
     It knows no anatomy, so deep grey matter and partial volumes are where it is least to be trusted.
     """
-    head, brain = (
-        np.asarray(nib.as_closest_canonical(nib.load(folder / name)).dataobj, np.float32)
-        for name in ("ch2.nii.gz", "ch2bet.nii.gz")
-    )
+    head, brain = colin27_images(folder)
     inside = brain > 0
     values = brain[inside][:, None]
     start = np.percentile(values, [5, 40, 80])[:, None]

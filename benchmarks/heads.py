@@ -8,12 +8,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
 from benchmarks import accuracy_report
-from benchmarks.accuracy import TISSUES, Judged, head_at_2_mm, template_at_2_mm, template_itself
+from benchmarks.accuracy import (
+    TISSUES,
+    Judged,
+    colin27_images,
+    head_at_2_mm,
+    template_at_2_mm,
+    template_itself,
+)
+from benchmarks.accuracy_report import OUTSIDE
 from benchmarks.measure import record
 from msdk_export.demo_network import OWN_WEIGHTS, export_demo
 from msdk_export.synthetic.template import load_template
@@ -23,7 +30,6 @@ from msdk_rt.inference.labels import dice
 QUESTION = "heads"
 DRAWS = 20
 SEED = 20261126
-OUTSIDE = "outside the brain, % of it"
 Spacing = tuple[float, float, float]
 
 
@@ -55,16 +61,13 @@ def main(arguments: list[str] = ()) -> None:
 
 def _colin27(segmenter: Segmenter, folder: Path, name: str, pictures: Path | None) -> None:
     """The head against the run of its stripped brain, inside that brain."""
-    head, brain = (
-        np.asarray(nib.as_closest_canonical(nib.load(folder / file)).dataobj, np.float32)
-        for file in ("ch2.nii.gz", "ch2bet.nii.gz")
-    )
+    head, brain = colin27_images(folder)
     spacing = (1.0, 1.0, 1.0)
     stripped = segmenter.run(brain[None], spacing=spacing)
     judged = Judged(head, stripped, brain > 0)
     for change, image, changed_spacing in _changes(judged, spacing, True):
         labels = segmenter.run(image.image[None], spacing=changed_spacing)
-        scores = _scores(labels, image)
+        scores = scores_of(labels, image)
         _say(f"{name}Colin27, head{change}, against its stripped brain", scores)
         if pictures and not change:
             _draw(pictures, name or "with the brain mask", head, labels)
@@ -79,7 +82,7 @@ def _judge(
         judged = judged._replace(where=judged.reference > 0)
         for change, image, changed_spacing in _changes(judged, spacing, is_head):
             labels = segmenter.run(image.image[None], spacing=changed_spacing)
-            found = _scores(labels, image, everywhere=True)
+            found = scores_of(labels, image, everywhere=True)
             scores.setdefault(change, []).append(found)
     for change, rows in scores.items():
         _say(f"{name}{change}, mean", {what: float(np.mean([row[what] for row in rows])) for what in rows[0]})
@@ -89,7 +92,7 @@ def _judge(
             _say(f"{name}{change}, worst", worst)
 
 
-def _scores(labels: np.ndarray, judged: Judged, everywhere: bool = False) -> dict[str, float]:
+def scores_of(labels: np.ndarray, judged: Judged, everywhere: bool = False) -> dict[str, float]:
     """Dice of each tissue, inside the brain or everywhere, and the tissue outside the brain."""
     brain = judged.where
     where = slice(None) if everywhere else brain

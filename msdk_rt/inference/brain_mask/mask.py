@@ -11,6 +11,7 @@ from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.inference.arrays import Floats
 from msdk_rt.inference.brain_mask.field import head_box, scaled
 from msdk_rt.inference.brain_mask.grids import above, coarse_means
+from msdk_rt.inference.brain_mask.grooves import fill_grooves
 from msdk_rt.inference.brain_mask.network import logits_of
 from msdk_rt.inference.brain_mask.weights import weights_of
 from msdk_rt.inference.foreground import Mask, connected_to, without_holes
@@ -19,10 +20,11 @@ STRIPPED = 0.85  # of an image's intensity; a brain that has as much is stripped
 SURELY = 0.9  # probability of a voxel that is surely brain
 USUAL = 0.81  # share of such voxels in a mask; less is a warning (export/weights/README.md says how often)
 SURE = 10.0  # by which a logit is above or below the threshold's where it is decided
+GROOVE = 4.0  # mm, to the nearest two voxels: a groove of the mask that is no wider is filled, as a sulcus is
 
 
 def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask | None:
-    """Where the brain is in an image (D, H, W), one piece without holes; None to keep the whole image.
+    """Where the brain is in an image (D, H, W), one piece without holes or narrow grooves; None: all of it.
 
     entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
     the brain has nearly all intensity, since that is stripped already and a coarse mask would only cut its
@@ -49,7 +51,9 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     _warn_if_unsure(logits[brain])
     logits[brain & ~found] = level + SURE
     logits[found & ~brain] = level - SURE
-    return above(logits, level, image.shape, spacing, entry["spacing"])
+    mask = above(logits, level, image.shape, spacing, entry["spacing"])
+    fill_grooves(mask, [round(GROOVE / 2 / side) for side in spacing])
+    return mask
 
 
 def _warn_if_unsure(logits: Floats) -> None:

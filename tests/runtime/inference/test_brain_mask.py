@@ -82,6 +82,22 @@ def test_the_largest_piece_is_kept_and_its_holes_are_filled(threshold):
     assert not found[:9, :9, :9].any()
 
 
+@pytest.mark.parametrize(("width", "filled"), [(4, True), (8, False)])
+@pytest.mark.parametrize("side", [1.0, 0.5])
+def test_a_narrow_groove_of_the_brain_is_part_of_it(width, filled, side):
+    """From one face half way through the brain, of so many mm."""
+    voxels = round(width / side)
+    middle = slice(round(20 / side) - voxels // 2, round(20 / side) + voxels // 2)
+    image = block(*(round(mm / side) for mm in (8, 32, 40)), around=20.0)
+    image[: round(20 / side), middle] = 20
+
+    found = find_brain(bright(gain=100.0, bias=-50.0), image, (side,) * 3)
+
+    groove = found[round(10 / side) : round(16 / side), middle, round(12 / side) : round(28 / side)]
+    assert groove.all() == filled
+    assert found.sum() * side**3 < 1.4 * 24**3
+
+
 def test_a_stripped_brain_is_left_as_it_is():
     image = block(low=8, high=32)
     image[7, 8:32, 8:32] = 1  # an edge that the mask alone would cut

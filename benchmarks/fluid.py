@@ -1,0 +1,116 @@
+"""What bounds the fluid of a whole head? Where Colin27's differs from the run of its stripped brain.
+
+Every mask is judged by what the network makes of the head inside it, as benchmarks.heads judges the demo.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from benchmarks import accuracy_report
+from benchmarks.accuracy import TISSUES, Judged, colin27_images
+from benchmarks.heads import scores_of
+from benchmarks.measure import record
+from msdk_export.demo_network import export_demo
+from msdk_rt import Segmenter
+from msdk_rt.inference.brain_mask import find_brain
+
+QUESTION = "fluid"
+SPACING = (1.0, 1.0, 1.0)
+FLUID = TISSUES["cerebrospinal fluid"]
+THRESHOLDS = (0.4, 0.5, 0.6, 0.8)
+RIM = 2.0  # mm from the edge of what both masks keep
+DEEP = 8.0  # mm
+BAND = 8.0  # mm around the mask's edge, in which a fitted mask decides
+ALLOWED = 2.1  # % of the brain's volume that a fitted mask has outside it; not all of it gets a label
+
+
+def main(arguments: list[str] = ()) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fluid", description=__doc__)
+    parser.add_argument(
+        "colin27", type=Path, metavar="FOLDER", help="with ch2.nii.gz and ch2bet.nii.gz of mricron-data"
+    )
+    options = parser.parse_args(arguments)
+    head, brain = colin27_images(options.colin27)
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = Path(folder) / "model.onnx"
+        export_demo(artifact)
+        with Segmenter(artifact, threads=1) as segmenter:
+            _judge(segmenter, head, brain)
+    accuracy_report.write()
+
+
+def _judge(segmenter: Segmenter, head: np.ndarray, brain: np.ndarray) -> None:
+    given = brain > 0
+    entry = segmenter.manifest.brain_mask
+    judged = Judged(head, _inside(segmenter, head, given), given)
+    ours = find_brain(entry, head, SPACING)
+    labels = segmenter.run(head[None], spacing=SPACING)
+    _say("voxels", _shares(labels, judged, ours))
+    _say("as it is", scores_of(labels, judged))
+    _say("the stripped run, cut by ours", scores_of(np.where(ours & given, judged.reference, 0), judged))
+    _say("the head inside either mask", scores_of(_inside(segmenter, head, given | ours), judged))
+    for threshold in THRESHOLDS:
+        mask = find_brain(entry | {"threshold": threshold}, head, SPACING)
+        _say(f"ours, threshold {threshold:g}", scores_of(_inside(segmenter, head, mask), judged))
+    mask = _fitted(entry, head, given, ours)
+    _say("fitted to the given mask", scores_of(_inside(segmenter, head, mask), judged))
+
+
+def _inside(segmenter: Segmenter, head: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Labels inside a mask of what it leaves of the head, which the model takes for a stripped brain."""
+    labels = segmenter.run(np.where(mask, head, np.float32(0))[None], spacing=SPACING)
+    return np.where(mask, labels, 0)
+
+
+def _shares(labels: np.ndarray, judged: Judged, ours: np.ndarray) -> dict[str, float]:
+    """In percent of the fluid of the stripped run."""
+    fluid, found = judged.reference == FLUID, (labels == FLUID) & judged.where
+    depth = ndimage.distance_transform_edt(ours & judged.where)
+    counts = {
+        "left out by the mask": fluid & ~ours,
+        "other label": fluid & ours & ~found,
+        "new fluid": found & ~fluid,
+        "new fluid in the rim": found & ~fluid & (depth <= RIM),
+        "deep fluid": fluid & (depth > DEEP),
+        "deep and changed": (fluid != found) & (depth > DEEP),
+    }
+    return {what: 100 * np.count_nonzero(mask) / np.count_nonzero(fluid) for what, mask in counts.items()}
+
+
+def _fitted(entry: dict, head: np.ndarray, given: np.ndarray, ours: np.ndarray) -> np.ndarray:
+    """A mask by gradient boosting on the intensity, its blurs and our mask: each side of the head by a model
+    that was fitted to the given mask on the other side.
+    """
+    masks = [ours, *(find_brain(entry | {"threshold": t}, head, SPACING) for t in (0.2, 0.4, 0.9))]
+    distances = [ndimage.distance_transform_edt(m) - ndimage.distance_transform_edt(~m) for m in masks]
+    blurs = [head, *(ndimage.gaussian_filter(head, sigma) for sigma in (0.7, 1, 1.5, 2, 3, 5, 8))]
+    contrasts = [fine - coarse for fine, coarse in zip(blurs, blurs[2:], strict=False)]
+    extremes = [ndimage.minimum_filter(head, 5), ndimage.maximum_filter(head, 5)]
+    band = np.abs(distances[0]) < BAND
+    features = np.stack([image[band] for image in (*distances, *blurs, *contrasts, *extremes)], 1)
+    left = np.nonzero(band)[0] < head.shape[0] / 2
+    scores, random = np.empty(len(left)), np.random.default_rng(0)
+    for side in (left, ~left):
+        seen = random.choice(np.flatnonzero(~side), 150_000, replace=False)
+        model = HistGradientBoostingClassifier(max_iter=120, random_state=0)
+        scores[side] = model.fit(features[seen], given[band][seen]).decision_function(features[side])
+    beyond = np.sort(scores[~given[band]])
+    mask = distances[0] > 0
+    mask[band] = scores > beyond[-round(ALLOWED / 100 * np.count_nonzero(given))]
+    return mask
+
+
+def _say(case: str, values: dict[str, float]) -> None:
+    print(f"{case}: " + ", ".join(f"{what} {value:.3f}" for what, value in values.items()), flush=True)
+    record(QUESTION, case, values, "")
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])
