@@ -15,7 +15,10 @@ from msdk_rt.backends.memory import available_memory
 AFFORDABLE_SECONDS = 2.0  # of the float32 run; float64 takes about 6 times as long
 STATUS = Path("/proc/self/status")
 _SLAB_BYTES = 1 << 28
-_CONVOLUTION = torch.ops.aten.convolution.default
+_ATEN = torch.ops.aten
+_CONVOLUTION = _ATEN.convolution.default
+# What comes in place of it in torch.inference_mode.
+_IN_INFERENCE_MODE = (_ATEN.conv3d.default, _ATEN.conv3d.padding, _ATEN._convolution_mode.default)
 
 
 class Exact:
@@ -53,6 +56,9 @@ class ConvolutionsInSlabs(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if operation in _IN_INFERENCE_MODE:
+            with self:
+                return operation.decompose(*args, **(kwargs or {}))
         if operation is _CONVOLUTION and _is_large(*args):
             return _in_slabs(*args)
         return operation(*args, **(kwargs or {}))

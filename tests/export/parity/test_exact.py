@@ -32,6 +32,18 @@ def test_slabs_are_the_whole_convolution(stride, padding, dilation, groups, monk
     torch.testing.assert_close(found, whole, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize("padding", [1, "same"])
+def test_a_large_convolution_is_cut_into_slabs_in_every_mode(mode, padding, monkeypatch):
+    monkeypatch.setattr(exact, "_SLAB_BYTES", 40_000)
+    cut, in_slabs = [], exact._in_slabs
+    monkeypatch.setattr(exact, "_in_slabs", lambda *arguments: cut.append(1) or in_slabs(*arguments))
+    with mode(), ConvolutionsInSlabs():
+        F.conv3d(torch.ones(1, 4, 11, 6, 7).double(), torch.ones(6, 4, 3, 3, 3).double(), padding=padding)
+        F.conv3d(torch.ones(1, 1, 2, 2, 2).double(), torch.ones(1, 1, 1, 1, 1).double())
+    assert cut == [1]
+
+
 @pytest.mark.parametrize(("free", "runs"), [(None, True), (3e9, True), (2.4e9, False)])
 def test_it_runs_where_twice_the_memory_of_float32_is_free(free, runs, monkeypatch):
     monkeypatch.setattr(exact, "available_memory", lambda: free)
