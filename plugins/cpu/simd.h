@@ -49,8 +49,12 @@ static inline void widen(Vec v, VecDouble* halves) {
   halves[0] = (VecDouble)_mm_cvtps_pd((__m128)v);
   halves[1] = (VecDouble)_mm_cvtps_pd(_mm_movehl_ps((__m128)v, (__m128)v));
 #else
-  constexpr int kHalf = kLanes / 2;
-  for (int lane = 0; lane < kLanes; ++lane) halves[lane / kHalf][lane % kHalf] = static_cast<double>(v[lane]);
+  typedef float VecHalf __attribute__((vector_size(2 * MSDK_LANES)));
+  for (int side = 0; side < 2; ++side) {
+    VecHalf half;
+    memcpy(&half, reinterpret_cast<const char*>(&v) + side * sizeof(half), sizeof(half));
+    halves[side] = __builtin_convertvector(half, VecDouble);
+  }
 #endif
 }
 
