@@ -81,7 +81,11 @@ class BuildWithPlugins(build_py):
 
     def run(self):
         super().run()
-        build_plugins(ROOT / "msdk_rt" if self.editable_mode else Path(self.build_lib) / "msdk_rt")
+        try:
+            build_plugins(ROOT / "msdk_rt" if self.editable_mode else Path(self.build_lib) / "msdk_rt")
+        except (subprocess.CalledProcessError, OSError) as error:
+            # Of an editable install setuptools turns any other exception into a warning that pip hides.
+            raise SystemExit(f"the native libraries were not built: {error}") from error
 
 
 class SourceWithHeaders(sdist):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 import torch
 
 import msdk_rt
@@ -48,13 +49,33 @@ def test_a_built_wheel_segments_without_pytorch_and_onnx(tmp_path):
     assert message.endswith("is not installed: pip install 'msdk_rt[export]'")
 
 
-def build_wheel(folder):
-    """Built from a copy of the sources, so that nothing built before helps."""
+@pytest.mark.parametrize("options", [[], ["--editable"]], ids=["as a wheel", "editable"])
+def test_an_install_whose_compiler_fails_fails(options, tmp_path):
+    source = copy_sources(tmp_path)
+    install = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index"]
+    told = subprocess.run(
+        [*install, "--target", tmp_path / "site", *options, source],
+        env=os.environ | {"CXX": shutil.which("false")},
+        capture_output=True,
+        text=True,
+    )
+    assert told.returncode != 0
+    assert "the native libraries were not built" in told.stdout + told.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def copy_sources(folder):
+    """Nothing that was built before is in them."""
     source = folder / "source"
     for name in ("msdk_rt", "export", "plugins"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("lib", "__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
+    return source
+
+
+def build_wheel(folder):
+    source = copy_sources(folder)
     start = time.perf_counter()
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source)
     seconds = time.perf_counter() - start
