@@ -11,7 +11,6 @@ constexpr int kLanes = MSDK_LANES;
 typedef float Vec __attribute__((vector_size(4 * MSDK_LANES), may_alias));
 typedef int32_t VecInt __attribute__((vector_size(4 * MSDK_LANES), may_alias));
 typedef float VecUnaligned __attribute__((vector_size(4 * MSDK_LANES), may_alias, aligned(4)));
-
 typedef double VecDouble __attribute__((vector_size(4 * MSDK_LANES), may_alias));  // half as many
 
 static inline Vec splat(float x) { return x - Vec{}; }

@@ -1,13 +1,22 @@
 // Adds an op to domain `msdk`, for the devices that have a kernel of it: the last line of the op's onnxruntime.cpp.
 //
+// clang-format off
 // Op, made from a node's attributes, has:
-//   Type, float or Half: of its tensors, but for parameters, which are float
-//   kName, kInputs (how many), kOptionalInputs (the last ones); kOverwrites, which input its output may be written
-//   over, or nothing; is_moments, whether an input is of doubles, and kGivesMoments, or nothing static constexpr bool
-//   is_parameter(size_t input) explicit Op(const OrtKernelInfo*) throws Ort::Exception, as do all of these Call
-//   arguments(const Ort::KernelContext&) const               checked inputs, and the output static void on_cpu(const
-//   Call&, const cpu::Parallel&) static const char* on_cuda(const Call&, const Ort::KernelContext&)   null, or why the
-//   launch was refused
+//   Type                  float or Half: of its tensors, but for parameters, which are float
+//   kName, kInputs        how many
+//   kOptionalInputs       the last ones
+//   kOverwrites           which input its output may be written over; optional
+//   is_moments(input)     whether that input is of doubles; optional
+//   kGivesMoments         whether it has a second output, of doubles, that a node may leave out; optional
+//   is_parameter(input)
+//   Op(const OrtKernelInfo*)
+//                         throws Ort::Exception, as do all of these
+//   Call arguments(const Ort::KernelContext&) const
+//                         checked inputs, and the output
+//   static void on_cpu(const Call&, const cpu::Parallel&)
+//   static const char* on_cuda(const Call&, const Ort::KernelContext&)
+//                         null, or why the launch was refused
+// clang-format on
 #pragma once
 
 #include "onnxruntime/cpu.h"

@@ -1,6 +1,6 @@
 // ConvTranspose3d as ONNX Runtime sees it: ONNX's ConvTranspose whose kernel is its stride, and a Concat with a skip,
-// for the CPU alone. Weights that are constants are packed once. NormConvTranspose3d normalises the skip as it copies
-// it.
+// for the CPU alone. Weights that are constants are packed once. NormConvTranspose3d normalises the skip, or both
+// inputs, as it copies them.
 
 #include <optional>
 #include <vector>
