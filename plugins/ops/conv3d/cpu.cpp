@@ -20,7 +20,7 @@ constexpr int kTasksPerThread = 4;
 constexpr double kBlocksOfTransforms = 1.25;
 // Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
 // read.
-constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256;
+constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256, kMostPairsStrided = 320 * 320;
 // With fewer, transforms are what takes time: a third axis of them rounds more for nothing, and all of them take longer
 // than the products of one channel.
 constexpr int64_t kLeastChannelsOfCubes = 16, kLeastChannels = 2;
@@ -38,6 +38,17 @@ constexpr double kPoints4[6][3] = {{1 / (kNear2 * kFar2), 0, 0},
                                    {0, 0, 1}};
 // With stride 2: the outer taps at the points 0, 1 and infinity, the middle one for each of two voxels of y.
 constexpr double kPointsStrided[5][3] = {{1, 0, 0}, {1, 0, 1}, {0, 0, 1}, {0, 1, 0}, {0, 1, 0}};
+
+// With stride 2: the outer taps at the points of F(4, 2), the middle one for each of four voxels of y.
+constexpr double kStridedNear2 = kStridedNear * kStridedNear, kStridedFar2 = kStridedFar * kStridedFar;
+constexpr double kOfStridedNear = 1 / (2 * kStridedNear * (kStridedNear2 - kStridedFar2));
+constexpr double kOfStridedFar = 1 / (2 * kStridedFar * (kStridedFar2 - kStridedNear2));
+constexpr double kPointsStrided4[6][3] = {{kOfStridedNear, 0, kStridedNear * kOfStridedNear},
+                                          {-kOfStridedNear, 0, kStridedNear * kOfStridedNear},
+                                          {kOfStridedFar, 0, kStridedFar * kOfStridedFar},
+                                          {-kOfStridedFar, 0, kStridedFar * kOfStridedFar},
+                                          {0, 0, 1},
+                                          {0, 1, 0}};
 
 // Taps along an axis without Winograd.
 constexpr double kTaps[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
@@ -65,7 +76,11 @@ struct Method {
       tile = few ? 4 : 2, side = tile + 2;
       kernel = few ? &isa.conv3d.winograd_4 : &isa.conv3d.winograd_2;
       points = few ? kPoints4 : kPoints2;
-    } else if (same && few && all_are(a.stride, 2)) {
+    } else if (same && all_are(a.stride, 2) && pairs <= kMostPairsOfCubes) {
+      is_cube = true, tile = 4, side = kCubeWeights;
+      kernel = &isa.conv3d.strided_cube;
+      points = kPointsStrided4;
+    } else if (same && pairs <= kMostPairsStrided && all_are(a.stride, 2)) {
       tile = 2, side = 5;
       kernel = &isa.conv3d.winograd_strided;
       points = kPointsStrided;

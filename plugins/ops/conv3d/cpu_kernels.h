@@ -8,6 +8,10 @@ namespace msdk::cpu {
 
 // The points of F(4, 3) are 0, +- these and infinity. All constants of its transforms are exact.
 constexpr float kWinogradNear = 0.625f, kWinogradFar = 1.5f;
+// With stride 2, those of F(4, 2) are +- these and infinity.
+constexpr float kStridedNear = 0.5f, kStridedFar = 1.25f;
+// Of a cube along an axis: of F(4, 3), or of F(4, 2) with the middle tap.
+constexpr int kCubeWeights = 6;
 
 // Tap by tap the sums of so many rows of a plane, or of its last ones, are one.
 constexpr int64_t kRowsOfSums = 8;
@@ -32,6 +36,7 @@ struct Conv3dKernels {
   Conv3dKernel winograd_2, winograd_4;  // stride 1: rows are of tiles of 2 x 2, of 4 x 4 rows of y
   Conv3dKernel winograd_cube;           // stride 1, along width too: of 4 x 4
   Conv3dKernel winograd_strided;        // stride 2: of 2 x 2
+  Conv3dKernel strided_cube;            // stride 2, along width too: of 4 x 4
 };
 
 }  // namespace msdk::cpu
