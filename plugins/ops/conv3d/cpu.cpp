@@ -14,10 +14,13 @@ namespace {
 
 // A task's copies of x stay in the L2 cache, and its rows are enough for the weights to be read a few times only.
 constexpr int64_t kCopiesBytes = 192 << 10, kLeastVoxels = 128;
-// By Winograd along all axes a lane is a tile of voxels: so many lanes are the vectors that a product takes at once.
-constexpr int64_t kLeastTiles = 48;
+// By Winograd along all axes a lane is a tile of voxels: so many lanes are the vectors that a product takes at once. A
+// task has up to twice as many, and is slower by kFarFactor where the points of x at a depth, which each block of outputs
+// reads, then need more than kNearBytes.
+constexpr int64_t kLeastTiles = 48, kMostTiles = 96, kNearBytes = 512 << 10, kMostBytes = 3 * kNearBytes;
+constexpr double kFarFactor = 1.05;
 constexpr int kTasksPerThread = 4;
-constexpr double kBlocksOfTransforms = 1.25;
+constexpr double kBlocksOfTransforms = 2;
 // Pairs of channels up to which weights may take eight and four times their memory: beyond, they, not x, are what is
 // read.
 constexpr int64_t kMostPairsOfCubes = 128 * 256, kMostPairs = 256 * 256, kMostPairsStrided = 320 * 320;
@@ -58,7 +61,8 @@ constexpr double kTaps[3][3] = {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}};
 struct Method {
   int tile = 0, side = 0;
   bool is_cube = false;
-  int outputs;  // of a block
+  int points_of_tile = 0;  // of a cube: at a point along depth
+  int outputs;             // of a block
   int64_t blocks, block_floats;
   const Conv3dKernel* kernel;
   const double (*points)[3] = nullptr;
@@ -69,7 +73,7 @@ struct Method {
     const int64_t pairs = a.in_channels * a.out_channels;
     const bool few = pairs <= kMostPairs;
     if (same && all_are(a.stride, 1) && pairs <= kMostPairsOfCubes && a.in_channels >= kLeastChannelsOfCubes) {
-      is_cube = true, tile = 4, side = 6;
+      is_cube = true, tile = 4, side = kCubeWeights, points_of_tile = 6 * 6;
       kernel = &isa.conv3d.winograd_cube;
       points = kPoints4;
     } else if (same && all_are(a.stride, 1)) {
@@ -77,7 +81,7 @@ struct Method {
       kernel = few ? &isa.conv3d.winograd_4 : &isa.conv3d.winograd_2;
       points = few ? kPoints4 : kPoints2;
     } else if (same && all_are(a.stride, 2) && pairs <= kMostPairsOfCubes) {
-      is_cube = true, tile = 4, side = kCubeWeights;
+      is_cube = true, tile = 4, side = kCubeWeights, points_of_tile = 9 * 9;
       kernel = &isa.conv3d.strided_cube;
       points = kPointsStrided4;
     } else if (same && pairs <= kMostPairsStrided && all_are(a.stride, 2)) {
@@ -98,7 +102,6 @@ struct Method {
   const double (*width_points() const)[3] { return is_cube ? points : kTaps; }
   // Lanes of a row of tiles, with the padding between it and the next.
   int64_t lanes_of_row(const Conv3dArgs& a) const { return is_cube ? (a.out[2] + tile - 1) / tile : a.out[2] + 1; }
-  int64_t least_lanes() const { return is_cube ? kLeastTiles : kLeastVoxels; }
 
   static bool all_are(const int64_t (&sides)[3], int64_t value) {
     return sides[0] == value && sides[1] == value && sides[2] == value;
@@ -133,47 +136,76 @@ int64_t rows_of_sums(int64_t rows) { return (rows + kRowsOfSums - 1) / kRowsOfSu
 
 struct Split {
   int64_t rows_of_plane, rows_of_task, tasks_of_plane, planes, row_tasks, block_groups, blocks_of_task;
+  double time;  // until all tasks are done, in that of a block's products
 };
 
 // Each group of blocks transforms or copies its rows of x again, which takes as long as the products and sums of
 // kBlocksOfCopies blocks: the fewest groups with which the threads are done soonest.
-int64_t blocks_of_task(const Method& method, int64_t row_tasks, int64_t threads) {
+void split_blocks(const Method& method, int64_t groups, int64_t threads, Split& split) {
   const double copies = method.tile ? kBlocksOfTransforms : 0;
-  int64_t best = method.blocks;
-  double least = std::numeric_limits<double>::infinity();
-  for (int64_t blocks = method.blocks; blocks > 0; --blocks) {
-    const int64_t tasks = row_tasks * ((method.blocks + blocks - 1) / blocks);
+  split.time = std::numeric_limits<double>::infinity();
+  for (int64_t blocks = groups > 1 ? 1 : method.blocks; blocks > 0; --blocks) {
+    const int64_t tasks = split.row_tasks * ((method.blocks + blocks - 1) / blocks);
     const double time = static_cast<double>((tasks + threads - 1) / threads) * (copies + static_cast<double>(blocks));
-    if (time < least) best = blocks, least = time;
+    if (time < split.time) split.blocks_of_task = blocks, split.time = time;
   }
-  return best;
+  split.block_groups = (method.blocks + split.blocks_of_task - 1) / split.blocks_of_task;
 }
 
-// How rows and blocks of output channels are cut into tasks: from the sizes and the number of threads alone.
-Split split_of(const Conv3dArgs& a, const Method& method, int threads) {
+// With at most so many rows in a task.
+Split split_into(const Conv3dArgs& a, const Method& method, int64_t rows, int64_t threads) {
   Split split;
   split.planes = method.tile ? 1 : a.out[0];
   split.rows_of_plane = a.out[1];
   if (const int64_t tile = method.tile) {
     split.rows_of_plane = (a.out[0] + tile - 1) / tile * ((a.out[1] + tile - 1) / tile);
   }
-  const int64_t lanes = method.lanes_of_row(a);
-  const int64_t one = method.kernel->scratch_floats(a, 1), two = method.kernel->scratch_floats(a, 2);
-  const int64_t wanted = std::max<int64_t>(kCopiesBytes / 4 / std::max<int64_t>(two - one, 1), 1);
-  const int64_t least = (method.least_lanes() + lanes - 1) / lanes;
-  const int64_t tasks = kTasksPerThread * threads;
-  const int64_t for_threads = (split.rows_of_plane * split.planes * a.batch + tasks - 1) / tasks;
-  const int64_t most = std::clamp<int64_t>(std::max(std::min(wanted, for_threads), least), 1, split.rows_of_plane);
-  split.tasks_of_plane = (split.rows_of_plane + most - 1) / most;
+  rows = std::clamp<int64_t>(rows, 1, split.rows_of_plane);
+  split.tasks_of_plane = (split.rows_of_plane + rows - 1) / rows;
   split.rows_of_task = (split.rows_of_plane + split.tasks_of_plane - 1) / split.tasks_of_plane;
   if (a.moments && method.tile == 0) {  // a sum is of one task
     split.rows_of_task = rows_of_sums(split.rows_of_task) * kRowsOfSums;
     split.tasks_of_plane = (split.rows_of_plane + split.rows_of_task - 1) / split.rows_of_task;
   }
   split.row_tasks = a.batch * split.planes * split.tasks_of_plane;
-  split.blocks_of_task = a.groups > 1 ? 1 : blocks_of_task(method, split.row_tasks, threads);
-  split.block_groups = (method.blocks + split.blocks_of_task - 1) / split.blocks_of_task;
+  split_blocks(method, a.groups, threads, split);
   return split;
+}
+
+// What products with so many vectors take, in that of three at once.
+double time_of_vectors(int64_t vectors) {
+  constexpr double kOfRest[] = {0, 0.39, 0.69};
+  return static_cast<double>(vectors / 3) + kOfRest[vectors % 3];
+}
+
+// The rows of tiles with which the threads are done soonest.
+Split split_of_cubes(const Conv3dArgs& a, const Method& method, int64_t threads, int64_t vector_lanes) {
+  const int64_t lanes = method.lanes_of_row(a);
+  Split best;
+  best.time = std::numeric_limits<double>::infinity();
+  for (int64_t rows = (kLeastTiles + lanes - 1) / lanes;; ++rows) {
+    Split split = split_into(a, method, rows, threads);
+    const int64_t all = split.rows_of_task * lanes;
+    split.time *= time_of_vectors((all + vector_lanes - 1) / vector_lanes);
+    const int64_t bytes_of_lane = method.points_of_tile * a.in_channels * static_cast<int64_t>(sizeof(float));
+    if (all > kLeastTiles && all * bytes_of_lane > kNearBytes) split.time *= kFarFactor;
+    if (split.time < best.time) best = split;
+    const int64_t more = (rows + 1) * lanes;
+    if (rows >= split.rows_of_plane || more > kMostTiles || more * bytes_of_lane > kMostBytes) return best;
+  }
+}
+
+// How rows and blocks of output channels are cut into tasks: from the sizes and the number of threads alone.
+Split split_of(const Conv3dArgs& a, const Method& method, int64_t threads, const Kernels& isa) {
+  if (method.is_cube) return split_of_cubes(a, method, threads, isa.lanes);
+  const int64_t lanes = method.lanes_of_row(a);
+  const int64_t one = method.kernel->scratch_floats(a, 1), two = method.kernel->scratch_floats(a, 2);
+  const int64_t wanted = std::max<int64_t>(kCopiesBytes / 4 / std::max<int64_t>(two - one, 1), 1);
+  const int64_t least = (kLeastVoxels + lanes - 1) / lanes;
+  const int64_t tasks = kTasksPerThread * threads;
+  const Split whole = split_into(a, method, INT64_MAX, threads);
+  const int64_t for_threads = (whole.rows_of_plane * whole.planes * a.batch + tasks - 1) / tasks;
+  return split_into(a, method, std::max(std::min(wanted, for_threads), least), threads);
 }
 
 // A convolution of single voxels is a product with the channels of each.
@@ -241,7 +273,7 @@ void conv3d(const Conv3dArgs& a, const float* packed, const Parallel& parallel, 
     return;
   }
   const Method method(a, isa);
-  const Split split = split_of(a, method, parallel.threads());
+  const Split split = split_of(a, method, parallel.threads(), isa);
   const int64_t scratch = method.kernel->scratch_floats(a, split.rows_of_task);
   if (scratch > INT32_MAX) throw std::length_error("conv3d: rows of this many channels and voxels do not fit a task");
   const int64_t rows = split.planes * (method.tile ? split.rows_of_plane : rows_of_sums(split.rows_of_plane));
