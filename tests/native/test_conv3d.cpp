@@ -107,8 +107,7 @@ void test(const cpu::Kernels& isa, const Case& c, bool has_bias, bool is_normed,
 void test_all(const cpu::Kernels& isa) {
   const Case cases[] = {
       // By Winograd along depth and height: sides odd and even, rows shorter than a vector and longer, few channels,
-      // more
-      // than a block.
+      // more than a block.
       {1, 2, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
       {2, 3, 5, 1, {2, 3, 4}, 3, 1, 1, 1},
       {1, 5, 8, 1, {5, 6, 15}, 3, 1, 1, 1},
@@ -119,8 +118,7 @@ void test_all(const cpu::Kernels& isa) {
       {1, 3, 4, 1, {24, 22, 3}, 3, 1, 1, 1},
       {1, 8, 4, 1, {17, 5, 1}, 3, 1, 1, 1},
       // Along all axes: tiles that end where rows end and do not, rows of part of a vector of tiles and of several,
-      // tasks
-      // within a plane of tiles and of several planes.
+      // tasks within a plane of tiles and of several planes.
       {1, 16, 1, 1, {1, 1, 1}, 3, 1, 1, 1},
       {2, 16, 5, 1, {4, 4, 64}, 3, 1, 1, 1},
       {1, 19, 13, 1, {5, 7, 17}, 3, 1, 1, 1},
@@ -144,12 +142,19 @@ void test_all(const cpu::Kernels& isa) {
       {1, 70, 20, 1, {4, 7, 31}, 3, 2, 1, 1},
       {1, 3, 4, 1, {24, 22, 3}, 3, 2, 1, 1},
       {1, 8, 4, 1, {17, 5, 1}, 3, 2, 1, 1},
+      {1, 16, 9, 1, {17, 18, 65}, 3, 2, 1, 1},
+      {2, 6, 3, 1, {9, 7, 130}, 3, 2, 1, 1},
+      {1, 3, 10, 1, {8, 40, 34}, 3, 2, 1, 1},
+      {1, 2, 2, 1, {33, 16, 23}, 3, 2, 1, 1},
+      // Of more channels, along depth and height.
+      {1, 260, 130, 1, {5, 6, 9}, 3, 2, 1, 1},
+      {2, 170, 193, 1, {4, 3, 34}, 3, 2, 1, 1},
       // Tap by tap: no padding and uneven padding, strides, groups of one channel and of several.
       {1, 3, 9, 1, {5, 6, 20}, 3, 1, 0, 0},
       {1, 2, 4, 1, {5, 4, 18}, 3, 1, 1, 0},
       {2, 1, 9, 1, {13, 11, 35}, 7, 2, 3, 3},
       {1, 4, 5, 1, {8, 9, 17}, 3, 2, 1, 0},
-      {1, 260, 253, 1, {3, 2, 5}, 3, 2, 1, 1},
+      {1, 325, 316, 1, {3, 2, 5}, 3, 2, 1, 1},
       {1, 2, 2, 1, {9, 7, 40}, 4, 3, 2, 1},
       {2, 5, 5, 5, {4, 5, 37}, 3, 1, 1, 1},
       {1, 6, 4, 2, {4, 3, 16}, 3, 1, 1, 1},
@@ -163,6 +168,12 @@ void test_all(const cpu::Kernels& isa) {
       {1, 5, 5, 5, {4, 6, 7}, 3, 1, 1, 1},
       {1, 3, 3, 3, {4, 5, 20}, 3, 1, 1, 0},
       {1, 3, 6, 3, {4, 5, 20}, 3, 1, 1, 1},
+      // Of boxes side by side: rows of part of a vector, of whole ones, a voxel that no box has.
+      {1, 3, 3, 3, {2, 2, 2}, 2, 2, 0, 0},
+      {2, 3, 3, 3, {5, 7, 17}, 2, 2, 0, 0},
+      {1, 5, 5, 5, {4, 6, 32}, 2, 2, 0, 0},
+      {1, 2, 2, 2, {3, 20, 67}, 2, 2, 0, 0},
+      {1, 3, 3, 3, {4, 6, 20}, 2, 2, 0, 1},
       // Tap by tap into y at once, row by row and all rows of a task together: one vector to several, whole and not.
       {2, 1, 9, 1, {3, 4, 47}, 3, 1, 1, 1},
       {1, 1, 3, 1, {4, 3, 131}, 3, 2, 1, 1},
