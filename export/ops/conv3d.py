@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
@@ -46,45 +45,6 @@ class Convolution(pattern.RewriteRuleClassBase):
         )
 
 
-class Pooling(pattern.RewriteRuleClassBase):
-    """AveragePool over boxes of 1 or 2 voxels a side, side by side -> a depthwise Conv3d of equal weights.
-
-    A whole number of voxels that is a power of two: the weights are exact.
-    """
-
-    def pattern(self, op: Any, x: Any) -> Any:
-        return op.AveragePool(x, _outputs=["y"])
-
-    def check(self, context: object, x: ir.Value, y: ir.Value) -> bool:
-        given = node_of(y).attributes
-        kernel = list(given.get_ints("kernel_shape", []))
-        return (
-            x.shape is not None
-            and isinstance(x.shape[1], int)
-            and len(kernel) == 3
-            and set(kernel) <= {1, 2}
-            and kernel[2] == 2
-            and list(given.get_ints("strides", [1] * 3)) == kernel
-            and not any(given.get_ints("pads", [0]))
-            and given.get_int("ceil_mode", 0) == 0
-            and given.get_string("auto_pad", "NOTSET") == "NOTSET"
-            and set(given.get_ints("dilations", [1])) == {1}
-        )
-
-    def rewrite(self, op: Any, x: ir.Value, y: ir.Value) -> Any:
-        assert x.shape is not None
-        channels, kernel = x.shape[1], list(node_of(y).attributes.get_ints("kernel_shape"))
-        weight = np.full((channels, 1, *kernel), 1 / math.prod(kernel), np.float32)
-        return op.Conv3d(
-            x,
-            op.initializer(ir.tensor(weight), name=f"{y.name}_mean"),
-            strides=kernel,
-            pads=[0] * 6,
-            group=channels,
-            **OURS,
-        )
-
-
 def _is_of_voxels(given: Any, kernel: list[int]) -> bool:
     """Whether each voxel of y comes from the one at its place alone, and from all channels."""
     return (
@@ -110,4 +70,4 @@ SPEC = OpSpec(
     body=_body,
     plugin=False,
 )
-RULES = ((rule_of(Convolution), rule_of(Pooling)),)
+RULES = ((rule_of(Convolution),),)

@@ -9,6 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from msdk_export.ops import (
+    average_pool3d,
     conv3d,
     conv_transpose3d,
     directional_conv1d,
@@ -32,6 +33,7 @@ _MODULES = (
     norm_conv3d,
     conv_transpose3d,
     norm_conv_transpose3d,
+    average_pool3d,
     trilinear_upsample,
     token_norm,
     token_linear,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernel_set.h"
+#include "ops/average_pool3d/cpu_kernels.h"
 #include "ops/conv3d/cpu_kernels.h"
 #include "ops/conv_transpose3d/cpu_kernels.h"
 #include "ops/directional_conv1d/cpu_kernels.h"
@@ -28,6 +29,7 @@ struct Kernels {
   TokenLinearKernels token_linear;
   TokenNormKernels token_norm;
   TrilinearUpsampleKernels trilinear_upsample;
+  AveragePool3dKernels average_pool3d;
   InstanceNormKernels instance_norm;
   ResamplingKernels resampling;
   SumsKernels sums;

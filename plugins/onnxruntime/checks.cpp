@@ -68,9 +68,10 @@ std::string string_attribute(const OrtKernelInfo* info, const char* name, const 
 
 std::vector<int64_t> ints_attribute(const OrtKernelInfo* info, const char* name, size_t count) {
   size_t size = 0;
-  Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttributeArray_int64(info, name, nullptr, &size));
-  if (size != count) {
-    fail(std::string(name) + ": expected " + std::to_string(count) + " numbers, got " + std::to_string(size));
+  const bool given = has_attribute(name, Ort::GetApi().KernelInfoGetAttributeArray_int64(info, name, nullptr, &size));
+  if (!given || size != count) {
+    fail(std::string(name) + ": expected " + std::to_string(count) + " numbers, got " +
+         (given ? std::to_string(size) : "none"));
   }
   std::vector<int64_t> values(size);
   Ort::ThrowOnError(Ort::GetApi().KernelInfoGetAttributeArray_int64(info, name, values.data(), &size));

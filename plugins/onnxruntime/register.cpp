@@ -13,6 +13,7 @@
 namespace msdk::ort {
 
 // In the ops' onnxruntime.cpp.
+void add_average_pool3d(Ort::CustomOpDomain& domain);
 void add_conv3d(Ort::CustomOpDomain& domain);
 void add_conv_transpose3d(Ort::CustomOpDomain& domain);
 void add_directional_conv1d(Ort::CustomOpDomain& domain);
@@ -54,6 +55,7 @@ const OrtCustomOpDomain* domain() {
     add_selective_scan(ops);
     add_kan_linear(ops);
     if constexpr (kWanted == StandIns::kOfCpu) {
+      add_average_pool3d(ops);
       add_conv3d(ops);
       add_conv_transpose3d(ops);
       add_token_linear(ops);

@@ -168,12 +168,6 @@ void test_all(const cpu::Kernels& isa) {
       {1, 5, 5, 5, {4, 6, 7}, 3, 1, 1, 1},
       {1, 3, 3, 3, {4, 5, 20}, 3, 1, 1, 0},
       {1, 3, 6, 3, {4, 5, 20}, 3, 1, 1, 1},
-      // Of boxes side by side: rows of part of a vector, of whole ones, a voxel that no box has.
-      {1, 3, 3, 3, {2, 2, 2}, 2, 2, 0, 0},
-      {2, 3, 3, 3, {5, 7, 17}, 2, 2, 0, 0},
-      {1, 5, 5, 5, {4, 6, 32}, 2, 2, 0, 0},
-      {1, 2, 2, 2, {3, 20, 67}, 2, 2, 0, 0},
-      {1, 3, 3, 3, {4, 6, 20}, 2, 2, 0, 1},
       // Tap by tap into y at once, row by row and all rows of a task together: one vector to several, whole and not.
       {2, 1, 9, 1, {3, 4, 47}, 3, 1, 1, 1},
       {1, 1, 3, 1, {4, 3, 131}, 3, 2, 1, 1},

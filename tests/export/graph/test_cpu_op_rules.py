@@ -222,6 +222,84 @@ def test_other_convolutions_stay(module, shape):
     assert ops(with_cpu_ops(exported(module, *shape))) == {"Conv": 1}
 
 
+@pytest.mark.parametrize(
+    ("module", "kernel"),
+    [
+        (torch.nn.AvgPool3d(2), [2, 2, 2]),
+        (torch.nn.AvgPool3d((1, 2, 2)), [1, 2, 2]),
+        (torch.nn.AvgPool3d((2, 2, 1), stride=(2, 2, 1), count_include_pad=False), [2, 2, 1]),
+    ],
+    ids=str,
+)
+def test_means_of_boxes_side_by_side_become_ours(module, kernel):
+    named = with_cpu_ops(exported(module, 1, 4, 5, 6, 35))
+
+    assert ops(named) == {"AveragePool3d": 1}
+    onnx.checker.check_model(named, full_check=True)
+    (node,) = named.graph.node
+    attributes = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+    assert attributes == {"kernel": kernel}
+    x = torch.randn(1, 4, 5, 6, 35, generator=torch.Generator().manual_seed(2))
+    for options in ({}, {"cpu_ops": False}, {"cpu_ops": False, "library": False}):
+        (y,) = session(named, **options).run(None, {"x": x.numpy()})
+        np.testing.assert_allclose(y, module(x), rtol=0, atol=1e-6)
+    assert ops(standard_ops(named)) == {"AveragePool": 1}
+
+
+POOLING = """<ir_version: 10, opset_import: ["": 20]>
+pooling ({type}[B,3,7,8,9] x) => ({type}[B,3,d,h,w] y) {{ y = AveragePool <{attributes}> (x) }}"""
+BOXES = "kernel_shape = [2, 2, 2], strides = [2, 2, 2]"
+
+
+def pooling(attributes, type="float"):
+    return onnx.parser.parse_model(POOLING.format(attributes=attributes, type=type))
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        BOXES,
+        f"{BOXES}, pads = [0, 0, 0, 0, 0, 0], dilations = [1, 1, 1], ceil_mode = 0",
+        f'{BOXES}, auto_pad = "NOTSET", count_include_pad = 1',
+        "kernel_shape = [1, 1, 2], strides = [1, 1, 2]",
+    ],
+)
+def test_which_average_pools_become_ours(attributes):
+    plain = pooling(attributes)
+    named = with_cpu_ops(plain)
+    assert ops(named) == {"AveragePool3d": 1}
+    x = np.random.default_rng(5).standard_normal((2, 3, 7, 8, 9), dtype=np.float32)
+    (expected,) = session(plain).run(None, {"x": x})
+    for options in ({}, {"cpu_ops": False, "library": False}):
+        np.testing.assert_allclose(session(named, **options).run(None, {"x": x})[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "type"),
+    [
+        ("kernel_shape = [2, 2, 2]", "float"),
+        ("kernel_shape = [2, 2, 2], strides = [2, 2, 1]", "float"),
+        ("kernel_shape = [1, 1, 1], strides = [1, 1, 1]", "float"),
+        ("kernel_shape = [1, 1, 1], strides = [2, 2, 2]", "float"),
+        ("kernel_shape = [3, 3, 3], strides = [3, 3, 3]", "float"),
+        ("kernel_shape = [2, 2, 3], strides = [2, 2, 3]", "float"),
+        (f"{BOXES}, pads = [0, 0, 0, 0, 0, 1]", "float"),
+        (f"{BOXES}, ceil_mode = 1", "float"),
+        (f"{BOXES}, dilations = [1, 1, 2]", "float"),
+        (f'{BOXES}, auto_pad = "SAME_UPPER"', "float"),
+        (f'{BOXES}, auto_pad = "VALID"', "float"),
+        (BOXES, "float16"),
+        (BOXES, "double"),
+    ],
+)
+def test_other_average_pools_stay(attributes, type):
+    assert ops(with_cpu_ops(pooling(attributes, type))) == {"AveragePool": 1}
+
+
+def test_average_pools_of_planes_stay():
+    assert ops(with_cpu_ops(exported(torch.nn.AvgPool2d(2), 1, 2, 4, 6))) == {"AveragePool": 1}
+
+
 PRODUCT = """<ir_version: 10, opset_import: ["": 20]>
 products (float[{x}] x, float[B,7,L] other) => (float[{y}] y{outputs})
 <float[{weight}] weight = {{{numbers}}}, float[B,7,L] product>

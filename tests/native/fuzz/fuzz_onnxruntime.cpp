@@ -68,6 +68,9 @@ std::vector<Shape> right_shapes(fuzz::Bytes& bytes, const std::string& op, int64
     }
     return shapes;
   }
+  if (op == "AveragePool3d") {
+    return {{batch, channels, bytes.between(1, 5), bytes.between(1, 5), bytes.between(1, 70)}};
+  }
   if (op == "TrilinearUpsample") {
     const int64_t depth = bytes.between(1, 4), height = bytes.between(1, 4), width = bytes.between(1, 20);
     std::vector<Shape> shapes{{batch, channels, depth, height, width}};
@@ -147,7 +150,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (bytes.byte() % 2) info.numbers[attribute] = bytes.one_of({0.5f, -1.5f, 2.0f, 0.0f, 1e-40f, 3e38f, HUGE_VALF});
   }
 
-  for (const auto& [attribute, count] : {std::pair{"strides", 3}, {"pads", 6}}) {
+  for (const auto& [attribute, count] : {std::pair{"strides", 3}, {"pads", 6}, {"kernel", 3}}) {
     info.lists[attribute].resize(bytes.byte() % 16 ? count : 4, bytes.byte() % 2);
     info.lists[attribute][0] = bytes.one_of<int64_t>({0, 1, 1, 2, -1, int64_t{1} << 62});
   }
@@ -157,6 +160,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<Shape> shapes = right_shapes(bytes, name, scans);
   if (name.find("ConvTranspose3d") != std::string::npos && bytes.byte() % 8) {
     info.lists["strides"].assign(shapes[1].begin() + 2, shapes[1].end());  // its kernel
+  }
+  if (name == "AveragePool3d" && bytes.byte() % 8) {
+    info.lists["kernel"] = {bytes.between(1, 2), bytes.between(1, 2), bytes.between(1, 2)};
   }
   for (int64_t changes = bytes.between(0, 5) - 3; changes > 0; --changes) {
     spoil(bytes, shapes[bytes.byte() % shapes.size()]);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cpu/kernels.h"
+#include "ops/average_pool3d/cpu.h"
 #include "ops/conv3d/cpu.h"
 #include "ops/conv_transpose3d/cpu.h"
 #include "ops/directional_conv1d/cpu.h"
@@ -139,6 +140,8 @@ struct Inputs {
         isa);
     cpu::trilinear_upsample({kBatch, kChannels, {length / 12, 3, 4}, x.data(), nullptr, w.data()}, parallel, isa);
     for (const Floats* more : {&v, &k, &w}) y.insert(y.end(), more->begin(), more->end());
+    cpu::average_pool3d({kBatch, kChannels, {length / 12, 3, 4}, {1, 1, 2}, x.data(), w.data()}, parallel, isa);
+    y.insert(y.end(), w.begin(), w.begin() + x.size() / 2);
     cpu::token_norm({kBatch, kChannels, length, 1e-5f, x.data(), D_skip.data(), conv_bias.data(), w.data()}, parallel,
                     isa);
     y.insert(y.end(), w.begin(), w.begin() + x.size());
