@@ -14,7 +14,7 @@ from msdk_rt.artifact.manifest import Manifest
 
 OWN_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
 THRESHOLD = 0.65  # of the brain mask; export/weights/README.md says why, and why its edge moves so
-EDGE = {"threshold": 0.3, "reach": 3.0, "darkest": 0.75, "brightest": 1.18, "depth": 5.0, "axes": [0, 1]}
+EDGE = {"threshold": 0.3, "reach": 3.0, "darkest": 0.75, "brightest": 1.05, "depth": 5.0, "axes": [0, 1]}
 # Wider than any adult's, in the head's own size or in MNI152's, which is larger than most heads.
 PLAUSIBLE_ML = {
     "cerebrospinal fluid": [20.0, 700.0],
