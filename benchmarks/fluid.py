@@ -74,6 +74,7 @@ def _judge(segmenter: Segmenter, head: np.ndarray, brain: np.ndarray) -> None:
 
 def _milliseconds(entry: dict, bare: dict, head: np.ndarray) -> dict[str, float]:
     """Medians of the mask with its edge's move and without it, in turns."""
+    head = np.ascontiguousarray(head)  # as a Segmenter makes it
     seconds = []
     for _ in range(RUNS):
         marks = [time.perf_counter()]
