@@ -13,7 +13,8 @@ from msdk_export.onnx_export import export
 from msdk_rt.artifact.manifest import Manifest
 
 OWN_WEIGHTS = Path(__file__).parent / "weights" / "demo.safetensors"
-THRESHOLD = 0.65  # of the brain mask; export/weights/README.md says why
+THRESHOLD = 0.65  # of the brain mask; export/weights/README.md says why, and why its edge moves so
+EDGE = {"threshold": 0.3, "reach": 3.0, "darkest": 0.75, "brightest": 1.05, "depth": 5.0, "axes": [0, 1]}
 # Wider than any adult's, in the head's own size or in MNI152's, which is larger than most heads.
 PLAUSIBLE_ML = {
     "cerebrospinal fluid": [20.0, 700.0],
@@ -53,7 +54,7 @@ def assemble(mask: Path, network: Path, out: Path) -> Path:
     brain_mask.load_state_dict(torch.load(mask, weights_only=True))
     weights, description = load_checkpoint(network)
     entries = {
-        "brain_mask": entry_of(brain_mask, SPACING, THRESHOLD),
+        "brain_mask": entry_of(brain_mask, SPACING, THRESHOLD, EDGE),
         "plausible_ml": PLAUSIBLE_ML,
     }
     return save_checkpoint(out, build_model(description, weights), description | entries)

@@ -1,5 +1,6 @@
 """A trained brain mask as a manifest's entry."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,16 +10,19 @@ from msdk_export.brain_mask.network import Block, BrainMaskNet
 from msdk_rt.inference.brain_mask.weights import packed
 
 
-def entry_of(network: BrainMaskNet, spacing: float, threshold: float) -> dict[str, Any]:
+def entry_of(
+    network: BrainMaskNet, spacing: float, threshold: float, edge: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The manifest's brain_mask of a network that was trained at a spacing in mm.
 
-    threshold: the probability above which a voxel is brain.
+    threshold: the probability above which a voxel is brain. edge: how the mask's edge then moves, if it does.
     """
     tensors = [tensor for block in network.blocks() for tensor in _tensors(block)]
     tensors += list(network.head.parameters())
     widths = list(network.widths)
     weights = packed([tensor.detach().numpy() for tensor in tensors])
-    return {"spacing": spacing, "threshold": threshold, "widths": widths, "weights": weights}
+    entry = {"spacing": spacing, "threshold": threshold, "widths": widths, "weights": weights}
+    return entry | ({"edge": dict(edge)} if edge else {})
 
 
 def network_of(entry: dict[str, Any]) -> BrainMaskNet:

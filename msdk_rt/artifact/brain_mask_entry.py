@@ -12,9 +12,15 @@ from msdk_rt.artifact.values import is_int, is_number
 LARGEST_WIDTH = 128
 MOST_LEVELS = 6
 SPACINGS = (0.5, 20.0)  # mm
+FARTHEST = 50.0  # mm
+BRIGHTEST = 10.0
+EDGE = {"threshold", "reach", "darkest", "brightest", "depth", "axes"}
 RULE = (
     "null, or {spacing: millimetres from 0.5 to 20, threshold: a probability between 0 and 1, widths: one to "
-    f"{MOST_LEVELS} channel counts up to {LARGEST_WIDTH}, weights: base64 of their finite float16 values}}"
+    f"{MOST_LEVELS} channel counts up to {LARGEST_WIDTH}, weights: base64 of their finite float16 values, "
+    "perhaps edge: {threshold: a probability above 0 and no larger, reach and depth: millimetres from 0 to "
+    f"{FARTHEST:g}, darkest and brightest: shares of the brain's intensity from 0 to {BRIGHTEST:g}, axes: "
+    "different ones among 0, 1, 2}}"
 )
 
 Shape = tuple[int, ...]
@@ -40,7 +46,12 @@ def is_brain_mask(value: object) -> bool:
     """Whether a manifest's value keeps RULE."""
     if value is None:
         return True
-    if not isinstance(value, dict) or value.keys() != {"spacing", "threshold", "widths", "weights"}:
+    if not isinstance(value, dict) or value.keys() - {"edge"} != {
+        "spacing",
+        "threshold",
+        "widths",
+        "weights",
+    }:
         return False
     low, high = SPACINGS
     return (
@@ -50,6 +61,22 @@ def is_brain_mask(value: object) -> bool:
         and 0 < value["threshold"] < 1
         and _are_widths(value["widths"])
         and _are_weights(value["weights"], value["widths"])
+        and ("edge" not in value or _is_edge(value["edge"], value["threshold"]))
+    )
+
+
+def _is_edge(value: object, threshold: float) -> bool:
+    if not isinstance(value, dict) or value.keys() != EDGE:
+        return False
+    axes = value["axes"]
+    return (
+        is_number(value["threshold"])
+        and 0 < value["threshold"] <= threshold
+        and all(is_number(value[name]) and 0 <= value[name] <= FARTHEST for name in ("reach", "depth"))
+        and all(is_number(value[name]) and 0 <= value[name] <= BRIGHTEST for name in ("darkest", "brightest"))
+        and isinstance(axes, (list, tuple))
+        and all(is_int(axis) and 0 <= axis < 3 for axis in axes)
+        and len(set(axes)) == len(axes)
     )
 
 

@@ -57,8 +57,10 @@ class Manifest:
             trained or checked with; None where nobody knows. A file without it has no such entry.
         notes: sentences about what the export assumed or could not check. A file without notes has no such
             entry.
-        brain_mask: {"spacing": mm, "threshold", "widths", "weights"}: a small network that finds the brain in
-            the first channel; all else is set to 0 before the crop, and gets the value 0. None: all is kept.
+        brain_mask: {"spacing": mm, "threshold", "widths", "weights"} and perhaps {"edge": {"threshold",
+            "reach": mm, "darkest", "brightest", "depth": mm, "axes"}}: a small network that finds the brain
+            in the first channel, and how the mask's edge then moves by the image's own voxels; all else is
+            set to 0 before the crop, and gets the value 0. None: all is kept.
         crop: "nonzero": the network sees the box around the voxels that are not 0 in every channel; all
             others get the value 0. None: it sees all.
         resampling: {"spacing": (D, H, W) in millimetres, the first None for the image's own, "image",

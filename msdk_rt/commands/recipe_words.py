@@ -46,7 +46,8 @@ def recipe_in_words(manifest: Manifest) -> dict[str, str]:
     rows = {}
     if manifest.brain_mask:
         side = manifest.brain_mask["spacing"]
-        rows["brain mask"] = f"of the first channel, by a network at {side:g} mm; labels are 0 outside"
+        moved = ", its edge moved by the image's intensities" if "edge" in manifest.brain_mask else ""
+        rows["brain mask"] = f"of the first channel, by a network at {side:g} mm{moved}; labels are 0 outside"
     if manifest.crop:
         rows["crop"] = "to the voxels that are not 0 in some channel; labels are 0 outside"
     if manifest.resampling:

@@ -16,13 +16,13 @@ def fill_grooves(mask: Mask, radii: Sequence[int]) -> None:
         return
     part = mask[nonzero_box(mask[None])]
     radii = [min(r, n) for r, n in zip(radii, part.shape, strict=True)]  # a longer one does no more
-    near = _spread(np.pad(part, [(r, r) for r in radii]), radii)
-    far = _spread(~near, radii)
+    near = spread(np.pad(part, [(r, r) for r in radii]), radii)
+    far = spread(~near, radii)
     inside = tuple(slice(r, r + n) for r, n in zip(radii, part.shape, strict=True))
     part |= ~far[inside]
 
 
-def _spread(mask: Mask, radii: Sequence[int]) -> Mask:
+def spread(mask: Mask, radii: Sequence[int]) -> Mask:
     """The voxels at most r from the mask's along each axis."""
     for axis, radius in enumerate(radii):
         grown = mask.copy()

@@ -9,6 +9,7 @@ import numpy as np
 
 from msdk_rt.artifact.notes import InputWarning
 from msdk_rt.inference.arrays import Floats
+from msdk_rt.inference.brain_mask.edge import move_edge
 from msdk_rt.inference.brain_mask.field import head_box, scaled
 from msdk_rt.inference.brain_mask.grids import above, coarse_means
 from msdk_rt.inference.brain_mask.grooves import fill_grooves
@@ -26,14 +27,15 @@ GROOVE = 4.0  # mm, to the nearest two voxels: a groove of the mask that is no w
 def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]) -> Mask | None:
     """Where the brain is in an image (D, H, W), one piece without holes or narrow grooves; None: all of it.
 
-    entry: a manifest's brain_mask. spacing: millimetres along D, H, W. The whole image is kept where
-    the brain has nearly all intensity, since that is stripped already and a coarse mask would only cut its
-    edge, and, with an InputWarning, where no voxel looks like brain. A mask that is unsure of its voxels is
-    an InputWarning too.
+    entry: a manifest's brain_mask; with an "edge" the edge of that piece then moves by the image's voxels.
+    spacing: millimetres along D, H, W. The whole image is kept where the brain has nearly all intensity,
+    since that is stripped already and a coarse mask would only cut its edge, and, with an InputWarning, where
+    no voxel looks like brain. A mask that is unsure of its voxels is an InputWarning too, and its edge stays.
     """
-    relative = scaled(coarse_means(image, spacing, entry["spacing"]))
+    coarse = coarse_means(image, spacing, entry["spacing"])
+    relative = scaled(coarse)
     box = head_box(relative)
-    level = math.log(entry["threshold"] / (1 - entry["threshold"]))
+    level = _logit(entry["threshold"])
     logits = np.full(relative.shape, level - SURE, np.float32)
     logits[box] = logits_of(weights_of(entry), np.ascontiguousarray(relative[box]))
     found = logits > level
@@ -48,18 +50,30 @@ def find_brain(entry: Mapping[str, Any], image: Floats, spacing: Sequence[float]
     brain = without_holes(_largest_piece(found))
     if relative[brain].sum() >= STRIPPED * relative.sum():
         return None
-    _warn_if_unsure(logits[brain])
+    sure = _is_sure(logits[brain])
     logits[brain & ~found] = level + SURE
     logits[found & ~brain] = level - SURE
+    grooves = [round(GROOVE / 2 / side) for side in spacing]
     mask = above(logits, level, image.shape, spacing, entry["spacing"])
-    fill_grooves(mask, [round(GROOVE / 2 / side) for side in spacing])
+    fill_grooves(mask, grooves)
+    edge = entry.get("edge")
+    if edge and sure:
+        likely = above(logits, _logit(edge["threshold"]), image.shape, spacing, entry["spacing"])
+        fill_grooves(likely, grooves)
+        scale = float(coarse.min()), float(np.median(coarse[brain]))
+        move_edge(edge, mask, likely, image, scale, spacing)
     return mask
 
 
-def _warn_if_unsure(logits: Floats) -> None:
-    """An InputWarning for the logits of a mask's voxels, if too few of them are surely brain."""
-    share = np.count_nonzero(logits > math.log(SURELY / (1 - SURELY))) / logits.size
-    if share < USUAL:
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _is_sure(logits: Floats) -> bool:
+    """Whether enough of the logits of a mask's voxels are surely brain; an InputWarning if they are not."""
+    share = np.count_nonzero(logits > _logit(SURELY)) / logits.size
+    sure = bool(share >= USUAL)
+    if not sure:
         warnings.warn(
             f"the model's brain mask is unsure of this image: {share:.1%} of it is brain with a probability "
             f"above {SURELY:g} (expected {USUAL:.0%} or more). The result may leave the brain or miss parts "
@@ -67,6 +81,7 @@ def _warn_if_unsure(logits: Floats) -> None:
             InputWarning,
             stacklevel=3,
         )
+    return sure
 
 
 def _largest_piece(mask: Mask) -> Mask:

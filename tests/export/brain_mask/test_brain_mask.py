@@ -12,7 +12,7 @@ from msdk_export.brain_mask.network import BrainMaskNet
 from msdk_export.brain_mask.network import scaled as scaled_tensor
 from msdk_export.brain_mask.training import loss_of, train_brain_mask
 from msdk_export.checkpoints import load_checkpoint
-from msdk_export.demo_network import OWN_WEIGHTS
+from msdk_export.demo_network import EDGE, OWN_WEIGHTS
 from msdk_export.synthetic import coarse_heads
 from msdk_export.synthetic.coarse_heads import SPACING, CoarseHead, CoarseTemplate, make_coarse_head
 from msdk_export.synthetic.template import load_template
@@ -57,6 +57,15 @@ def test_an_entry_holds_the_network_to_float16():
     assert is_brain_mask(entry)
     for name, tensor in network_of(entry).state_dict().items():
         torch.testing.assert_close(tensor, made.state_dict()[name].half().float())
+
+
+def test_an_entry_has_an_edge_where_one_is_given():
+    edge = load_checkpoint(OWN_WEIGHTS)[1]["brain_mask"]["edge"]
+
+    assert edge == EDGE
+    assert "edge" not in entry_of(network((2,)), 3.0, 0.5)
+    assert entry_of(network((2,)), 3.0, 0.5, EDGE)["edge"] == EDGE
+    assert is_brain_mask(entry_of(network((2,)), 3.0, 0.5, EDGE))
 
 
 def test_intensities_are_scaled_alike():

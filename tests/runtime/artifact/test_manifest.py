@@ -92,12 +92,13 @@ BRAIN_MASK = {
     "widths": [1],
     "weights": base64.b64encode(bytes(120)).decode(),
 }
+EDGE = {"threshold": 0.3, "reach": 3, "darkest": 0.7, "brightest": 1.2, "depth": 5.5, "axes": [0, 2]}
 NOT_A_NUMBER = base64.b64encode(b"\xff" * 120).decode()
 FORMAT_2 = {
     "normalization": [{"scheme": "ct", "mean": 1.5, "std": 2.0, "low": -1, "high": 4}],
     "orientation": "ZYX",
     "blending": {"scheme": "nnunet", "mode": "gaussian", "sigma_scale": 0.125},
-    "brain_mask": BRAIN_MASK,
+    "brain_mask": BRAIN_MASK | {"edge": EDGE},
     "plausible_ml": {"class1": [0, 12.5]},
     "crop": "nonzero",
     "resampling": RESAMPLING,
@@ -132,6 +133,26 @@ WRONG_IN_FORMAT_2 = [
     ("brain_mask", BRAIN_MASK | {"weights": "?" * 160}, "brain_mask must be"),
     ("brain_mask", BRAIN_MASK | {"weights": "AAAA"}, "brain_mask must be"),
     ("brain_mask", BRAIN_MASK | {"weights": NOT_A_NUMBER}, "brain_mask must be"),
+    ("brain_mask", BRAIN_MASK | {"rim": EDGE}, "brain_mask must be"),
+    *(
+        ("brain_mask", BRAIN_MASK | {"edge": edge}, "brain_mask must be null, or {spacing")
+        for edge in (
+            None,
+            {},
+            EDGE | {"threshold": 0},
+            EDGE | {"threshold": 0.6},
+            EDGE | {"reach": -1},
+            EDGE | {"reach": 1e9},
+            EDGE | {"depth": None},
+            EDGE | {"darkest": "0.7"},
+            EDGE | {"brightest": 11},
+            EDGE | {"axes": 0},
+            EDGE | {"axes": [0, 0]},
+            EDGE | {"axes": [3]},
+            EDGE | {"axes": [True]},
+            EDGE | {"more": 1},
+        )
+    ),
     ("plausible_ml", [1, 2], "plausible_ml must be null, or for some labels"),
     ("plausible_ml", {"class1": [2, 1]}, "plausible_ml must be"),
     ("plausible_ml", {"class1": [-1, 1]}, "plausible_ml must be"),
