@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, constant_of, is_float_constant, node_of, rule_of
+from msdk_export.ops.matching import OURS, constant_of, is_float_constant, is_of_voxels, node_of, rule_of
 from msdk_export.ops.spec import INT, INTS, OpSpec
 
 _LEAST_TAPS = 27  # ONNX Runtime is as fast with fewer, but for one: bound by memory, in fewer passes over it
@@ -27,7 +27,7 @@ class Convolution(pattern.RewriteRuleClassBase):
         outputs, _, *kernel = constant_of(weight).shape
         return (
             len(kernel) == 3
-            and (math.prod(kernel) >= _LEAST_TAPS or _is_of_voxels(given, kernel))
+            and (math.prod(kernel) >= _LEAST_TAPS or is_of_voxels(node_of(y), kernel))
             and max(kernel) <= _LONGEST_KERNEL
             and given.get_int("group", 1) in (1, outputs)
             and given.get_string("auto_pad", "NOTSET") == "NOTSET"
@@ -43,16 +43,6 @@ class Convolution(pattern.RewriteRuleClassBase):
             group=node.attributes.get_int("group", 1),
             **OURS,
         )
-
-
-def _is_of_voxels(given: Any, kernel: list[int]) -> bool:
-    """Whether each voxel of y comes from the one at its place alone, and from all channels."""
-    return (
-        set(kernel) == {1}
-        and set(given.get_ints("strides", [1])) == {1}
-        and not any(given.get_ints("pads", [0]))
-        and given.get_int("group", 1) == 1
-    )
 
 
 def _body(selected: str, given: Collection[str]) -> str:

@@ -1,7 +1,8 @@
 """msdk::ConvTranspose3d stands for ONNX's ConvTranspose whose kernel is its stride, and the Concat after it.
 
 U-Nets double their maps in this way and put a skip behind them. ONNX Runtime multiplies into a matrix, moves
-it to its place, and copies it again for the Concat.
+it to its place, and copies it again for the Concat. U-Mamba repeats voxels and has a 1x1x1 convolution behind
+that, which is a transposed one whose taps are alike; ONNX Runtime's Resize takes longer than all else of it.
 """
 
 from collections.abc import Collection
@@ -11,10 +12,53 @@ import numpy as np
 import onnx_ir as ir
 from onnxscript.rewriter import pattern
 
-from msdk_export.ops.matching import OURS, constant_of, is_float_constant, node_of, rule_of
+from msdk_export.ops.matching import OURS, constant_of, is_float_constant, is_of_voxels, node_of, rule_of
 from msdk_export.ops.spec import INTS, OpSpec
 
 _LONGEST_KERNEL = 2
+
+
+class RepeatedVoxels(pattern.RewriteRuleClassBase):
+    """Conv of single voxels after a nearest Resize by 1 and 2 -> ConvTranspose of like taps."""
+
+    def pattern(self, op: Any, x: Any, scales: Any, weight: Any) -> Any:
+        repeated = op.Resize(x, None, scales, _outputs=["repeated"])
+        return op.Conv(repeated, weight, _allow_other_inputs=True, _outputs=["y"])
+
+    def check(
+        self,
+        context: object,
+        x: ir.Value,
+        scales: ir.Value,
+        weight: ir.Value,
+        repeated: ir.Value,
+        y: ir.Value,
+    ) -> bool:
+        if scales.const_value is None or not is_float_constant(weight):
+            return False
+        resize = node_of(repeated).attributes
+        images, channels, *sides = constant_of(scales).tolist()
+        return (
+            resize.get_string("mode", "nearest") == "nearest"
+            and resize.get_string("coordinate_transformation_mode", "half_pixel") == "asymmetric"
+            and resize.get_string("nearest_mode", "round_prefer_floor") == "floor"
+            and "axes" not in resize
+            and images == channels == 1
+            and len(sides) == 3
+            and set(sides) <= set(range(1, _LONGEST_KERNEL + 1))
+            and is_of_voxels(node_of(y), constant_of(weight).shape[2:])
+        )
+
+    def rewrite(
+        self, op: Any, x: ir.Value, scales: ir.Value, weight: ir.Value, repeated: ir.Value, y: ir.Value
+    ) -> Any:
+        sides = [int(side) for side in constant_of(scales)[2:]]
+        from_x = constant_of(weight).swapaxes(0, 1)
+        taps = np.ascontiguousarray(np.broadcast_to(from_x, (*from_x.shape[:2], *sides)))
+        bias = node_of(y).inputs[2:]
+        return op.ConvTranspose(
+            x, op.initializer(ir.tensor(taps), name=f"{y.name}_taps"), *bias, strides=sides
+        )
 
 
 class Transposed(pattern.RewriteRuleClassBase):
@@ -99,5 +143,5 @@ SPEC = OpSpec(
     effects={"skip": "concatenated"},
     plugin=False,
 )
-# In two passes: nodes are visited in order, and a ConvTranspose comes before its Concat.
-RULES = ((rule_of(TransposedBeforeSkip),), (rule_of(Transposed),))
+# In passes: nodes are visited in order, and a ConvTranspose comes before its Concat.
+RULES = ((rule_of(RepeatedVoxels),), (rule_of(TransposedBeforeSkip),), (rule_of(Transposed),))

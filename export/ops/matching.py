@@ -1,5 +1,6 @@
 """Shared by the rules that put an op of ours in place of standard ops."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -38,3 +39,18 @@ def have_same_shape(one: ir.Value, other: ir.Value) -> bool:
 def is_float_constant(value: ir.Value) -> bool:
     """Whether a value is a float32 initialiser or constant, which a session cannot feed."""
     return value.const_value is not None and value.const_value.dtype == ir.DataType.FLOAT
+
+
+def is_of_voxels(conv: ir.Node, kernel: Sequence[int]) -> bool:
+    """Whether each voxel of a Conv's y comes from the one at its place alone, and from all channels.
+
+    kernel: the sides of its weight.
+    """
+    given = conv.attributes
+    return (
+        set(kernel) == {1}
+        and set(given.get_ints("strides", [1])) == {1}
+        and not any(given.get_ints("pads", [0]))
+        and given.get_int("group", 1) == 1
+        and given.get_string("auto_pad", "NOTSET") == "NOTSET"
+    )

@@ -29,9 +29,9 @@ _MODULES = (
     directional_conv1d,
     selective_scan,
     kan_linear,
+    conv_transpose3d,  # before conv3d: a node that both take is the first one's
     conv3d,
     norm_conv3d,
-    conv_transpose3d,
     norm_conv_transpose3d,
     average_pool3d,
     trilinear_upsample,

@@ -4,7 +4,10 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import torch
+from torch.nn import functional
 
+from msdk_export.graph.trace import module_to_onnx
 from tests.export.graph.test_cpu_op_rules import ops, with_cpu_ops
 from tests.support.nodes import session
 
@@ -109,3 +112,54 @@ def test_a_transposed_convolution_and_the_skip_behind_it_are_one_op(nodes, input
 )
 def test_any_other_transposed_convolution_stays(options, found):
     assert ops(with_cpu_ops(transposed(**options))) == found
+
+
+class Repeated(torch.nn.Module):
+    """Voxels repeated, a convolution of single voxels, and a skip, as U-Mamba's decoder has them."""
+
+    def __init__(self, scale, kernel=1, mode="nearest", bias=True, **options):
+        super().__init__()
+        self.scale, self.mode = scale, mode
+        self.conv = torch.nn.Conv3d(3, 4, kernel, bias=bias, **options)
+
+    def forward(self, x, skip):
+        return torch.cat(
+            (self.conv(functional.interpolate(x, scale_factor=self.scale, mode=self.mode)), skip), 1
+        )
+
+
+def exported(module, x, skip):
+    return module_to_onnx(module.eval(), [x, skip], ["x", "skip"], ["y"], dynamic_batch=False)
+
+
+@pytest.mark.parametrize("scale", [(2, 2, 2), (1, 2, 2), (2, 1, 1)], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_of_repeated_voxels_is_a_transposed_one(scale, bias):
+    torch.manual_seed(3)
+    module, x = Repeated(scale, bias=bias), torch.randn(2, 3, 3, 4, 5)
+    skip = torch.randn(2, 2, *(side * factor for side, factor in zip(x.shape[2:], scale, strict=True)))
+    named = with_cpu_ops(exported(module, x, skip))
+    assert ops(named) == {"ConvTranspose3d": 1}
+    fed = {"x": x.numpy(), "skip": skip.numpy()}
+    for options in ({}, {"cpu_ops": False, "library": False}):
+        (y,) = session(named, **options).run(None, fed)
+        np.testing.assert_allclose(y, module(x, skip).detach(), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Repeated((3, 3, 3)),
+        Repeated((2, 2, 2), kernel=3, padding=1),
+        Repeated((2, 2, 2), mode="nearest-exact"),
+        Repeated((2, 2, 2), mode="trilinear"),
+    ],
+    ids=["by three", "of more voxels", "from the nearest centre", "between voxels"],
+)
+def test_other_convolutions_of_larger_images_stay(module):
+    x = torch.randn(1, 3, 2, 3, 4)
+    skip = torch.randn(1, 2, *(module.scale[0] * side for side in x.shape[2:]))
+    named = with_cpu_ops(exported(module, x, skip))
+    assert not {"ConvTranspose3d", "ConvTranspose"} & set(ops(named))
+    (y,) = session(named).run(None, {"x": x.numpy(), "skip": skip.numpy()})
+    np.testing.assert_allclose(y, module(x, skip).detach(), rtol=0, atol=4e-6)
