@@ -140,7 +140,8 @@ def test_umamba_network_from_module_to_label_map(tmp_path):
     assert nodes(tmp_path / "model.onnx") == {
         "DirectionalConv1d": 1,
         "BidirectionalSelectiveScan": 1,
-        "Conv3d": 4,
+        "Conv3d": 3,
+        "ConvTranspose3d": 1,
         "NormConv3d": 6,
         "InstanceNorm": 3,
         "TokenLinear": 4,
